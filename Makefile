@@ -1,0 +1,52 @@
+# `make` alone lists the targets. Variables: PYTHON (a Python 3.10 to use),
+# ARGS (the flags of quickstart's program, or of pytest in the test targets).
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test test-newest test-long lint lock \
+  system-deps clean
+
+PYTHON_NEWEST ?=
+UV ?= python3 -m uv
+
+help: ## Lists the targets.
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
+
+quickstart: .venv/.installed ## Trains until the simulated Franka lifts the cube.
+	.venv/bin/python examples/rlpd_state_sim.py \
+	  $(or $(ARGS),--preset=cpu --run=runs/quickstart)
+
+test: lint ## Runs the linter and the tests.
+	scripts/run_tests.sh .venv/bin/python $(ARGS)
+
+test-newest: .venv-newest/.installed ## Runs the tests on Python 3.12 and current JAX.
+	scripts/run_tests.sh .venv-newest/bin/python $(ARGS)
+
+test-long: .venv/.installed ## Runs the learning tests, which take minutes each.
+	.venv/bin/python -m pytest -m long --timeout=0 $(ARGS)
+
+lint: .venv/.installed ## Checks style and formatting.
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+system-deps: ## Installs what rendering needs by apt-get.
+	scripts/system_deps.sh
+
+# For maintainers. Keeps the versions that stand; LOCK_ARGS=--upgrade renews.
+lock: ## Writes the lock files anew from setup.py.
+	$(call compile,3.10,requirements/py310.txt)
+	$(call compile,3.12,requirements/newest.txt)
+
+clean: ## Removes the virtual environments and caches; keeps runs/.
+	rm -rf .venv .venv-newest .pytest_cache .ruff_cache *.egg-info build dist
+
+.venv/.installed: requirements/py310.txt setup.py
+	@scripts/make_venv.sh 3.10 .venv requirements/py310.txt
+
+.venv-newest/.installed: requirements/newest.txt setup.py
+	@PYTHON="$(PYTHON_NEWEST)" \
+	  scripts/make_venv.sh 3.12 .venv-newest requirements/newest.txt
+
+define compile
+UV_CUSTOM_COMPILE_COMMAND='make lock' $(UV) pip compile --quiet $(LOCK_ARGS) \
+  --python-version $(1) --extra sim --extra launch --extra dev \
+  setup.py --output-file $(2)
+endef

@@ -1,0 +1,18 @@
+#!/bin/sh
+# Runs the tests by the given Python: first, one at a time, those that start
+# processes of their own, since their time limits suffer from load; then the
+# rest side by side.
+#   run_tests.sh .venv/bin/python [pytest's arguments]
+set -eu
+python=$1
+shift
+
+status=0
+"$python" -m pytest -m 'processes and not long' "$@" || {
+  code=$?
+  # 5: no such test was collected, as where Launchpad is not installed.
+  [ "$code" = 5 ] || status=$code
+}
+"$python" -m pytest --numprocesses=2 -m 'not processes and not long' "$@" ||
+  status=$?
+exit "$status"

@@ -1,0 +1,119 @@
+"""Actors: what stands in the control loop."""
+
+import dm_env
+import jax
+import numpy as np
+import tree
+
+from serl import core
+from serl import types
+from serl.agents import builder
+from serl.agents import variables
+
+
+class _RecordingActor:
+  """What actors share: an adder sees what they see."""
+
+  def __init__(self, adder: core.Adder | None):
+    self._adder = adder
+
+  def observe_first(self, timestep: dm_env.TimeStep) -> None:
+    """Sees the first timestep of an episode."""
+    if self._adder is not None:
+      self._adder.add_first(timestep)
+
+  def observe(
+    self, action: types.NestedArray, next_timestep: dm_env.TimeStep
+  ) -> None:
+    """Sees the executed action and the timestep that it led to."""
+    if self._adder is not None:
+      self._adder.add(action, next_timestep)
+
+
+class FeedForwardActor(_RecordingActor):
+  """Acts with a policy that has no memory, one observation at a time."""
+
+  def __init__(
+    self,
+    policy: builder.Policy,
+    key: types.PRNGKey,
+    variable_client: variables.VariableClient,
+    adder: core.Adder | None = None,
+  ):
+    """Initialises the actor.
+
+    Args:
+      policy: of `Builder.make_policy`.
+      key: a random key, the actor's own.
+      variable_client: where the policy's parameters come from.
+      adder: stores the episodes; None stores nothing.
+    """
+    super().__init__(adder)
+    self._variable_client = variable_client
+    self._key = key
+
+    # One call a step: a key split outside would cost as much as the policy.
+    @jax.jit
+    def act(params, key, observation):
+      key, action_key = jax.random.split(key)
+      return policy(params, action_key, observation), key
+
+    self._act = act
+
+  def select_action(self, observation: types.NestedArray) -> types.NestedArray:
+    """Returns the policy's action.
+
+    Raises:
+      RuntimeError: if no parameters have arrived yet.
+    """
+    params = self._variable_client.params
+    if params is None:
+      raise RuntimeError(
+        'The actor has no policy parameters yet: call wait() of its '
+        'VariableClient before the first episode.'
+      )
+    action, self._key = self._act(params, self._key, observation)
+    # A copy: JAX's own view is read-only.
+    return jax.tree.map(np.array, action)
+
+  def update(self) -> None:
+    """Takes newer policy parameters if they have arrived; returns at once."""
+    self._variable_client.update()
+
+  def metrics(self) -> dict[str, float]:
+    """Returns how old the parameters are; see `VariableClient.metrics`."""
+    return self._variable_client.metrics()
+
+
+class RandomActor(_RecordingActor):
+  """Acts uniformly within the bounds of the action spec."""
+
+  def __init__(
+    self,
+    action_spec: types.NestedSpec,
+    seed: int,
+    adder: core.Adder | None = None,
+  ):
+    """Initialises the actor.
+
+    Args:
+      action_spec: a tree of BoundedArray.
+      seed: of the random numbers.
+      adder: stores the episodes; None stores nothing.
+    """
+    super().__init__(adder)
+    self._action_spec = action_spec
+    self._random = np.random.default_rng(seed)
+
+  def select_action(self, observation: types.NestedArray) -> types.NestedArray:
+    """Returns a random action."""
+    del observation
+
+    def draw(spec):
+      sample = self._random.uniform(spec.minimum, spec.maximum, spec.shape)
+      return sample.astype(spec.dtype)
+
+    return tree.map_structure(draw, self._action_spec)
+
+  def update(self) -> None:
+    """Does nothing: there are no parameters."""

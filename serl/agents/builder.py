@@ -1,0 +1,75 @@
+"""The contract between an agent and the programs that run it.
+
+An agent is a builder of pure pieces. It knows nothing of environments, replay
+systems or processes; the programs know nothing of losses.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from typing import Any, NamedTuple, Protocol
+
+from serl import specs
+from serl import types
+
+# (params, key, observation) -> action, for one observation without a batch
+# axis. `params` is what `Builder.policy_params` returned.
+Policy = Callable[
+  [types.Params, types.PRNGKey, types.NestedArray], types.NestedArray
+]
+
+
+class Algorithm(NamedTuple):
+  """A pure learning rule. Both functions can be jitted.
+
+  init: key -> TrainingState, a NamedTuple of arrays only.
+  update: (TrainingState, Transition) -> (TrainingState, Metrics). The batch has
+    the leading axes [updates_per_round, batch_size]; one call does a whole
+    round.
+  """
+
+  init: Callable[[types.PRNGKey], Any]
+  update: Callable[[Any, types.Transition], tuple[Any, types.Metrics]]
+
+
+@dataclasses.dataclass(frozen=True)
+class TableSpec:
+  """A replay table as data."""
+
+  name: str
+  max_size: int  # transitions; the oldest go first
+  min_size: int  # transitions that must be in before any is sampled
+  fraction: float = 1.0  # of each minibatch that is drawn from this table
+  source: str = 'online'  # who fills it: 'online' or 'demonstrations'
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchSpec:
+  """What one learner round consumes: [updates_per_round, batch_size, ...]."""
+
+  updates_per_round: int
+  batch_size: int
+
+
+class Builder(Protocol):
+  """Builds the pure pieces of an agent."""
+
+  def make_networks(self, spec: specs.EnvironmentSpec) -> Any:
+    """Returns a dataclass of pure init and apply functions."""
+
+  def make_algorithm(self, networks: Any) -> Algorithm:
+    """Returns the learning rule."""
+
+  def make_policy(self, networks: Any, evaluation: bool = False) -> Policy:
+    """Returns the policy that explores, or the one to evaluate."""
+
+  def policy_params(self, state: Any) -> types.Params:
+    """Returns the part of a TrainingState that an actor needs."""
+
+  def make_tables(self) -> Sequence[TableSpec]:
+    """Returns the tables that the minibatches are drawn from."""
+
+  def batch_spec(self) -> BatchSpec:
+    """Returns the shape of the batch of one round."""
+
+  def describe(self) -> Mapping[str, Any]:
+    """Returns the configuration as plain data, to tell two runs apart."""

@@ -1,0 +1,154 @@
+"""The one learner: steps any algorithm through the batches of an iterator."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from serl import types
+from serl.agents import builder
+
+
+class NonFiniteError(FloatingPointError):
+  """A round gave metrics that are NaN or infinite."""
+
+  def __init__(self, learner_step: int, metrics: Mapping[str, float]):
+    """Initialises the error.
+
+    Args:
+      learner_step: the round, counted from 1.
+      metrics: the offending ones by name.
+    """
+    self.learner_step = learner_step
+    self.metrics = dict(metrics)
+    values = ', '.join(f'{name} = {value}' for name, value in metrics.items())
+    super().__init__(
+      f'Learner step {learner_step} gave {values}, expected finite numbers. '
+      'Go on from the last checkpoint; look at the rewards and observations '
+      'first, then try a lower learning rate.'
+    )
+
+
+class SavedLearner(NamedTuple):
+  """A learner as numpy arrays, to be stored."""
+
+  state: Any  # the algorithm's TrainingState
+  learner_steps: np.ndarray  # [] int64
+
+
+class Learner:
+  """Holds a training state and moves it on, a round a step."""
+
+  def __init__(
+    self,
+    algorithm: builder.Algorithm,
+    key: types.PRNGKey,
+    iterator: Iterator[types.Transition],
+  ):
+    """Initialises the learner.
+
+    Args:
+      algorithm: the learning rule.
+      key: a random key, the learner's own.
+      iterator: gives batches [updates_per_round, batch_size, ...].
+    """
+    self._iterator = iterator
+    # The old state's memory becomes the new one's: see `state`.
+    self._update = jax.jit(algorithm.update, donate_argnums=0)
+    self._state = jax.jit(algorithm.init)(key)
+    self._learner_steps = 0
+    self._unchecked: types.Metrics | None = None
+
+  @property
+  def state(self) -> Any:
+    """The training state. The next `step` consumes it: copy what is kept."""
+    return self._state
+
+  @property
+  def learner_steps(self) -> int:
+    """The number of rounds done."""
+    return self._learner_steps
+
+  def step(self) -> types.Metrics:
+    """Does a round and returns its metrics without waiting for them.
+
+    Returns:
+      The metrics, arrays on the device.
+
+    Raises:
+      NonFiniteError: if the round before this one went wrong.
+    """
+    batch = next(self._iterator)
+    self._state, metrics = self._update(self._state, batch)
+    # The device is at work on this round while the last one's are read.
+    self.check()
+    self._unchecked = metrics
+    self._learner_steps += 1
+    return metrics
+
+  def check(self) -> None:
+    """Waits for the last round and checks it.
+
+    Raises:
+      NonFiniteError: if its metrics are not finite. It is raised again at
+        every later check: such a state is neither trained nor saved.
+    """
+    _check_finite(self._unchecked, self._learner_steps)
+
+  def save(self) -> SavedLearner:
+    """Returns a copy of all there is to restore.
+
+    Raises:
+      NonFiniteError: if the last round went wrong: it is not to be kept.
+    """
+    self.check()
+    return SavedLearner(
+      state=jax.tree.map(lambda x: np.array(x, copy=True), self._state),
+      learner_steps=np.asarray(self._learner_steps, np.int64),
+    )
+
+  def restore(self, saved: SavedLearner) -> None:
+    """Goes on from what `save` returned.
+
+    Raises:
+      ValueError: if it is of another algorithm or other networks.
+    """
+    _check_same_arrays(saved.state, self._state)
+    structure = jax.tree.structure(self._state)
+    leaves = [jnp.array(leaf) for leaf in jax.tree.leaves(saved.state)]
+    self._state = jax.tree.unflatten(structure, leaves)
+    self._learner_steps = int(saved.learner_steps)
+    self._unchecked = None
+
+
+def _check_finite(metrics: types.Metrics | None, learner_step: int) -> None:
+  if metrics is None:
+    return
+  values = jax.device_get(dict(metrics))
+  offending = {
+    name: value for name, value in values.items() if not np.isfinite(value)
+  }
+  if offending:
+    raise NonFiniteError(learner_step, offending)
+
+
+def _check_same_arrays(given: Any, expected: Any) -> None:
+  """Raises if two trees differ in a path, a shape or a dtype."""
+
+  def describe(tree):
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {
+      jax.tree_util.keystr(path): (tuple(leaf.shape), np.dtype(leaf.dtype).name)
+      for path, leaf in leaves
+    }
+
+  given_arrays, expected_arrays = describe(given), describe(expected)
+  for path in sorted(given_arrays.keys() | expected_arrays.keys()):
+    found, wanted = given_arrays.get(path), expected_arrays.get(path)
+    if found != wanted:
+      raise ValueError(
+        f'The saved state{path} is {found or "missing"}, expected '
+        f'{wanted or "nothing"}: it was saved by another configuration.'
+      )

@@ -1,0 +1,1 @@
+"""Learning from demonstrations and experience, half and half."""

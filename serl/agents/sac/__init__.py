@@ -1,0 +1,1 @@
+"""Soft actor-critic from state, with an ensemble of critics."""

@@ -1,0 +1,68 @@
+"""Builds the pure pieces of SAC."""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+from typing import Any
+
+from serl import specs
+from serl.agents import builder
+from serl.agents.sac import config as sac_config
+from serl.agents.sac import learning
+from serl.agents.sac import networks as sac_networks
+
+
+@dataclasses.dataclass(frozen=True)
+class SACBuilder:
+  """SAC from state observations as an `agents.builder.Builder`."""
+
+  config: sac_config.SACConfig = dataclasses.field(
+    default_factory=sac_config.serl
+  )
+
+  def make_networks(
+    self, spec: specs.EnvironmentSpec
+  ) -> sac_networks.SACNetworks:
+    """Returns the networks for `spec`."""
+    return sac_networks.make_networks(spec, self.config)
+
+  def make_algorithm(
+    self, networks: sac_networks.SACNetworks
+  ) -> builder.Algorithm:
+    """Returns the learning rule."""
+    return learning.make_algorithm(networks, self.config)
+
+  def make_policy(
+    self, networks: sac_networks.SACNetworks, evaluation: bool = False
+  ) -> builder.Policy:
+    """Returns the policy that samples, or the mode's to evaluate."""
+    return sac_networks.make_policy(networks, evaluation)
+
+  def policy_params(
+    self, state: learning.TrainingState
+  ) -> sac_networks.PolicyParams:
+    """Returns the encoder's and the policy's parameters."""
+    return sac_networks.PolicyParams(
+      encoder=state.params.critic.encoder, policy=state.params.policy
+    )
+
+  def make_tables(self) -> Sequence[builder.TableSpec]:
+    """Returns the table of the agent's own experience."""
+    return (
+      builder.TableSpec(
+        name='replay',
+        max_size=self.config.replay_size,
+        min_size=self.config.min_replay_size,
+      ),
+    )
+
+  def batch_spec(self) -> builder.BatchSpec:
+    """Returns the shape of one round's batch."""
+    return builder.BatchSpec(
+      self.config.updates_per_round, self.config.batch_size
+    )
+
+  def describe(self) -> Mapping[str, Any]:
+    """Returns the configuration as plain data."""
+    fields = dataclasses.asdict(self.config)
+    fields['hidden_sizes'] = list(self.config.hidden_sizes)
+    return {'agent': 'sac', **fields}

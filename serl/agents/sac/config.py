@@ -1,0 +1,168 @@
+"""Every constant of SAC."""
+
+import dataclasses
+from typing import Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class SACConfig:
+  """SERL's recipe for state observations (arXiv 2401.16013, appendix).
+
+  SAC, REDQ and settings like TD3's are configurations, not other agents: see
+  the functions below.
+  """
+
+  # Rows of a minibatch.
+  batch_size: int = 256
+  # Critic updates of a round, the update-to-data ratio; the policy and the
+  # temperature are updated once a round.
+  updates_per_round: int = 8
+  # Weight of the next step's value, beside the environment's discount.
+  discount: float = 0.99
+  # Critics in the ensemble.
+  critic_members: int = 10
+  # Of which this many are drawn for each target; the least value counts.
+  target_members: int = 2
+  # Draw the target's members with replacement, as SERL does. A member drawn
+  # twice makes the target an ordinary, not a least value.
+  draw_with_replacement: bool = False
+  # Part of the way that the target critics move at each critic update.
+  target_rate: float = 0.005
+  # Adam's rates, after the warm-up.
+  policy_learning_rate: float = 3e-4
+  critic_learning_rate: float = 3e-4
+  temperature_learning_rate: float = 3e-4
+  # Updates over which the rate of policy and critics rises linearly from 0.
+  warmup_steps: int = 2000
+  # The same for the temperature.
+  temperature_warmup_steps: int = 0
+  # Weight of the entropy at the start.
+  initial_temperature: float = 1e-2
+  # Adapt the temperature to the target entropy; else it stays as it starts.
+  learn_temperature: bool = True
+  # Entropy to keep, in nats; None is -action_size / 2.
+  target_entropy: float | None = None
+  # Count the next action's entropy in the critics' target.
+  entropy_in_backup: bool = False
+  # What the policy ascends: the ensemble's mean (REDQ) or least value (SAC).
+  actor_objective: Literal['mean', 'min'] = 'mean'
+  # Rows that the policy and the temperature learn from: the round's last
+  # minibatch, or all of the round's as in SERL, at updates_per_round its cost.
+  actor_batch: Literal['last', 'round'] = 'last'
+  # Let every update step all three optimisers, with zero gradients for those
+  # that it does not train, as SERL does: Adam's momentum then moves the policy
+  # during critic updates.
+  step_idle_optimisers: bool = False
+  # Widths of the hidden layers, each with LayerNorm and tanh.
+  hidden_sizes: tuple[int, ...] = (256, 256)
+  # Bounds of the policy's standard deviation before tanh.
+  min_std: float = 1e-5
+  max_std: float = 5.0
+  # Map observations from their spec's bounds to [-1, 1].
+  scale_observations: bool = False
+  # Transitions that the replay keeps.
+  replay_size: int = 1_000_000
+  # Transitions that must be in before learning starts.
+  min_replay_size: int = 1000
+
+  def __post_init__(self):
+    """Checks the values.
+
+    Raises:
+      ValueError: with the offending value and what was expected.
+    """
+    for name in ('batch_size', 'updates_per_round', 'critic_members'):
+      _check(self, name, getattr(self, name) >= 1, 'at least 1')
+    members = self.critic_members
+    for name, met, expected in (
+      ('target_members', self.target_members >= 1, 'at least 1'),
+      (
+        'target_members',
+        self.draw_with_replacement or self.target_members <= members,
+        f'at most critic_members, {members}, without replacement',
+      ),
+      ('discount', 0 <= self.discount <= 1, 'in [0, 1]'),
+      ('target_rate', 0 < self.target_rate <= 1, 'in (0, 1]'),
+      ('initial_temperature', self.initial_temperature > 0, 'above 0'),
+      ('min_std', 0 < self.min_std <= self.max_std, 'in (0, max_std]'),
+      (
+        'actor_objective',
+        self.actor_objective in ('mean', 'min'),
+        "'mean' or 'min'",
+      ),
+      (
+        'actor_batch',
+        self.actor_batch in ('last', 'round'),
+        "'last' or 'round'",
+      ),
+    ):
+      _check(self, name, met, expected)
+
+
+def _check(config: SACConfig, name: str, met: bool, expected: str) -> None:
+  if not met:
+    raise ValueError(
+      f'SACConfig.{name} is {getattr(config, name)!r}, expected {expected}.'
+    )
+
+
+def serl() -> SACConfig:
+  """Returns SERL's recipe for state observations."""
+  return SACConfig()
+
+
+def cpu() -> SACConfig:
+  """Returns what learns fastest on a few cores: fewer critics, larger steps."""
+  return SACConfig(
+    critic_members=4,
+    policy_learning_rate=1e-3,
+    critic_learning_rate=1e-3,
+    temperature_learning_rate=1e-3,
+    warmup_steps=0,
+    discount=0.97,
+    scale_observations=True,
+  )
+
+
+def sac() -> SACConfig:
+  """Returns SAC as published (arXiv 1812.05905): the least of two critics."""
+  return SACConfig(
+    updates_per_round=1,
+    critic_members=2,
+    target_members=2,
+    warmup_steps=0,
+    initial_temperature=1.0,
+    entropy_in_backup=True,
+    actor_objective='min',
+  )
+
+
+def redq() -> SACConfig:
+  """Returns REDQ as published (arXiv 2101.05982): 20 updates a step."""
+  return SACConfig(
+    updates_per_round=20,
+    critic_members=10,
+    target_members=2,
+    warmup_steps=0,
+    initial_temperature=1.0,
+    entropy_in_backup=True,
+  )
+
+
+def td3_like() -> SACConfig:
+  """Returns settings like TD3's (arXiv 1802.09477).
+
+  Noise of fixed size explores and smooths the target, there is next to no
+  entropy bonus, and the policy is updated at every second critic update. TD3
+  itself clips the target's noise and adds noise after tanh.
+  """
+  return SACConfig(
+    updates_per_round=2,
+    critic_members=2,
+    target_members=2,
+    warmup_steps=0,
+    initial_temperature=1e-8,
+    learn_temperature=False,
+    min_std=0.2,
+    max_std=0.2,
+  )

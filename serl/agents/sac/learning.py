@@ -1,0 +1,235 @@
+"""SAC's learning rule: one call of `update_round` is a whole UTD round."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from serl import types
+from serl.agents import builder
+from serl.agents.sac import config as sac_config
+from serl.agents.sac import losses
+from serl.agents.sac import networks as sac_networks
+from serl.ops import soft_actor_critic
+
+
+class TrainingState(NamedTuple):
+  """All that learning carries from round to round; arrays only."""
+
+  params: losses.SACParams
+  target_critic_params: sac_networks.CriticParams
+  optimisers: losses.SACParams  # of optax states
+  key: jax.Array
+
+
+class RoundNoise(NamedTuple):
+  """The chance in one round."""
+
+  critic: losses.CriticNoise  # [updates_per_round, ...]
+  policy: losses.PolicyNoise
+
+
+def make_algorithm(
+  networks: sac_networks.SACNetworks, config: sac_config.SACConfig
+) -> builder.Algorithm:
+  """Makes SAC's init and update."""
+
+  def update(
+    state: TrainingState, batch: types.Transition
+  ) -> tuple[TrainingState, types.Metrics]:
+    _check_batch(batch, config)
+    key, noise_key = jax.random.split(state.key)
+    noise = draw_noise(networks, config, noise_key)
+    return update_round(networks, config, state._replace(key=key), batch, noise)
+
+  return builder.Algorithm(functools.partial(init, networks, config), update)
+
+
+def init(
+  networks: sac_networks.SACNetworks,
+  config: sac_config.SACConfig,
+  key: types.PRNGKey,
+) -> TrainingState:
+  """Returns the state to start from."""
+  policy_key, encoder_key, critic_key, key = jax.random.split(key, 4)
+  params = losses.SACParams(
+    policy=networks.policy.init(policy_key),
+    critic=sac_networks.CriticParams(
+      encoder=networks.encoder.init(encoder_key),
+      ensemble=networks.critic.init(critic_key),
+    ),
+    temperature=soft_actor_critic.inverse_softplus(config.initial_temperature),
+  )
+  optimisers = make_optimisers(config)
+  return TrainingState(
+    params=params,
+    # A copy: a buffer that stands twice in the state cannot be donated.
+    target_critic_params=jax.tree.map(jnp.copy, params.critic),
+    optimisers=losses.SACParams(
+      *(o.init(p) for o, p in zip(optimisers, params))
+    ),
+    key=key,
+  )
+
+
+def learning_rates(config: sac_config.SACConfig) -> losses.SACParams:
+  """Returns the schedules: count of an optimiser's updates -> rate."""
+
+  def schedule(rate: float, warmup_steps: int) -> optax.Schedule:
+    if not warmup_steps:
+      return optax.constant_schedule(rate)
+    return optax.linear_schedule(0.0, rate, warmup_steps)
+
+  warmup_steps = config.warmup_steps
+  return losses.SACParams(
+    policy=schedule(config.policy_learning_rate, warmup_steps),
+    critic=schedule(config.critic_learning_rate, warmup_steps),
+    temperature=schedule(
+      config.temperature_learning_rate, config.temperature_warmup_steps
+    ),
+  )
+
+
+def make_optimisers(config: sac_config.SACConfig) -> losses.SACParams:
+  """Returns an optax transformation for each of the three."""
+  return losses.SACParams(*map(optax.adam, learning_rates(config)))
+
+
+def draw_noise(
+  networks: sac_networks.SACNetworks,
+  config: sac_config.SACConfig,
+  key: types.PRNGKey,
+) -> RoundNoise:
+  """Draws the chance of one round."""
+  critic_key, policy_key = jax.random.split(key)
+  draw_critic = functools.partial(
+    losses.draw_critic_noise, config=config, action_size=networks.action_size
+  )
+  rows = config.batch_size
+  if config.actor_batch == 'round':
+    rows *= config.updates_per_round
+  return RoundNoise(
+    critic=jax.vmap(draw_critic)(
+      jax.random.split(critic_key, config.updates_per_round)
+    ),
+    policy=losses.draw_policy_noise(policy_key, rows, networks.action_size),
+  )
+
+
+def update_round(
+  networks: sac_networks.SACNetworks,
+  config: sac_config.SACConfig,
+  state: TrainingState,
+  batch: types.Transition,
+  noise: RoundNoise,
+) -> tuple[TrainingState, types.Metrics]:
+  """Updates the critics with each minibatch, then policy and temperature.
+
+  Args:
+    networks: the agent's.
+    config: the agent's.
+    state: before the round.
+    batch: [updates_per_round, batch_size, ...].
+    noise: the round's chance.
+
+  Returns:
+    the state after the round, and the metrics: of the critics the mean over
+    the round.
+  """
+
+  def step(state, inputs):
+    return critic_step(networks, config, state, *inputs)
+
+  state, critic_metrics = jax.lax.scan(step, state, (batch, noise.critic))
+  if config.actor_batch == 'round':
+    policy_batch = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
+  else:
+    policy_batch = jax.tree.map(lambda x: x[-1], batch)
+  state, metrics = policy_step(
+    networks, config, state, policy_batch, noise.policy
+  )
+  return state, {**jax.tree.map(jnp.mean, critic_metrics), **metrics}
+
+
+def critic_step(
+  networks: sac_networks.SACNetworks,
+  config: sac_config.SACConfig,
+  state: TrainingState,
+  batch: types.Transition,
+  noise: losses.CriticNoise,
+) -> tuple[TrainingState, types.Metrics]:
+  """Updates the critics once, then moves their targets towards them."""
+  target = losses.critic_target(
+    state.params,
+    state.target_critic_params,
+    batch,
+    noise,
+    networks=networks,
+    config=config,
+  )
+  gradients, metrics = jax.grad(losses.critic_loss, has_aux=True)(
+    state.params.critic, batch, target, networks=networks
+  )
+  state = _descend(config, state, {'critic': gradients})
+  target_params = optax.incremental_update(
+    state.params.critic, state.target_critic_params, config.target_rate
+  )
+  return state._replace(target_critic_params=target_params), metrics
+
+
+def policy_step(
+  networks: sac_networks.SACNetworks,
+  config: sac_config.SACConfig,
+  state: TrainingState,
+  batch: types.Transition,
+  noise: losses.PolicyNoise,
+) -> tuple[TrainingState, types.Metrics]:
+  """Updates the policy and the temperature once, from the same parameters."""
+  arguments = (state.params, batch, noise)
+  context = {'networks': networks, 'config': config}
+  policy_gradients, policy_metrics = jax.grad(losses.policy_loss, has_aux=True)(
+    state.params.policy, *arguments, **context
+  )
+  temperature_gradient, temperature_metrics = jax.grad(
+    losses.temperature_loss, has_aux=True
+  )(state.params.temperature, *arguments, **context)
+  if not config.learn_temperature:
+    temperature_gradient = jnp.zeros_like(temperature_gradient)
+  state = _descend(
+    config,
+    state,
+    {'policy': policy_gradients, 'temperature': temperature_gradient},
+  )
+  return state, {**policy_metrics, **temperature_metrics}
+
+
+def _descend(
+  config: sac_config.SACConfig, state: TrainingState, gradients: dict[str, Any]
+) -> TrainingState:
+  """Steps the optimisers that have gradients; see `step_idle_optimisers`."""
+  if config.step_idle_optimisers:
+    idle = jax.tree.map(jnp.zeros_like, state.params)
+    gradients = {**idle._asdict(), **gradients}
+  params, optimisers = state.params, state.optimisers
+  for name, gradient in gradients.items():
+    optimiser = getattr(make_optimisers(config), name)
+    updates, optimiser_state = optimiser.update(
+      gradient, getattr(optimisers, name)
+    )
+    trained = optax.apply_updates(getattr(params, name), updates)
+    params = params._replace(**{name: trained})
+    optimisers = optimisers._replace(**{name: optimiser_state})
+  return state._replace(params=params, optimisers=optimisers)
+
+
+def _check_batch(batch: types.Transition, config: sac_config.SACConfig) -> None:
+  expected = (config.updates_per_round, config.batch_size)
+  for path, leaf in jax.tree_util.tree_leaves_with_path(batch):
+    if leaf.shape[:2] != expected:
+      raise ValueError(
+        f'batch{jax.tree_util.keystr(path)} has shape {tuple(leaf.shape)}, '
+        f'expected [updates_per_round, batch_size, ...] = {list(expected)} in '
+        'front: give the data set the batch_spec() of this builder.'
+      )

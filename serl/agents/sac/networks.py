@@ -1,0 +1,115 @@
+"""The networks of SAC and what acts with them."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from serl import specs
+from serl import types
+from serl.agents import builder
+from serl.agents.sac import config as sac_config
+from serl.networks import critics
+from serl.networks import feed_forward
+from serl.networks import observations
+from serl.networks import policies
+
+
+class CriticParams(NamedTuple):
+  """What the critics' loss trains."""
+
+  encoder: types.Params  # {} where observations are states
+  ensemble: types.Params  # every leaf [N, ...]
+
+
+class PolicyParams(NamedTuple):
+  """What an actor needs."""
+
+  encoder: types.Params
+  policy: types.Params
+
+
+@dataclasses.dataclass(frozen=True)
+class SACNetworks:
+  """Pure functions over explicit parameters.
+
+  The encoder stands in front of policy and critics and is trained through the
+  critics alone.
+  """
+
+  # observation [B, ...] -> embedding [B, E]
+  encoder: feed_forward.FeedForward
+  # embedding [B, E] -> TanhNormal over [B, action_size]
+  policy: feed_forward.FeedForward
+  # embedding [B, E], action [B, action_size] -> values [N, B]
+  critic: feed_forward.FeedForward
+  action_size: int
+
+
+def make_networks(
+  spec: specs.EnvironmentSpec, config: sac_config.SACConfig
+) -> SACNetworks:
+  """Makes the networks for state observations.
+
+  Args:
+    spec: of the environment; actions must be one vector in [-1, 1].
+    config: hidden sizes, ensemble size, bounds of std, scaling.
+
+  Raises:
+    ValueError: if the actions are anything else.
+  """
+  action_size = _check_actions(spec.actions)
+  flatten = observations.make_flatten(
+    spec.observations, config.scale_observations
+  )
+  embedding_size = observations.flat_size(spec.observations)
+  return SACNetworks(
+    encoder=feed_forward.FeedForward(
+      init=lambda key: {},
+      apply=lambda params, observation: flatten(observation),
+    ),
+    policy=policies.make_tanh_normal_policy(
+      embedding_size,
+      action_size,
+      config.hidden_sizes,
+      config.min_std,
+      config.max_std,
+    ),
+    critic=critics.make_critic_ensemble(
+      embedding_size, action_size, config.hidden_sizes, config.critic_members
+    ),
+    action_size=action_size,
+  )
+
+
+def make_policy(networks: SACNetworks, evaluation: bool) -> builder.Policy:
+  """Makes the policy that samples, or with `evaluation` takes the mode."""
+
+  def policy(
+    params: PolicyParams, key: types.PRNGKey, observation: types.NestedArray
+  ) -> jax.Array:
+    batch = jax.tree.map(lambda x: x[None], observation)
+    embedding = networks.encoder.apply(params.encoder, batch)
+    distribution = networks.policy.apply(params.policy, embedding)
+    if evaluation:
+      return distribution.mode()[0]
+    noise = jax.random.normal(key, distribution.mean.shape)
+    return distribution.sample(noise)[0]
+
+  return policy
+
+
+def _check_actions(spec: types.NestedSpec) -> int:
+  if (
+    not isinstance(spec, specs.BoundedArray)
+    or len(spec.shape) != 1
+    or not np.issubdtype(spec.dtype, np.floating)
+    or np.any(spec.minimum != -1)
+    or np.any(spec.maximum != 1)
+  ):
+    raise ValueError(
+      f'SAC acts with one float vector in [-1, 1], the action spec is {spec}. '
+      'Wrap the environment so that its actions have this range.'
+    )
+  return spec.shape[0]

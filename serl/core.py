@@ -1,0 +1,63 @@
+"""The contracts between the rooms: actor, adder, source of variables."""
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import dm_env
+
+from serl import types
+
+
+@runtime_checkable
+class Actor(Protocol):
+  """Chooses actions and sees what came of them.
+
+  The loop calls `observe_first` once an episode, then `select_action`,
+  `observe` and `update` once a step, in this order. None of them may block: the
+  actor stands in a robot's control loop.
+  """
+
+  def select_action(self, observation: types.NestedArray) -> types.NestedArray:
+    """Returns the action to execute: this one is recorded."""
+
+  def observe_first(self, timestep: dm_env.TimeStep) -> None:
+    """Sees the first timestep of an episode."""
+
+  def observe(
+    self, action: types.NestedArray, next_timestep: dm_env.TimeStep
+  ) -> None:
+    """Sees the executed action and the timestep that it led to."""
+
+  def update(self) -> None:
+    """Takes newer policy parameters if there are any; returns at once."""
+
+
+@runtime_checkable
+class Adder(Protocol):
+  """Takes an episode step by step and stores it."""
+
+  def add_first(self, timestep: dm_env.TimeStep) -> None:
+    """Begins an episode; an unfinished one before it is dropped."""
+
+  def add(
+    self, action: types.NestedArray, next_timestep: dm_env.TimeStep
+  ) -> None:
+    """Adds a step; stores the episode if `next_timestep` is its last."""
+
+  def reset(self) -> None:
+    """Drops the unfinished episode."""
+
+
+class Variables(NamedTuple):
+  """Policy parameters and how old they are."""
+
+  params: types.Params
+  learner_steps: int  # rounds the learner had done when it published them
+  age: float  # seconds from their publication to this answer
+
+
+@runtime_checkable
+class VariableSource(Protocol):
+  """Serves policy parameters, usually from another process."""
+
+  def get_variables(self) -> Variables | None:
+    """Returns the newest published parameters, None before the first."""

@@ -1,0 +1,109 @@
+"""The only place where an environment's step meets an actor's observe."""
+
+from collections.abc import Callable
+import time
+
+import dm_env
+
+from serl import core
+from serl.utils import counting
+from serl.utils import loggers
+
+
+class EnvironmentLoop:
+  """Runs an actor in an environment, episode after episode."""
+
+  def __init__(
+    self,
+    environment: dm_env.Environment,
+    actor: core.Actor,
+    counter: counting.Counter | None = None,
+    logger: loggers.Logger | None = None,
+  ):
+    """Initialises the loop.
+
+    Args:
+      environment: it may have `episode_metrics()`, whose scalars of the episode
+        so far ('success', 'reward/NAME') are reported with every episode.
+      actor: chooses the actions; it may have `metrics()`, whose scalars
+        ('params_age') are reported with every episode.
+      counter: of 'env_steps' and 'episodes', counted as episodes finish, so
+        that it agrees with what was stored; a new one by default.
+      logger: takes one record an episode.
+    """
+    self._environment = environment
+    self._actor = actor
+    self._counter = counter or counting.Counter()
+    self._logger = logger
+
+  def run_episode(
+    self, should_stop: Callable[[], bool] = lambda: False
+  ) -> dict[str, float] | None:
+    """Runs one episode and reports it.
+
+    Args:
+      should_stop: asked before every step; after a True the episode is dropped.
+
+    Returns:
+      The metrics of the episode, None if it was dropped: 'episode_return',
+      'episode_length' (steps), 'steps_per_second', the counts 'env_steps' and
+      'episodes', and what the environment and the actor tell.
+    """
+    started = time.perf_counter()
+    timestep = self._environment.reset()
+    self._actor.observe_first(timestep)
+    episode_return, length = 0.0, 0
+    while not timestep.last():
+      if should_stop():
+        return None
+      action = self._actor.select_action(timestep.observation)
+      timestep = self._environment.step(action)
+      self._actor.observe(action, timestep)
+      self._actor.update()
+      episode_return += float(timestep.reward)
+      length += 1
+    counts = self._counter.increment(env_steps=length, episodes=1)
+    metrics = {
+      'env_steps': counts['env_steps'],
+      'episodes': counts['episodes'],
+      'episode_return': episode_return,
+      'episode_length': length,
+      'steps_per_second': length / (time.perf_counter() - started),
+      **_told_by(self._environment, 'episode_metrics'),
+      **_told_by(self._actor, 'metrics'),
+    }
+    if self._logger is not None:
+      self._logger.write(metrics)
+    return metrics
+
+  def run(
+    self,
+    num_episodes: int | None = None,
+    num_steps: int | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+  ) -> None:
+    """Runs episodes until one of the limits is reached.
+
+    Args:
+      num_episodes: episodes to run.
+      num_steps: steps to run at least: the episode under way is finished.
+      should_stop: asked before every step; after a True the unfinished episode
+        is dropped.
+    """
+    episodes, steps = 0, 0
+    while not should_stop():
+      if num_episodes is not None and episodes >= num_episodes:
+        return
+      if num_steps is not None and steps >= num_steps:
+        return
+      metrics = self.run_episode(should_stop)
+      if metrics is None:
+        return
+      episodes += 1
+      steps += metrics['episode_length']
+
+
+def _told_by(source: object, method: str) -> dict[str, float]:
+  """Returns the scalars of an optional method."""
+  tell = getattr(source, method, None)
+  return {} if tell is None else dict(tell())

@@ -1,0 +1,178 @@
+"""A task on the simulated arm as a `dm_env.Environment`.
+
+The arm is the physics: measurements and commands. A task begins an episode,
+acts, observes and rewards. This module keeps the time, the step types, the
+random numbers, the sums for the log and the pictures. None knows the others'
+business.
+"""
+
+from collections.abc import Mapping
+import math
+from typing import Protocol
+
+import dm_env
+from dm_env import specs
+import mujoco
+import numpy as np
+
+from serl.environments.sim import rendering
+
+
+class Task(Protocol):
+  """What one task is; every method is about the present state."""
+
+  model: mujoco.MjModel
+  data: mujoco.MjData
+  control_timestep: float  # s, of one action
+  episode_steps: int  # actions; after these the time is up
+
+  def begin_episode(self, rng: np.random.Generator) -> None:
+    """Puts the arm and the objects where an episode starts."""
+
+  def act(self, action: np.ndarray) -> None:
+    """Commands `action` and lets one control step pass."""
+
+  def observe(self) -> dict[str, np.ndarray]:
+    """Returns new arrays that conform to `observation_spec`."""
+
+  def reward_terms(self) -> Mapping[str, float]:
+    """Returns the terms by name; the reward is their sum."""
+
+  def progress(self) -> tuple[bool, Mapping[str, float]]:
+    """Returns whether the task is done, and measures that grow with it."""
+
+  def action_spec(self) -> specs.BoundedArray:
+    """Returns the spec of the action."""
+
+  def observation_spec(self) -> dict[str, specs.BoundedArray]:
+    """Returns the specs of the observation."""
+
+  def reward_spec(self) -> specs.BoundedArray:
+    """Returns the spec of the reward."""
+
+
+class SimEnvironment(dm_env.Environment):
+  """Runs episodes of a fixed length of a task.
+
+  The last step of an episode is a time limit: LAST with discount 1. Actions are
+  trusted to conform to the spec; `ActionGuard` makes sure of it.
+  """
+
+  def __init__(self, task: Task, seed: int = 0):
+    """Creates the environment.
+
+    Args:
+      task: what is done.
+      seed: of the random starts. Equal seeds and actions give equal episodes,
+        bit for bit.
+    """
+    self._task = task
+    self._rng = np.random.default_rng(seed)
+    self._steps = 0
+    self._running = False
+    self._metrics: dict[str, float] = {}
+    self._renderers: dict[tuple[int, int], rendering.Renderer] = {}
+
+  def reset(self) -> dm_env.TimeStep:
+    """Begins the next episode."""
+    self._task.begin_episode(self._rng)
+    self._steps = 0
+    self._running = True
+    done, measures = self._task.progress()
+    self._metrics = {
+      'success': float(done),
+      **measures,
+      **{f'reward/{name}': 0.0 for name in self._task.reward_terms()},
+    }
+    return dm_env.restart(self._task.observe())
+
+  def step(self, action: np.ndarray) -> dm_env.TimeStep:
+    """Acts for one control step; begins an episode if none is running.
+
+    Raises:
+      FloatingPointError: if the simulation diverged.
+    """
+    if not self._running:
+      return self.reset()
+    self._task.act(action)
+    self._steps += 1
+    terms = self._task.reward_terms()
+    reward = sum(terms.values())
+    if not math.isfinite(reward):
+      raise FloatingPointError(
+        f'The simulation diverged at step {self._steps} of the episode (reward '
+        f'terms {dict(terms)}) after the action {action}. Reduce the stiffness '
+        'or the physics time step of the task.'
+      )
+    self._record(terms)
+    self._running = self._steps < self._task.episode_steps
+    return dm_env.TimeStep(
+      dm_env.StepType.MID if self._running else dm_env.StepType.LAST,
+      np.float32(reward),
+      np.float32(1.0),
+      self._task.observe(),
+    )
+
+  def _record(self, terms: Mapping[str, float]) -> None:
+    metrics = self._metrics
+    for name, value in terms.items():
+      metrics[f'reward/{name}'] += value
+    done, measures = self._task.progress()
+    if done:
+      metrics['success'] = 1.0
+    for name, value in measures.items():
+      metrics[name] = max(metrics[name], value)
+
+  def episode_metrics(self) -> dict[str, float]:
+    """Returns what the present episode has come to.
+
+    'success' is 1 if the task was done at any step, else 0; 'reward/NAME' is a
+    term's sum; the task's own measures are their largest values. Empty before
+    the first reset.
+    """
+    return dict(self._metrics)
+
+  def action_spec(self) -> specs.BoundedArray:
+    """Returns the spec of the action."""
+    return self._task.action_spec()
+
+  def observation_spec(self) -> dict[str, specs.BoundedArray]:
+    """Returns the specs of the observation."""
+    return self._task.observation_spec()
+
+  def reward_spec(self) -> specs.BoundedArray:
+    """Returns the spec of the reward."""
+    return self._task.reward_spec()
+
+  def discount_spec(self) -> specs.BoundedArray:
+    """Returns the spec of the discount; a time limit leaves it at 1."""
+    return specs.BoundedArray((), np.float32, 0.0, 1.0, name='discount')
+
+  @property
+  def control_timestep(self) -> float:
+    """The time of one action, s."""
+    return self._task.control_timestep
+
+  @property
+  def model(self) -> mujoco.MjModel:
+    """The compiled model, for viewers."""
+    return self._task.model
+
+  @property
+  def data(self) -> mujoco.MjData:
+    """The state of the simulation, for viewers."""
+    return self._task.data
+
+  def render(
+    self, camera: str = 'front', height: int = 480, width: int = 640
+  ) -> np.ndarray:
+    """Returns a picture of the present state, [height, width, 3] uint8."""
+    size = (height, width)
+    if size not in self._renderers:
+      self._renderers[size] = rendering.Renderer(self.model, height, width)
+    return self._renderers[size].render(self.data, camera)
+
+  def close(self) -> None:
+    """Frees the renderers; the next `render` makes new ones."""
+    while self._renderers:
+      self._renderers.popitem()[1].close()

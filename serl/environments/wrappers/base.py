@@ -1,0 +1,43 @@
+"""The wrapper that changes nothing.
+
+Our own: dm-env-wrappers loads scipy's signal processing and imageio for it.
+"""
+
+from typing import Any
+
+import dm_env
+import numpy as np
+
+
+class EnvironmentWrapper(dm_env.Environment):
+  """Passes everything on to the wrapped environment, other methods included."""
+
+  def __init__(self, environment: dm_env.Environment):
+    self._environment = environment
+
+  def __getattr__(self, name: str) -> Any:
+    # Asked for only while there is no `_environment` yet: when unpickling.
+    if name.startswith('_'):
+      raise AttributeError(f'{type(self).__name__} has no {name!r}.')
+    return getattr(self._environment, name)
+
+  def reset(self) -> dm_env.TimeStep:
+    return self._environment.reset()
+
+  def step(self, action: np.ndarray) -> dm_env.TimeStep:
+    return self._environment.step(action)
+
+  def action_spec(self) -> Any:
+    return self._environment.action_spec()
+
+  def observation_spec(self) -> Any:
+    return self._environment.observation_spec()
+
+  def reward_spec(self) -> Any:
+    return self._environment.reward_spec()
+
+  def discount_spec(self) -> Any:
+    return self._environment.discount_spec()
+
+  def close(self) -> None:
+    self._environment.close()

@@ -1,0 +1,57 @@
+"""Films what an environment shows."""
+
+import os
+
+import dm_env
+import numpy as np
+
+from serl.environments.wrappers import base
+
+
+class VideoRecorder(base.EnvironmentWrapper):
+  """Films every episode into one file, which `close` finishes.
+
+  The environment must have `render(camera, height, width)` and
+  `control_timestep` (s), which sets the speed: the video runs in real time.
+  """
+
+  def __init__(
+    self,
+    environment: dm_env.Environment,
+    path: str | os.PathLike,
+    camera: str = 'front',
+    height: int = 480,
+    width: int = 640,
+  ):
+    """Wraps `environment` and begins the file.
+
+    Args:
+      environment: to be filmed.
+      path: of the video; its ending tells the format, '.mp4' as a rule.
+      camera: the camera's name.
+      height: of the picture, pixels.
+      width: of the picture, pixels.
+    """
+    super().__init__(environment)
+    # Slow to import, and of no use to who films nothing.
+    import imageio.v2 as imageio
+
+    self._picture = {'camera': camera, 'height': height, 'width': width}
+    self._writer = imageio.get_writer(
+      path, fps=round(1 / environment.control_timestep)
+    )
+
+  def reset(self) -> dm_env.TimeStep:
+    return self._film(self._environment.reset())
+
+  def step(self, action: np.ndarray) -> dm_env.TimeStep:
+    return self._film(self._environment.step(action))
+
+  def close(self) -> None:
+    """Finishes the file and closes the environment."""
+    self._writer.close()
+    super().close()
+
+  def _film(self, timestep: dm_env.TimeStep) -> dm_env.TimeStep:
+    self._writer.append_data(self._environment.render(**self._picture))
+    return timestep

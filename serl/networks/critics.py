@@ -1,0 +1,59 @@
+"""Critics: an ensemble of action-value functions as one batched computation."""
+
+from collections.abc import Sequence
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+from serl import types
+from serl.networks import feed_forward
+from serl.networks import mlp
+
+
+def make_critic_ensemble(
+  embedding_size: int,
+  action_size: int,
+  hidden_sizes: Sequence[int],
+  members: int,
+) -> feed_forward.FeedForward:
+  """Makes an ensemble whose parameters carry a leading axis [members].
+
+  `apply` reads the number of members from the parameters, so that it serves
+  whole ensembles and what `take_members` cut out of them.
+
+  Args:
+    embedding_size: the width of the embedded observation.
+    action_size: the number of actions.
+    hidden_sizes: the widths of the hidden layers.
+    members: the size of the ensemble, N.
+
+  Returns:
+    A network: embedding [B, embedding_size], action [B, action_size] ->
+    values [N, B].
+  """
+
+  def make(members: int) -> hk.Transformed:
+    def forward(embedding: jax.Array, action: jax.Array) -> jax.Array:
+      inputs = jnp.concatenate([embedding, action], axis=-1)
+      hidden = mlp.MLP(hidden_sizes, members)(inputs)
+      return mlp.Linear(1, members, name='value')(hidden)[..., 0]
+
+    return hk.without_apply_rng(hk.transform(forward))
+
+  def init(key: types.PRNGKey) -> types.Params:
+    embedding = jnp.zeros((1, embedding_size))
+    return make(members).init(key, embedding, jnp.zeros((1, action_size)))
+
+  def apply(
+    params: types.Params, embedding: jax.Array, action: jax.Array
+  ) -> jax.Array:
+    present = jax.tree.leaves(params)[0].shape[0]
+    return make(present).apply(params, embedding, action)
+
+  return feed_forward.FeedForward(init, apply)
+
+
+def take_members(params: types.Params, indices: jax.Array) -> types.Params:
+  """Returns the parameters of the members `indices` [M] of an ensemble."""
+  return jax.tree.map(lambda leaf: leaf[indices], params)

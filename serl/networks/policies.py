@@ -1,0 +1,46 @@
+"""Policies: what maps an embedding to a distribution over actions."""
+
+from collections.abc import Sequence
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+from serl.networks import distributions
+from serl.networks import feed_forward
+from serl.networks import mlp
+
+
+def make_tanh_normal_policy(
+  embedding_size: int,
+  action_size: int,
+  hidden_sizes: Sequence[int],
+  min_std: float = 1e-5,
+  max_std: float = 5.0,
+) -> feed_forward.FeedForward:
+  """Makes a policy whose std is exp of a network's output, clipped.
+
+  Args:
+    embedding_size: the width of the policy's input.
+    action_size: the number of actions.
+    hidden_sizes: the widths of the hidden layers.
+    min_std: the least standard deviation before tanh.
+    max_std: the largest; equal to `min_std` for a policy of fixed noise.
+
+  Returns:
+    A network: embedding [B, embedding_size] -> TanhNormal over
+    [B, action_size].
+  """
+
+  def forward(embedding: jax.Array) -> distributions.TanhNormal:
+    hidden = mlp.MLP(hidden_sizes)(embedding)
+    mean = mlp.Linear(action_size, name='mean')(hidden)
+    log_std = mlp.Linear(action_size, name='log_std')(hidden)
+    std = jnp.clip(jnp.exp(log_std), min_std, max_std)
+    return distributions.TanhNormal(mean, std)
+
+  network = hk.without_apply_rng(hk.transform(forward))
+  example = jnp.zeros((1, embedding_size))
+  return feed_forward.FeedForward(
+    init=lambda key: network.init(key, example), apply=network.apply
+  )

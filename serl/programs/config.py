@@ -1,0 +1,176 @@
+"""What a run is: the one description that every program is made from."""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+import functools
+import os
+import pathlib
+from typing import Any, Literal
+
+import dm_env
+
+from serl import specs
+from serl import types
+from serl.agents import builder as builder_lib
+from serl.demos import recording
+
+# seed -> environment. Called in the process that steps it; it may be a
+# `functools.partial`, whose arguments then belong to the run's identity.
+EnvironmentFactory = Callable[[int], dm_env.Environment]
+
+
+def _free(default):
+  """A field that a resumed run may change."""
+  return dataclasses.field(default=default, metadata={'free': True})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+  """A run: which agent learns in which environment, from what, for how long.
+
+  The fields are of two kinds. Most of them say what the run is, and a run
+  folder is only resumed by the same ones. The rest (`free` below: how long, how
+  fast, where) may be changed when it is resumed.
+  """
+
+  run_dir: str | os.PathLike = _free('runs/run')  # all that the run leaves
+  make_environment: EnvironmentFactory
+  builder: builder_lib.Builder
+  # A folder of episode files, or one, or the episodes, for the tables that ask
+  # for them.
+  demonstrations: recording.Demonstrations | None = None
+  seed: int = 0
+  # For a machine where the environment cannot be made: the learner's, when the
+  # robot is at the actor's. None makes one to see.
+  environment_spec: specs.EnvironmentSpec | None = _free(None)
+
+  # Collecting.
+  random_steps: int = 1000  # uniform actions before the policy acts
+  num_actors: int = _free(1)
+  # Paces each actor; None steps as fast as it can. A real robot paces itself.
+  steps_per_second: float | None = _free(None)
+  max_env_steps: int = _free(1_000_000)  # of all actors; then the run ends
+  time_limit_s: float | None = _free(None)  # of this launch
+
+  # Learning.
+  updates_per_step: float = _free(1.0)  # critic updates an environment step
+  publish_every: int = _free(10)  # rounds between published parameters
+  pull_every_s: float = _free(0.2)  # how often an actor asks for them
+
+  # Evaluating.
+  evaluate: bool = _free(True)  # False on a real robot: it has one arm
+  evaluation_episodes: int = _free(20)
+  evaluation_period_s: float = _free(15.0)  # between the starts of two sweeps
+  # Ends the run once this many episodes of one sweep succeeded.
+  stop_at_successes: int | None = _free(None)
+
+  # Keeping.
+  checkpoint_period_s: float = _free(30.0)
+  checkpoints_kept: int = _free(3)
+  log_period_s: float = _free(2.0)
+  wandb: bool = _free(False)
+
+  # The replay as a process of its own, or in the learner's: sampling then
+  # needs no gRPC.
+  replay: Literal['process', 'learner'] = _free('process')
+
+  def __post_init__(self):
+    _check(
+      callable(self.make_environment),
+      self,
+      'make_environment',
+      'a function of a seed that returns a dm_env.Environment',
+    )
+    _check(self.num_actors >= 1, self, 'num_actors', 'at least 1')
+    _check(self.updates_per_step > 0, self, 'updates_per_step', 'positive')
+    _check(self.max_env_steps > 0, self, 'max_env_steps', 'positive')
+    _check(
+      self.evaluation_episodes >= 1, self, 'evaluation_episodes', 'at least 1'
+    )
+    _check(
+      self.replay in ('process', 'learner'),
+      self,
+      'replay',
+      "'process' or 'learner'",
+    )
+    _check(
+      self.stop_at_successes is None
+      or 0 < self.stop_at_successes <= self.evaluation_episodes,
+      self,
+      'stop_at_successes',
+      f'None or 1 to evaluation_episodes ({self.evaluation_episodes})',
+    )
+    wants = [
+      t.name for t in self.builder.make_tables() if t.source == 'demonstrations'
+    ]
+    if wants and self.demonstrations is None:
+      raise ValueError(
+        f'The agent draws from the table {wants[0]!r}, but demonstrations is '
+        'None. Give RunConfig a folder of recorded episodes, or use the '
+        'builder without the RLPD wrapper.'
+      )
+
+  @property
+  def folder(self) -> pathlib.Path:
+    """The run's folder, absolute: nodes may have another working directory."""
+    return pathlib.Path(self.run_dir).expanduser().resolve()
+
+  def make_spec(self) -> specs.EnvironmentSpec:
+    """Returns the environment's spec, from an instance if none is given."""
+    if self.environment_spec is not None:
+      return self.environment_spec
+    environment = self.make_environment(self.seed)
+    try:
+      return specs.make_environment_spec(environment)
+    finally:
+      environment.close()
+
+  def describe(self, spec: specs.EnvironmentSpec) -> dict[str, Any]:
+    """Returns what makes this run this run, as plain JSON data."""
+    described: dict[str, Any] = {
+      'agent': _plain(self.builder.describe()),
+      'environment': _plain(self.make_environment),
+      'observations': specs.to_dict(spec.observations),
+      'actions': specs.to_dict(spec.actions),
+    }
+    for field in dataclasses.fields(self):
+      if field.name in ('builder', 'make_environment'):
+        continue
+      if not field.metadata.get('free'):
+        described[field.name] = _plain(getattr(self, field.name))
+    return described
+
+
+def _check(holds: bool, config: RunConfig, name: str, expected: str) -> None:
+  if not holds:
+    raise ValueError(
+      f'{name} is {getattr(config, name)!r}, expected {expected}.'
+    )
+
+
+def _plain(value: Any) -> Any:
+  """Returns `value` as JSON data; functions by their importable names."""
+  if value is None or isinstance(value, (bool, int, float, str)):
+    return value
+  if isinstance(value, os.PathLike):
+    return str(value)
+  if isinstance(value, types.Episode):
+    return {'steps': value.length, 'return': float(sum(value.reward))}
+  if isinstance(value, functools.partial):
+    return {
+      'function': _plain(value.func),
+      'arguments': _plain({**dict(enumerate(value.args)), **value.keywords}),
+    }
+  if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    return {
+      f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)
+    }
+  if isinstance(value, Mapping):
+    return {str(k): _plain(v) for k, v in value.items()}
+  if isinstance(value, (list, tuple)):
+    return [_plain(v) for v in value]
+  if hasattr(value, 'tolist'):
+    return value.tolist()
+  if callable(value):
+    return f'{value.__module__}.{value.__qualname__}'
+  return repr(value)

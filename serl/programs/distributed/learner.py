@@ -1,0 +1,166 @@
+"""The learner's node: trains, and tells the others what they ask for."""
+
+import threading
+import time
+
+from absl import logging
+import launchpad as lp
+
+from serl import core
+from serl.demos import recording
+from serl.programs import config as config_lib
+from serl.programs import training as training_lib
+from serl.programs.distributed import process
+from serl.replay import iterators
+from serl.replay import packing as packing_lib
+from serl.replay import tables
+from serl.replay import writing
+from serl.utils import loggers
+
+NAME = 'learner'
+_POLL_S = 0.1  # between two looks at the replay
+_IDLE_S = 0.01  # a pause while no round is due
+_FAREWELL_S = 5.0  # for actors elsewhere to hear that the run is over
+
+
+class Learner:
+  """Runs the training; its public methods are called by the other nodes."""
+
+  def __init__(
+    self,
+    config: config_lib.RunConfig,
+    replay: tables.Client,
+    clock: process.Clock,
+    remote_actors: bool = False,
+  ):
+    """Initialises the node.
+
+    Args:
+      config: of the run.
+      replay: the server of the tables.
+      clock: of the launch.
+      remote_actors: whether actors of another launch are to be told the end.
+    """
+    self._config = config
+    self._replay = replay
+    self._clock = clock
+    self._remote_actors = remote_actors
+    self._training: training_lib.Training | None = None
+    self._inserted: dict[str, int] = {}
+    self._over = ''  # why the run is over
+    self._told: set[str] = set()
+    self._lock = threading.Lock()
+
+  # What the other nodes call.
+
+  def get_variables(self) -> core.Variables | None:
+    """Returns the newest parameters, None before there are any."""
+    return self._training.get_variables() if self._training else None
+
+  def inserted_episodes(self, actor: str) -> int:
+    """Returns how many of an actor's logged episodes are in the replay."""
+    with self._lock:
+      return self._inserted.get(actor, 0)
+
+  def episode_inserted(self, actor: str, index: int) -> None:
+    """Notes that episode `index` of an actor's log is in the replay."""
+    with self._lock:
+      # A learner that was started anew counts from 0: it wants all of them.
+      if self._inserted.get(actor, 0) == index:
+        self._inserted[actor] = index + 1
+
+  def over(self, actor: str) -> str:
+    """Returns why the run is over, nothing while it is not."""
+    if self._over:
+      self._told.add(actor)
+    return self._over
+
+  def evaluated(self, successes: int, episodes: int) -> None:
+    """Notes what the evaluator saw."""
+    wanted = self._config.stop_at_successes
+    if wanted is not None and successes >= wanted:
+      self._over = f'{successes} of {episodes} evaluation episodes succeeded'
+
+  # The node's own thread.
+
+  def run(self) -> None:
+    """Trains until the run is over or is stopped; checkpoints at the end."""
+    stop = lp.stop_event()
+    status = process.Status(self._config.folder, NAME)
+    status.say('building the networks')
+    spec = self._config.make_spec()
+    self._insert_demonstrations(spec)
+    table_specs = self._config.builder.make_tables()
+    iterator = iterators.make_iterator(
+      self._replay.server_address,
+      table_specs,
+      spec,
+      self._config.builder.batch_spec(),
+    )
+    logger = loggers.make_logger(
+      self._config.folder, NAME, self._config.wandb, self._clock.origin
+    )
+    training = training_lib.Training(self._config, spec, iterator, logger)
+    self._training = training
+    online = training_lib.online_table(self._config).name
+    looked = time.monotonic()
+    states = tables.states(self._replay)
+    while not stop.is_set() and not self._over:
+      now = time.monotonic()
+      if now - looked >= _POLL_S:
+        looked = now
+        states = tables.states(self._replay)
+      env_steps = states[online].inserted
+      self._over = self._over or self._limit(env_steps)
+      missing = [
+        f'{table.name} {states[table.name].size} of {table.min_size}'
+        for table in table_specs
+        if states[table.name].size < table.min_size
+      ]
+      if missing:
+        status.say('waiting for transitions: ' + ', '.join(missing))
+        stop.wait(_POLL_S)
+      elif not training.may_step(env_steps):
+        stop.wait(_IDLE_S)
+      else:
+        status.say('')
+        sizes = {name: state.size for name, state in states.items()}
+        training.step(env_steps, sizes)
+    env_steps = states[online].inserted
+    training.save(env_steps)
+    training.log(env_steps, {n: state.size for n, state in states.items()})
+    logger.close()
+    logging.info(
+      'Ended at learner step %d: %s.',
+      training.learner_steps,
+      self._over or 'stopped',
+    )
+    status.say(self._over)
+    if self._over and self._remote_actors:
+      self._say_farewell(stop)
+
+  def _insert_demonstrations(self, spec) -> None:
+    names = [
+      table.name
+      for table in training_lib.table_of(self._config, 'demonstrations')
+    ]
+    if not names:
+      return
+    packing = packing_lib.Packing(spec)
+    episodes = recording.load(self._config.demonstrations, spec)
+    for episode in episodes:
+      writing.insert(self._replay, packing, episode, names)
+    logging.info('Inserted %d demonstrations.', len(episodes))
+
+  def _limit(self, env_steps: int) -> str:
+    if env_steps >= self._config.max_env_steps:
+      return f'the limit of {self._config.max_env_steps} environment steps'
+    limit = self._config.time_limit_s
+    if limit is not None and time.time() - self._clock.launched >= limit:
+      return f'the limit of {limit:g} s'
+    return ''
+
+  def _say_farewell(self, stop: threading.Event) -> None:
+    deadline = time.monotonic() + _FAREWELL_S
+    while time.monotonic() < deadline and self._told != set(self._inserted):
+      stop.wait(0.1)

@@ -1,0 +1,104 @@
+"""What every node's process does first, and how it says where it stands."""
+
+import ctypes
+import os
+import pathlib
+import signal
+import sys
+import time
+from typing import NamedTuple
+
+from absl import logging
+import launchpad as lp
+
+from serl.programs import run_folder
+
+_PR_SET_PDEATHSIG = 1
+_LAST_RESORT_S = 15  # after which a node that was asked to end is ended
+
+
+class Clock(NamedTuple):
+  """The times that all nodes of a launch share, unix seconds."""
+
+  launched: float
+  origin: float  # at which the metrics' `elapsed` is 0, over all launches
+
+
+def prepare(folder: pathlib.Path, node: str) -> None:
+  """Makes this process the node's: its log file, and how it ends.
+
+  Call it in the process's main thread. The launcher alone decides on a stop: a
+  Ctrl-C reaches the whole process group, and nodes that took it themselves
+  would stop before those that still need them.
+  """
+  path = run_folder.log(folder, node)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+  for stream in (sys.stdout, sys.stderr):
+    stream.flush()
+    os.dup2(file, stream.fileno())
+  os.close(file)
+  logging.set_verbosity(logging.INFO)
+  logging.use_absl_handler()
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
+  stop = lp.stop_event()
+
+  def ask_to_stop(*_) -> None:
+    stop.set()
+    signal.alarm(_LAST_RESORT_S)
+
+  # Launchpad's own handler counts down aloud, and its countdown outlives the
+  # node: it would kill one that is just returning.
+  signal.signal(signal.SIGTERM, ask_to_stop)
+  signal.signal(signal.SIGALRM, signal.SIG_DFL)
+  if sys.platform == 'linux':
+    # Without it a node outlives a launcher that was killed.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+  logging.info('%s runs as process %d.', node, os.getpid())
+
+
+class Status:
+  """One line that says what a node is doing, for the launcher to show."""
+
+  def __init__(self, folder: pathlib.Path, node: str):
+    """Initialises an empty status."""
+    self._path = status_path(folder, node)
+    self._text = ''
+    self._since = 0.0
+
+  def say(self, text: str) -> None:
+    """Shows `text` with the time at which it was first said."""
+    if text == self._text:
+      return
+    self._text = text
+    self._since = time.time()
+    logging.info('%s', text or 'running')
+    temporary = self._path.with_suffix('.new')
+    temporary.write_text(f'{self._since}\n{text}')
+    os.replace(temporary, self._path)
+
+
+def status_path(folder: pathlib.Path, node: str) -> pathlib.Path:
+  """Returns the file of a node's status."""
+  return folder / 'logs' / f'{node}.status'
+
+
+class Said(NamedTuple):
+  """What a node says."""
+
+  text: str = ''  # nothing while all is as it should be
+  since: float = 0.0  # unix time
+
+  def __str__(self) -> str:
+    clock = time.strftime('%H:%M:%S', time.localtime(self.since))
+    seconds = time.time() - self.since
+    return f'{self.text}, since {clock} ({seconds:.0f} s)'
+
+
+def read_status(folder: pathlib.Path, node: str) -> Said:
+  """Returns what a node says, and since when."""
+  path = status_path(folder, node)
+  if not path.exists():
+    return Said()
+  since, text = path.read_text().split('\n', 1)
+  return Said(text, float(since))

@@ -1,0 +1,136 @@
+"""What the launcher shows while a run is under way."""
+
+import time
+from typing import Any
+
+import numpy as np
+from rich import table as rich_table
+
+from serl.programs import config as config_lib
+from serl.programs.distributed import process
+from serl.utils import loggers
+
+_LAST_EPISODES = 20
+
+
+class Progress:
+  """The newest of what the nodes have written, as rows of label and value."""
+
+  def __init__(self, config: config_lib.RunConfig, nodes: list[str]):
+    """Initialises the progress.
+
+    Args:
+      config: of the run.
+      nodes: the names of the nodes of this launch.
+    """
+    self._config = config
+    self._nodes = nodes
+    self._tails = {
+      node: loggers.MetricsTail(loggers.metrics_path(config.folder, node))
+      for node in nodes
+    }
+    self._episodes: list[dict[str, Any]] = []
+    self._latest: dict[str, dict[str, Any]] = {}
+    self._began = time.time()
+
+  def poll(self) -> None:
+    """Reads what is new."""
+    for node, tail in self._tails.items():
+      records = tail.poll()
+      if not records:
+        continue
+      self._latest[node] = records[-1]
+      if node.startswith('actor'):
+        self._episodes = (self._episodes + records)[-_LAST_EPISODES:]
+
+  def rows(self) -> list[tuple[str, str]]:
+    """Returns what stands in the table, from top to bottom."""
+    learner = self._latest.get('learner', {})
+    evaluator = self._latest.get('evaluator', {})
+    actors = [r for n, r in self._latest.items() if n.startswith('actor')]
+    acted = sum(r['env_steps'] for r in actors)
+    rows = [
+      ('environment steps', _count(acted or learner.get('env_steps', 0))),
+      ('learner steps', _count(learner.get('learner_steps', 0))),
+      ('updates per step, asked', f'{self._config.updates_per_step:.2f}'),
+      ('updates per step, achieved', _number(learner, 'updates_per_step')),
+      ('return', self._of_episodes('episode_return', '{:.1f}')),
+      ('success', self._of_episodes('success', '{:.0%}')),
+      ('evaluation', _evaluation(evaluator)),
+      ("age of the actor's parameters", _age(actors)),
+      *_sizes(learner),
+      ('time left', self._time_left(acted)),
+    ]
+    for node in self._nodes:
+      said = process.read_status(self._config.folder, node)
+      if said.text:
+        rows.append((node, str(said)))
+    return rows
+
+  def render(self) -> rich_table.Table:
+    """Returns the live table."""
+    elapsed = time.strftime('%H:%M:%S', time.gmtime(time.time() - self._began))
+    table = rich_table.Table(
+      title=f'{self._config.folder.name}  {elapsed}', show_header=False
+    )
+    for label, value in self.rows():
+      table.add_row(label, value)
+    return table
+
+  def line(self) -> str:
+    """Returns the same as one line."""
+    shown = ', '.join(f'{label} {value}' for label, value in self.rows())
+    return f'[{time.time() - self._began:.0f} s] {shown}'
+
+  def _of_episodes(self, name: str, form: str) -> str:
+    values = [e[name] for e in self._episodes if name in e]
+    if not values:
+      return '-'
+    return f'{form.format(np.mean(values))} over {len(values)} episodes'
+
+  def _time_left(self, acted: float) -> str:
+    left = []
+    if self._config.time_limit_s is not None:
+      left.append(self._config.time_limit_s - (time.time() - self._began))
+    elapsed = time.time() - self._began
+    if acted and elapsed > 10:
+      # Of the actors, not of the run: it may have been resumed.
+      newest = self._episodes[-self._config.num_actors :]
+      rate = sum(episode['steps_per_second'] for episode in newest)
+      left.append((self._config.max_env_steps - acted) / max(rate, 1e-6))
+    if not left:
+      return '-'
+    clock = time.strftime('%H:%M:%S', time.gmtime(max(0, min(left))))
+    return f'at most {clock}'
+
+
+def _count(value: float) -> str:
+  return f'{int(value):,}'
+
+
+def _number(record: dict[str, Any], name: str) -> str:
+  return f'{record[name]:.2f}' if name in record else '-'
+
+
+def _evaluation(record: dict[str, Any]) -> str:
+  if not record:
+    return '-'
+  return (
+    f'{record["successes"]:.0f} of {record["episodes"]:.0f}, return '
+    f'{record["episode_return"]:.1f}, at learner step '
+    f'{_count(record["learner_steps"])}'
+  )
+
+
+def _age(actors: list[dict[str, Any]]) -> str:
+  ages = [record['params_age'] for record in actors if 'params_age' in record]
+  return f'{max(ages):.1f} s' if ages else '-'
+
+
+def _sizes(record: dict[str, Any]) -> list[tuple[str, str]]:
+  suffix = '_size'
+  return [
+    (f'transitions, {name.removesuffix(suffix)}', _count(value))
+    for name, value in record.items()
+    if name.endswith(suffix)
+  ]

@@ -1,0 +1,9 @@
+"""How a run can end before its end."""
+
+
+class NodeDiedError(RuntimeError):
+  """A node ended with an error, or was killed."""
+
+
+class Interrupted(Exception):
+  """The user stopped the run; the same command goes on with it."""

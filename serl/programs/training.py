@@ -1,0 +1,192 @@
+"""The learner's side of a run, wherever it runs: rounds, ratio, checkpoints."""
+
+from collections.abc import Callable, Iterator, Mapping
+import time
+from typing import Any
+
+from absl import logging
+import jax
+import numpy as np
+
+from serl import core
+from serl import specs
+from serl import types
+from serl.agents import builder
+from serl.agents import learner as learner_lib
+from serl.programs import config as config_lib
+from serl.programs import ratio as ratio_lib
+from serl.programs import run_folder
+from serl.utils import checkpointing
+from serl.utils import loggers
+
+
+class Training:
+  """Trains an agent as a run config says, and keeps what it learned.
+
+  Made on a folder with checkpoints it goes on from the last one.
+  """
+
+  def __init__(
+    self,
+    config: config_lib.RunConfig,
+    spec: specs.EnvironmentSpec,
+    iterator: Iterator[types.Transition],
+    logger: loggers.Logger,
+  ):
+    """Initialises the training.
+
+    Args:
+      config: of the run.
+      spec: of its environment.
+      iterator: gives the batch of each round.
+      logger: takes the learner's metrics every `config.log_period_s`.
+    """
+    self._config = config
+    self._logger = logger
+    networks = config.builder.make_networks(spec)
+    self._learner = learner_lib.Learner(
+      config.builder.make_algorithm(networks), learner_key(config), iterator
+    )
+    self._checkpointer = checkpointing.Checkpointer(
+      run_folder.checkpoints(config.folder), keep=config.checkpoints_kept
+    )
+    self.ratio = make_ratio(config)
+    self._published: core.Variables | None = None
+    self._published_at = 0.0
+    self._logged = self._checkpointed = time.monotonic()
+    self._metrics: types.Metrics = {}
+    self._restore()
+    self._publish()
+
+  @property
+  def learner_steps(self) -> int:
+    """The rounds done, over all launches of the run."""
+    return self._learner.learner_steps
+
+  @property
+  def learner_state(self) -> Any:
+    """The algorithm's training state; the next `step` consumes it."""
+    return self._learner.state
+
+  def get_variables(self) -> core.Variables:
+    """Returns the published parameters with their present age."""
+    age = time.monotonic() - self._published_at
+    return self._published._replace(age=age)
+
+  def may_step(self, env_steps: int) -> bool:
+    """Returns whether a round is due after `env_steps`."""
+    return self.ratio.may_update(env_steps, self.learner_steps)
+
+  def step(self, env_steps: int, sizes: Mapping[str, int]) -> None:
+    """Does a round; publishes, logs and checkpoints when it is time.
+
+    Args:
+      env_steps: taken so far, over all launches of the run.
+      sizes: transitions by table, for the log.
+
+    Raises:
+      NonFiniteError: a loss is NaN or infinite; nothing of it is kept.
+      CheckpointError: the checkpoint could not be written.
+    """
+    self._metrics = self._learner.step()
+    if self.learner_steps % self._config.publish_every == 0:
+      self._publish()
+    now = time.monotonic()
+    if now - self._logged >= self._config.log_period_s:
+      self._logged = now
+      self.log(env_steps, sizes)
+    if now - self._checkpointed >= self._config.checkpoint_period_s:
+      self.save(env_steps)
+
+  def log(self, env_steps: int, sizes: Mapping[str, int]) -> None:
+    """Writes the metrics of the last round, and where the run stands."""
+    counts = {f'{name}_size': size for name, size in sizes.items()}
+    self._logger.write(
+      {
+        'learner_steps': self.learner_steps,
+        'env_steps': env_steps,
+        'updates_per_step_asked': self.ratio.asked,
+        'updates_per_step': self.ratio.achieved(env_steps, self.learner_steps),
+        **counts,
+        **jax.device_get(dict(self._metrics)),
+      }
+    )
+
+  def save(self, env_steps: int) -> None:
+    """Checkpoints the training state and the counters."""
+    saved = self._learner.save()
+    self._checkpointer.save(
+      self.learner_steps, saved.state, {'env_steps': env_steps}
+    )
+    self._checkpointed = time.monotonic()
+
+  def _restore(self) -> None:
+    found = self._checkpointer.restore_latest(self._learner.save().state)
+    if found is not None:
+      step, state, _ = found
+      steps = np.asarray(step, np.int64)
+      self._learner.restore(learner_lib.SavedLearner(state, steps))
+      logging.info('Going on from the checkpoint of learner step %d.', step)
+
+  def _publish(self) -> None:
+    params = self._config.builder.policy_params(self._learner.state)
+    # Copies: the next round takes the state's memory.
+    params = jax.tree.map(lambda x: np.array(x, copy=True), params)
+    self._published_at = time.monotonic()
+    self._published = core.Variables(params, self.learner_steps, 0.0)
+
+
+def learner_key(config: config_lib.RunConfig) -> types.PRNGKey:
+  """Returns the random key of the learner."""
+  return jax.random.fold_in(jax.random.PRNGKey(config.seed), 0)
+
+
+def actor_key(config: config_lib.RunConfig, index: int) -> types.PRNGKey:
+  """Returns the random key of an actor; every actor has another one."""
+  return jax.random.fold_in(jax.random.PRNGKey(config.seed), 1 + index)
+
+
+def make_ratio(config: config_lib.RunConfig) -> ratio_lib.UpdateRatio:
+  """Returns the ratio that the learner keeps to."""
+  return ratio_lib.UpdateRatio(
+    asked=config.updates_per_step,
+    start_step=online_table(config).min_size,
+    updates_per_round=config.builder.batch_spec().updates_per_round,
+  )
+
+
+def online_table(config: config_lib.RunConfig) -> builder.TableSpec:
+  """Returns the table that the actors' experience goes to."""
+  return table_of(config, 'online')[0]
+
+
+def table_of(
+  config: config_lib.RunConfig, source: str
+) -> list[builder.TableSpec]:
+  """Returns the tables that `source` fills."""
+  return [t for t in config.builder.make_tables() if t.source == source]
+
+
+def load_policy(
+  config: config_lib.RunConfig, spec: specs.EnvironmentSpec
+) -> tuple[Callable[..., Any], types.Params, int]:
+  """Returns the evaluation policy, its last checkpoint's params and step.
+
+  Raises:
+    FileNotFoundError: the run has no checkpoint yet.
+  """
+  networks = config.builder.make_networks(spec)
+  algorithm = config.builder.make_algorithm(networks)
+  folder = run_folder.checkpoints(config.folder)
+  checkpointer = checkpointing.Checkpointer(folder)
+  found = checkpointer.restore_latest(
+    jax.jit(algorithm.init)(learner_key(config))
+  )
+  if found is None:
+    raise FileNotFoundError(
+      f'{folder} holds no checkpoint: the run ended before its first. Start it '
+      'again with the same command.'
+    )
+  step, state, _ = found
+  policy = config.builder.make_policy(networks, evaluation=True)
+  return policy, config.builder.policy_params(state), step

@@ -1,0 +1,144 @@
+"""Collects an actor's steps to episodes and hands them on, whole."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import dm_env
+import numpy as np
+import tree
+
+from serl import specs
+from serl import types
+
+# What takes a finished episode: a log on disk, a replay, a list's append.
+Sink = Callable[[types.Episode], Any]
+
+
+class EpisodeAdder:
+  """A `core.Adder` that gives every finished episode to `sinks`, in order."""
+
+  def __init__(self, sinks: Sequence[Sink]):
+    """Initialises the adder.
+
+    Args:
+      sinks: called with each episode when its last step was added. The one that
+        makes it durable comes first: what fails stops those behind it.
+    """
+    self._sinks = tuple(sinks)
+    self.reset()
+
+  def reset(self) -> None:
+    """Drops the unfinished episode."""
+    self._observations: list[types.NestedArray] = []
+    self._actions: list[types.NestedArray] = []
+    self._rewards: list[Any] = []
+    self._discounts: list[Any] = []
+
+  def add_first(self, timestep: dm_env.TimeStep) -> None:
+    """Begins an episode; an unfinished one before it is dropped."""
+    if not timestep.first():
+      raise ValueError(
+        f'add_first() got a {timestep.step_type!r} timestep; it takes what '
+        'environment.reset() returned'
+      )
+    self.reset()
+    self._observations.append(copy(timestep.observation))
+
+  def add(
+    self, action: types.NestedArray, next_timestep: dm_env.TimeStep
+  ) -> None:
+    """Adds a step; stores the episode if `next_timestep` is its last.
+
+    Args:
+      action: what was executed on the observation before.
+      next_timestep: what it led to. Its arrays are copied: environments reuse
+        their buffers.
+
+    Raises:
+      ValueError: before any `add_first`, or when `next_timestep` is the first
+        of an episode or tells no reward or discount.
+    """
+    if not self._observations:
+      raise ValueError('add() came before add_first(): no episode has begun')
+    if next_timestep.first():
+      raise ValueError(
+        'add() got the first timestep of an episode; that goes to add_first()'
+      )
+    # numpy would turn None into NaN without a word.
+    if next_timestep.reward is None or next_timestep.discount is None:
+      raise ValueError(
+        f'step {len(self._actions)} has reward {next_timestep.reward} and '
+        f'discount {next_timestep.discount}; both must be numbers after reset()'
+      )
+    self._actions.append(copy(action))
+    self._rewards.append(next_timestep.reward)
+    self._discounts.append(next_timestep.discount)
+    self._observations.append(copy(next_timestep.observation))
+    if next_timestep.last():
+      episode = types.Episode(
+        observation=_stack(self._observations),
+        action=_stack(self._actions),
+        reward=np.asarray(self._rewards, np.float32),
+        discount=np.asarray(self._discounts, np.float32),
+      )
+      self.reset()
+      for sink in self._sinks:
+        sink(episode)
+
+
+def check(episode: types.Episode, spec: specs.EnvironmentSpec) -> None:
+  """Refuses an episode whose arrays are not what `spec` says.
+
+  Args:
+    episode: columns of T steps, see `types.Episode`.
+    spec: the environment that it should have come from.
+
+  Raises:
+    ValueError: naming each array of another shape, dtype or path.
+  """
+  length = episode.length
+  expected = {
+    **_columns('observation', spec.observations, length + 1),
+    **_columns('action', spec.actions, length),
+    'reward': ((length,), 'float32'),
+    'discount': ((length,), 'float32'),
+  }
+  arrays = specs.flatten(episode._replace(extras={})._asdict())
+  given = {
+    path: (np.shape(array), np.asarray(array).dtype.name)
+    for path, array in arrays.items()
+  }
+  lines = specs.differences(given, expected)
+  if length == 0:
+    lines.append('reward: no step, expected at least one')
+  for path, array in specs.flatten(episode.extras, 'extras').items():
+    if np.shape(array)[:1] != (length,):
+      lines.append(f'{path}: shape {np.shape(array)}, expected [{length}, ...]')
+  if lines:
+    raise ValueError(
+      'this episode does not fit its environment spec; make the environment '
+      'and the actor give what their specs say:\n  ' + '\n  '.join(lines)
+    )
+
+
+def copy(nested: types.NestedArray) -> types.NestedArray:
+  """Returns a copy in numpy, its mappings as plain dictionaries.
+
+  JAX tells an OrderedDict from a dict; episodes have dicts, whoever made them.
+  """
+  if isinstance(nested, Mapping):
+    return {key: copy(value) for key, value in nested.items()}
+  return tree.map_structure(np.array, nested)
+
+
+def _columns(
+  prefix: str, spec: types.NestedSpec, length: int
+) -> dict[str, tuple[tuple[int, ...], str]]:
+  return {
+    path: ((length, *leaf.shape), np.dtype(leaf.dtype).name)
+    for path, leaf in specs.flatten(spec, prefix).items()
+  }
+
+
+def _stack(steps: Sequence[types.NestedArray]) -> types.NestedArray:
+  return tree.map_structure(lambda *leaves: np.stack(leaves), *steps)

@@ -1,0 +1,89 @@
+"""What an environment takes and gives, as data to compare and to store."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import dm_env
+from dm_env import specs
+import numpy as np
+import tree
+
+from serl import types
+
+Array = specs.Array
+BoundedArray = specs.BoundedArray
+
+
+class EnvironmentSpec(NamedTuple):
+  """The four specs of a `dm_env.Environment`."""
+
+  observations: types.NestedSpec
+  actions: types.NestedSpec
+  rewards: specs.Array
+  discounts: specs.BoundedArray
+
+
+def make_environment_spec(environment: dm_env.Environment) -> EnvironmentSpec:
+  """Returns the specs of `environment`."""
+  return EnvironmentSpec(
+    observations=environment.observation_spec(),
+    actions=environment.action_spec(),
+    rewards=environment.reward_spec(),
+    discounts=environment.discount_spec(),
+  )
+
+
+def zeros_like(spec: types.NestedSpec) -> types.NestedArray:
+  """Returns zeros of the shapes and dtypes of `spec`."""
+  return tree.map_structure(lambda s: np.zeros(s.shape, s.dtype), spec)
+
+
+def flatten(nested: Any, prefix: str = '') -> dict[str, Any]:
+  """Returns the leaves of a tree of mappings and tuples by 'a/b' paths.
+
+  Mappings are walked in the order of their sorted keys, so that equal trees
+  flatten equally. A bare leaf gets `prefix` itself as its path.
+  """
+  if isinstance(nested, Mapping):
+    items = [(str(key), nested[key]) for key in sorted(nested)]
+  elif hasattr(nested, '_fields'):
+    items = list(zip(nested._fields, nested))
+  elif isinstance(nested, (list, tuple)):
+    items = [(str(i), value) for i, value in enumerate(nested)]
+  else:
+    return {prefix: nested}
+  flat = {}
+  for key, value in items:
+    flat.update(flatten(value, f'{prefix}/{key}' if prefix else key))
+  return flat
+
+
+def to_dict(spec: types.NestedSpec) -> dict[str, dict[str, Any]]:
+  """Returns `spec` as plain JSON data: one entry for each leaf's path."""
+  described = {}
+  for path, leaf in flatten(spec).items():
+    entry: dict[str, Any] = {
+      'shape': list(leaf.shape),
+      'dtype': np.dtype(leaf.dtype).name,
+    }
+    if isinstance(leaf, specs.BoundedArray):
+      entry['minimum'] = np.asarray(leaf.minimum, float).tolist()
+      entry['maximum'] = np.asarray(leaf.maximum, float).tolist()
+    described[path] = entry
+  return described
+
+
+def differences(
+  given: Mapping[str, Any], expected: Mapping[str, Any]
+) -> list[str]:
+  """Returns one line for each entry in which two `to_dict` results differ."""
+  lines = []
+  for path in sorted(set(given) | set(expected)):
+    name = path or 'value'
+    if path not in given:
+      lines.append(f'{name}: missing, expected {expected[path]}')
+    elif path not in expected:
+      lines.append(f'{name}: {given[path]}, not expected')
+    elif given[path] != expected[path]:
+      lines.append(f'{name}: {given[path]}, expected {expected[path]}')
+  return lines

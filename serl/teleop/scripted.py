@@ -1,0 +1,91 @@
+"""Scripted experts: policies that know the task, for demonstrations."""
+
+import dm_env
+import numpy as np
+
+from serl import types
+
+# Of PickCube; m and s. The tool trails its target by the ratio of the law's
+# damping and stiffness.
+_TRANSLATION_SCALE = 0.1  # m the target moves at an action of 1
+_LAG = 0.1  # s
+_LARGEST = 0.4  # action; faster, the tool outruns the observed velocity
+_HOVER = 0.06  # m above the cube, where the descent begins
+_ALIGNED = 0.02  # m beside the cube's axis, from where the fingers clear it
+_GRASP_DEPTH = 0.008  # m from the cube's centre, near enough to close
+_CLOSING_STEPS = 6  # that the fingers take to hold the cube
+_LIFT_HEIGHT = 0.27  # m, a cube held there has risen by more than 0.2 m
+
+
+class PickCubeExpert:
+  """Picks up the cube of PickCube by its observations alone.
+
+  It moves above the cube, descends, closes the gripper and lifts; a cube that
+  slipped away is approached anew.
+  """
+
+  def __init__(self, noise: float = 0.0, seed: int = 0):
+    """Creates the expert.
+
+    Args:
+      noise: standard deviation of the Gaussian noise that is added to the
+        three translations of an action.
+      seed: of the noise.
+
+    Raises:
+      ValueError: if the noise is negative.
+    """
+    if not noise >= 0:
+      raise ValueError(f'noise={noise}; expected a standard deviation >= 0.')
+    self._noise = noise
+    self._rng = np.random.default_rng(seed)
+    self._begin()
+
+  def _begin(self) -> None:
+    self._descending = False
+    self._closed_steps = 0
+
+  def select_action(self, observation: types.NestedArray) -> np.ndarray:
+    """Returns the next action, [4] float32, for an observation of PickCube."""
+    block = observation['block_pos'].astype(float)
+    tcp = observation['tcp_pos'].astype(float)
+    goal, closing = self._plan(block, tcp)
+    # Where the target that the tool trails must be; it is not observed.
+    target = tcp + _LAG * observation['tcp_vel'].astype(float)
+    step = np.clip((goal - target) / _TRANSLATION_SCALE, -_LARGEST, _LARGEST)
+    step += self._noise * self._rng.standard_normal(3)
+    return np.clip(np.append(step, closing), -1.0, 1.0).astype(np.float32)
+
+  def _plan(
+    self, block: np.ndarray, tcp: np.ndarray
+  ) -> tuple[np.ndarray, float]:
+    """Returns where the tool shall go, [3] m, and the gripper's action."""
+    beside = np.linalg.norm(block[:2] - tcp[:2])
+    height = tcp[2] - block[2]
+    if beside > 2 * _ALIGNED:
+      self._begin()
+    if not self._descending:
+      self._descending = bool(beside < _ALIGNED and height < 1.5 * _HOVER)
+      return block + (0.0, 0.0, _HOVER), -1.0
+    if self._closed_steps == 0 and height > _GRASP_DEPTH:
+      return block, -1.0
+    self._closed_steps += 1
+    if self._closed_steps <= _CLOSING_STEPS:
+      return block, 1.0
+    return np.array([tcp[0], tcp[1], _LIFT_HEIGHT]), 1.0
+
+  def observe_first(self, timestep: dm_env.TimeStep) -> None:
+    """Begins a new attempt."""
+    self._begin()
+
+  def observe(
+    self, action: types.NestedArray, next_timestep: dm_env.TimeStep
+  ) -> None:
+    """Learns nothing."""
+
+  def update(self) -> None:
+    """Has no parameters."""
+
+
+# By the name of the simulated task.
+EXPERTS = {'pick_cube': PickCubeExpert}

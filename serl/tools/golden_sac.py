@@ -1,0 +1,397 @@
+"""Replays a golden SAC file, the reference's recorded numbers, on this code.
+
+Everything goes through `serl.agents.sac`: the recorded parameters become this
+code's, the recorded noise takes the place of that drawn from a key, and the
+same update functions that training jits do the steps.
+"""
+
+from collections.abc import Iterator, Mapping
+import functools
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from serl import specs
+from serl import types
+from serl.agents.sac import config as sac_config
+from serl.agents.sac import learning
+from serl.agents.sac import losses
+from serl.agents.sac import networks as sac_networks
+from serl.ops import soft_actor_critic
+from serl.tools import golden_sac_names
+
+# The arrays of a golden file by key.
+Golden = Mapping[str, np.ndarray]
+# (group, key in the file, what this code computes for it)
+Computed = Iterator[tuple[str, str, Any]]
+
+# What a replay takes from a file and therefore does not compare.
+INPUTS = re.compile(
+  r'(config|meta)/.*|forward/(observations|actions)|temperature/init'
+  r'|round\d+/batch/.*|.*/(next_)?eps|.*/subsample_idcs'
+)
+
+# The reference's names of its optimisers.
+_OPTIMISERS = losses.SACParams('actor', 'critic', 'temperature')
+# Steps of the warm-up in files that end before it does (goldens/KEYS.md).
+_WARMUP_STEPS = 2000
+
+
+def is_golden(golden: Golden) -> bool:
+  """Returns whether a file is one of recorded SAC rounds."""
+  return {'meta/utd', 'meta/minibatch', 'meta/rounds'} <= golden.keys()
+
+
+def read_config(golden: Golden) -> sac_config.SACConfig:
+  """Returns the configuration that a file was recorded with."""
+
+  rates = losses.SACParams(*(_read_rate(golden, n) for n in _OPTIMISERS))
+  if rates.policy != rates.critic and rates.policy[1] != rates.critic[1]:
+    raise ValueError(
+      f'The warm-ups of the actor, {rates.policy[1]}, and of the critic, '
+      f'{rates.critic[1]}, differ, expected the same.'
+    )
+  return sac_config.SACConfig(
+    batch_size=int(golden['meta/minibatch']),
+    updates_per_round=int(golden['meta/utd']),
+    discount=float(golden['config/discount']),
+    critic_members=int(golden['config/critic_ensemble_size']),
+    target_members=int(golden['config/critic_subsample_size']),
+    draw_with_replacement=True,
+    target_rate=float(golden['config/soft_target_update_rate']),
+    policy_learning_rate=rates.policy[0],
+    critic_learning_rate=rates.critic[0],
+    temperature_learning_rate=rates.temperature[0],
+    warmup_steps=rates.policy[1],
+    temperature_warmup_steps=rates.temperature[1],
+    initial_temperature=float(golden['temperature/init']),
+    target_entropy=float(golden['config/target_entropy']),
+    entropy_in_backup=bool(golden['config/backup_entropy']),
+    actor_batch='round',
+    step_idle_optimisers=True,
+    hidden_sizes=golden_sac_names.hidden_sizes(golden),
+  )
+
+
+def replay(golden: Golden) -> Computed:
+  """Yields all that this code computes for a file, in the file's order."""
+  config = read_config(golden)
+  networks = _make_networks(golden, config)
+  tree = golden_sac_names.Tree(len(config.hidden_sizes))
+  state = _initial_state(golden, config, tree)
+  # The reference moves targets of policy and temperature, too. Nothing reads
+  # them, and this code keeps none: they are followed here for comparison.
+  targets = tree.from_flat(_under(golden, 'init/target_params'))
+  yield from _forward(golden, networks, state)
+  yield from _state_arrays('init', 'init', config, tree, state, targets)
+  for i in range(int(golden['meta/rounds'])):
+    prefix = f'round{i}'
+    batch = _read_batch(golden, prefix, config)
+    noise = _read_noise(golden, prefix, config)
+    whole_round = jax.jit(
+      functools.partial(learning.update_round, networks, config)
+    )
+    after, metrics = whole_round(state, batch, noise)
+    steps = _Steps(networks, config, tree)
+    targets = yield from steps.replay(prefix, state, targets, batch, noise)
+    group = f'{prefix}/after'
+    yield from _state_arrays(group, group, config, tree, after, targets)
+    yield from _info(prefix, config, after, metrics)
+    state = after
+
+
+class _Steps:
+  """Does a round step by step, for what happens between the steps."""
+
+  def __init__(
+    self,
+    networks: sac_networks.SACNetworks,
+    config: sac_config.SACConfig,
+    tree: golden_sac_names.Tree,
+  ):
+    self._networks = networks
+    self._config = config
+    self._tree = tree
+    self._critic_step = jax.jit(
+      functools.partial(learning.critic_step, networks, config)
+    )
+    self._policy_step = jax.jit(
+      functools.partial(learning.policy_step, networks, config)
+    )
+
+  def replay(self, prefix, state, targets, batch, noise):
+    """Yields what is computed; returns the targets of all parameters."""
+    for i in range(self._config.updates_per_round):
+      step_batch = jax.tree.map(lambda x, i=i: x[i], batch)
+      step_noise = jax.tree.map(lambda x, i=i: x[i], noise.critic)
+      group = f'{prefix}/critic_step{i}'
+      state, metrics = yield from self._one_critic_step(
+        group, state, step_batch, step_noise
+      )
+      yield group, f'{group}/critic/loss', metrics['critic_loss']
+      targets = optax.incremental_update(
+        state.params, targets, self._config.target_rate
+      )
+      group = f'{prefix}/after_critic_step{i}'
+      yield from _state_arrays(
+        group, group, self._config, self._tree, state, targets
+      )
+    rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
+    yield from self._one_policy_step(prefix, state, rows, noise.policy)
+    return targets
+
+  def _one_critic_step(self, group, state, batch, noise):
+    networks, config = self._networks, self._config
+    values = _sample_arrays(
+      networks, state.params, batch.next_observation, noise.next_action
+    )
+    target_params = state.target_critic_params
+    values |= {
+      'target_next_qs': networks.critic.apply(
+        target_params.ensemble, batch.next_observation, values['actions']
+      ),
+      'target_q': losses.critic_target(
+        state.params,
+        target_params,
+        batch,
+        noise,
+        networks=networks,
+        config=config,
+      ),
+      'predicted_qs': networks.critic.apply(
+        state.params.critic.ensemble, batch.observation, batch.action
+      ),
+    }
+    for name, value in values.items():
+      name = name if 'q' in name else f'next_{name}'
+      yield group, f'{group}/critic/{name}', value
+    return self._critic_step(state, batch, noise)
+
+  def _one_policy_step(self, prefix, state, batch, noise):
+    group = f'{prefix}/actor_step'
+    networks, params = self._networks, state.params
+    temperature = jax.nn.softplus(params.temperature)
+    values = _sample_arrays(networks, params, batch.observation, noise.action)
+    values['qs'] = networks.critic.apply(
+      params.critic.ensemble, batch.observation, values['actions']
+    )
+    _, metrics = self._policy_step(state, batch, noise)
+    values |= {
+      'temperature': temperature,
+      'loss': metrics['actor_loss'],
+      'entropy': metrics['entropy'],
+    }
+    for name, value in values.items():
+      yield group, f'{group}/actor/{name}', value
+    values = _sample_arrays(
+      networks, params, batch.next_observation, noise.next_action
+    )
+    for name, value in values.items():
+      yield group, f'{group}/temperature/next_{name}', value
+    name = f'{group}/temperature'
+    yield group, f'{name}/loss', metrics['temperature_loss']
+    yield group, f'{name}/value', metrics['temperature']
+
+
+def _forward(
+  golden: Golden,
+  networks: sac_networks.SACNetworks,
+  state: learning.TrainingState,
+) -> Computed:
+  group = 'forward'
+  observation, action = (
+    golden['forward/observations'],
+    golden['forward/actions'],
+  )
+  distribution = networks.policy.apply(state.params.policy, observation)
+  yield group, 'forward/mean', distribution.mean
+  yield group, 'forward/std', distribution.std
+  yield group, 'forward/log_std', jnp.log(distribution.std)
+  yield group, 'forward/mode', distribution.mode()
+  for name, params in (
+    ('q', state.params.critic),
+    ('target_q', state.target_critic_params),
+  ):
+    values = networks.critic.apply(params.ensemble, observation, action)
+    yield group, f'forward/{name}', values
+  raw = soft_actor_critic.inverse_softplus(float(golden['temperature/init']))
+  yield group, 'temperature/raw_lagrange', raw
+  value = jax.nn.softplus(state.params.temperature)
+  yield group, 'temperature/value', value
+
+
+def _state_arrays(
+  group: str,
+  prefix: str,
+  config: sac_config.SACConfig,
+  tree: golden_sac_names.Tree,
+  state: learning.TrainingState,
+  targets: losses.SACParams,
+) -> Computed:
+  """Yields a state's arrays under the reference's names."""
+  targets = targets._replace(critic=state.target_critic_params)
+  for name, params in (('params', state.params), ('target_params', targets)):
+    for path, leaf in tree.to_flat(params).items():
+      yield group, f'{prefix}/{name}/{path}', leaf
+  zeros = jax.tree.map(jnp.zeros_like, state.params)
+  for field, net in _OPTIMISERS._asdict().items():
+    adam, schedule = getattr(state.optimisers, field)
+    # The reference's optimisers span all parameters; the moments of those
+    # that they do not train are zero.
+    for moment in ('mu', 'nu'):
+      moments = zeros._replace(**{field: getattr(adam, moment)})
+      for path, leaf in tree.to_flat(moments).items():
+        yield group, f'{prefix}/opt/{net}/{moment}/{path}', leaf
+    yield group, f'{prefix}/opt/{net}/count', adam.count
+    yield group, f'{prefix}/opt/{net}/schedule_count', schedule.count
+    yield group, f'{prefix}/opt/{net}/lr', _last_rate(config, field, schedule)
+
+
+def _info(
+  prefix: str,
+  config: sac_config.SACConfig,
+  state: learning.TrainingState,
+  metrics: types.Metrics,
+) -> Computed:
+  names = {
+    'actor/actor_loss': 'actor_loss',
+    'actor/entropy': 'entropy',
+    'critic/critic_loss': 'critic_loss',
+    'critic/predicted_qs': 'critic_value',
+    'critic/target_qs': 'target_value',
+    'temperature/temperature_loss': 'temperature_loss',
+    'actor/temperature': 'temperature',
+  }
+  for theirs, ours in names.items():
+    yield f'{prefix}/info', f'{prefix}/info/{theirs}', metrics[ours]
+  for field, net in _OPTIMISERS._asdict().items():
+    _, schedule = getattr(state.optimisers, field)
+    rate = _last_rate(config, field, schedule)
+    yield f'{prefix}/info', f'{prefix}/info/{net}_lr', rate
+
+
+def _sample_arrays(networks, params, observation, noise):
+  distribution = networks.policy.apply(params.policy, observation)
+  actions, log_prob = losses.act(params, observation, noise, networks=networks)
+  return {
+    'mean': distribution.mean,
+    'std': distribution.std,
+    'pre_tanh': distribution.mean + distribution.std * noise,
+    'actions': actions,
+    'log_prob': log_prob,
+  }
+
+
+def _last_rate(config, field, schedule_state):
+  """Returns the rate of an optimiser's last update, or of its first."""
+  rate = getattr(learning.learning_rates(config), field)
+  return jax.jit(rate)(jnp.maximum(schedule_state.count - 1, 0))
+
+
+def _under(golden: Golden, prefix: str) -> dict[str, np.ndarray]:
+  start = len(prefix) + 1
+  return {k[start:]: v for k, v in golden.items() if k.startswith(prefix + '/')}
+
+
+def _read_rate(golden: Golden, net: str) -> tuple[float, int]:
+  """Returns an optimiser's rate and the steps of its warm-up."""
+  rate = float(golden[f'init/opt/{net}/lr'])
+  if rate > 0:
+    return _round_rate(rate), 0
+  last = f'round{int(golden["meta/rounds"]) - 1}/after/opt/{net}'
+  updates = int(golden[f'{last}/schedule_count'])
+  rate = float(golden[f'{last}/lr'])  # of the update before
+  return _round_rate(rate / (updates - 1) * _WARMUP_STEPS), _WARMUP_STEPS
+
+
+def _round_rate(rate: float) -> float:
+  """Undoes float32: the reference was given a rate of a few digits."""
+  return float(f'{rate:.3g}')
+
+
+def _make_networks(
+  golden: Golden, config: sac_config.SACConfig
+) -> sac_networks.SACNetworks:
+  def bounded(shape, minimum):
+    return specs.BoundedArray(shape, np.float32, minimum, 1.0)
+
+  observations = specs.Array(
+    golden['forward/observations'].shape[1:], np.float32
+  )
+  spec = specs.EnvironmentSpec(
+    observations=observations,
+    actions=bounded(golden['forward/actions'].shape[1:], -1.0),
+    rewards=specs.Array((), np.float32),
+    discounts=bounded((), 0.0),
+  )
+  return sac_networks.make_networks(spec, config)
+
+
+def _initial_state(
+  golden: Golden, config: sac_config.SACConfig, tree: golden_sac_names.Tree
+) -> learning.TrainingState:
+  params = tree.from_flat(_under(golden, 'init/params'))
+  targets = tree.from_flat(_under(golden, 'init/target_params'))
+  optimisers = []
+  for field, net in _OPTIMISERS._asdict().items():
+    prefix = f'init/opt/{net}'
+    fresh = getattr(learning.make_optimisers(config), field)
+    adam, schedule = fresh.init(getattr(params, field))
+    moments = {
+      moment: getattr(
+        tree.from_flat(_under(golden, f'{prefix}/{moment}')), field
+      )
+      for moment in ('mu', 'nu')
+    }
+    count = jnp.asarray(golden[f'{prefix}/count'])
+    updates = jnp.asarray(golden[f'{prefix}/schedule_count'])
+    optimisers.append(
+      (adam._replace(count=count, **moments), schedule._replace(count=updates))
+    )
+  return learning.TrainingState(
+    params=params,
+    target_critic_params=targets.critic,
+    optimisers=losses.SACParams(*optimisers),
+    key=jax.random.PRNGKey(0),
+  )
+
+
+def _read_batch(
+  golden: Golden, prefix: str, config: sac_config.SACConfig
+) -> types.Transition:
+  def read(name):
+    rows = golden[f'{prefix}/batch/{name}']
+    lead = (config.updates_per_round, config.batch_size)
+    return jnp.asarray(rows.reshape(*lead, *rows.shape[1:]))
+
+  return types.Transition(
+    observation=read('observations'),
+    action=read('actions'),
+    reward=read('rewards'),
+    discount=read('masks'),
+    next_observation=read('next_observations'),
+  )
+
+
+def _read_noise(
+  golden: Golden, prefix: str, config: sac_config.SACConfig
+) -> learning.RoundNoise:
+  def stack(name):
+    steps = range(config.updates_per_round)
+    keys = [f'{prefix}/critic_step{i}/critic/{name}' for i in steps]
+    return jnp.stack([golden[key] for key in keys])
+
+  step = f'{prefix}/actor_step'
+  return learning.RoundNoise(
+    critic=losses.CriticNoise(
+      next_action=stack('next_eps'), members=stack('subsample_idcs')
+    ),
+    policy=losses.PolicyNoise(
+      action=jnp.asarray(golden[f'{step}/actor/eps']),
+      next_action=jnp.asarray(golden[f'{step}/temperature/next_eps']),
+    ),
+  )

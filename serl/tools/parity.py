@@ -1,0 +1,166 @@
+"""Compares this code with a file of the reference's recorded numbers.
+
+Usage: python -m serl.tools.parity FILE [--tolerance=1e-5]
+
+The error of an array is max |ours - theirs| / max |theirs| over its elements,
+where theirs are all zero max |ours|; anything not finite and any other shape
+counts as infinite. Prints the largest error of every group of the file.
+
+Exits with 0 if all errors are within the tolerance, 1 if not, 2 if the file
+cannot be read or is of an unknown kind.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+import sys
+from typing import Any, NamedTuple
+import zipfile
+
+from absl import app
+from absl import flags
+import jax
+import numpy as np
+
+from serl.tools import golden_sac
+
+_TOLERANCE = flags.DEFINE_float(
+  'tolerance', 1e-5, 'The largest relative error to accept.', lower_bound=0
+)
+
+Golden = Mapping[str, np.ndarray]
+
+
+class Kind(NamedTuple):
+  """A kind of golden file."""
+
+  is_golden: Callable[[Golden], bool]
+  # golden -> (group, key in the file, what this code computes for it)
+  replay: Callable[[Golden], Iterator[tuple[str, str, Any]]]
+  # Keys of what `replay` reads instead of computing it.
+  inputs: re.Pattern
+
+
+KINDS = {
+  'sac': Kind(golden_sac.is_golden, golden_sac.replay, golden_sac.INPUTS),
+}
+
+
+class Worst(NamedTuple):
+  """The largest error of a group."""
+
+  error: float
+  key: str
+  arrays: int  # how many were compared
+
+
+class Comparison(NamedTuple):
+  """What came of comparing a file."""
+
+  groups: dict[str, Worst]
+  skipped: list[str]  # keys that were neither compared nor inputs
+
+
+def relative_error(ours: Any, theirs: Any) -> float:
+  """Returns max |ours - theirs| / max |theirs|; see the module's docstring."""
+  ours, theirs = np.asarray(ours, float), np.asarray(theirs, float)
+  if ours.shape != theirs.shape:
+    return np.inf
+  if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
+    return np.inf
+  scale = np.max(np.abs(theirs), initial=0)
+  error = np.max(np.abs(ours - theirs), initial=0)
+  return float(error / scale if scale > 0 else error)
+
+
+def compare(golden: Golden) -> Comparison:
+  """Compares this code with the arrays of a golden file.
+
+  A group of which the file has nothing is left out; a key that is missing from
+  a group that it does have counts as an infinite error.
+
+  Raises:
+    ValueError: if the file is of an unknown kind.
+    KeyError: if it lacks what its kind must have.
+  """
+  kind = next((k for k in KINDS.values() if k.is_golden(golden)), None)
+  if kind is None:
+    raise ValueError(
+      f'it is of none of the known kinds, {sorted(KINDS)}; '
+      f'its first keys are {sorted(golden)[:5]}'
+    )
+  groups: dict[str, Worst] = {}
+  compared = set()
+  recorded = {key[: i + 1] for key in golden for i in _slashes(key)}
+  for group, key, ours in kind.replay(golden):
+    if f'{group}/' not in recorded:
+      continue
+    compared.add(key)
+    error = relative_error(ours, golden[key]) if key in golden else np.inf
+    worst = groups.get(group, Worst(-1.0, '', 0))
+    if error > worst.error:
+      worst = worst._replace(error=error, key=key)
+    groups[group] = worst._replace(arrays=worst.arrays + 1)
+  skipped = golden.keys() - compared
+  return Comparison(
+    groups, sorted(k for k in skipped if not kind.inputs.fullmatch(k))
+  )
+
+
+def load(path: str) -> Golden:
+  """Returns the arrays of an .npz file.
+
+  Raises:
+    OSError, ValueError, zipfile.BadZipFile: if it is not one or is torn.
+  """
+  file = np.load(path, allow_pickle=False)
+  if not isinstance(file, np.lib.npyio.NpzFile):
+    raise ValueError('it is not an .npz file')
+  with file:
+    return {key: file[key] for key in file.files}
+
+
+def report(comparison: Comparison, tolerance: float) -> str:
+  """Returns the table of a comparison, the verdict in its last line."""
+  lines = [f'{"group":32}{"arrays":>7}{"error":>12}  largest in']
+  for group, worst in comparison.groups.items():
+    mark = '' if worst.error <= tolerance else '  PAST THE TOLERANCE'
+    lines.append(
+      f'{group:32}{worst.arrays:7}{worst.error:12.2e}  '
+      f'{worst.key.removeprefix(group + "/")}{mark}'
+    )
+  if comparison.skipped:
+    kinds = sorted({re.sub(r'\d+', '*', key) for key in comparison.skipped})
+    lines.append(f'not compared: {", ".join(kinds)}')
+  past = sum(w.error > tolerance for w in comparison.groups.values())
+  total = sum(w.arrays for w in comparison.groups.values())
+  lines.append(
+    f'{past} of {len(comparison.groups)} groups past the tolerance of '
+    f'{tolerance:g} ({total} arrays compared)'
+  )
+  return '\n'.join(lines)
+
+
+def _slashes(key: str) -> Iterator[int]:
+  return (i for i, character in enumerate(key) if character == '/')
+
+
+def main(argv: Sequence[str]) -> int:
+  """Compares one file; returns the exit code."""
+  if len(argv) != 2:
+    print(f'Expected one FILE, got {list(argv[1:])}.', file=sys.stderr)
+    return 2
+  # Accelerators would else round the products' inputs to fewer bits.
+  jax.config.update('jax_default_matmul_precision', 'highest')
+  try:
+    comparison = compare(load(argv[1]))
+  except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    print(f'Cannot compare {argv[1]}: {error}', file=sys.stderr)
+    return 2
+  tolerance = _TOLERANCE.value
+  print(report(comparison, tolerance))
+  worst = max(w.error for w in comparison.groups.values())
+  return 0 if worst <= tolerance else 1
+
+
+if __name__ == '__main__':
+  app.run(main)

@@ -1,0 +1,148 @@
+"""Shows a simulated task: in MuJoCo's viewer, or as a file without a display.
+
+python -m serl.tools.view pick_cube --policy=expert --output=pick_cube.mp4
+"""
+
+from collections.abc import Callable, Iterator
+import os
+import pathlib
+import sys
+from typing import Any
+
+from absl import app
+from absl import flags
+import imageio.v2 as imageio
+import mujoco.viewer
+import numpy as np
+
+from serl.environments.sim import rendering
+from serl.environments.sim import tasks
+from serl.environments.wrappers import pacing
+from serl.teleop import scripted
+
+_SEED = flags.DEFINE_integer('seed', 0, "Of the task's random starts.")
+_POLICY = flags.DEFINE_enum(
+  'policy', 'expert', ['expert', 'random', 'zero'], 'What moves the arm.'
+)
+_OUTPUT = flags.DEFINE_string(
+  'output',
+  None,
+  'A file to draw to: .mp4 for a video, .png for the last picture. By default '
+  "MuJoCo's viewer opens, and TASK.mp4 is written where there is no display.",
+)
+_EPISODES = flags.DEFINE_integer(
+  'episodes', 1, 'How many to show.', lower_bound=1
+)
+
+Policy = Callable[[Any], np.ndarray]
+
+
+def make_policy(name: str, task: str, seed: int, spec: Any) -> Policy:
+  """Returns a function of the observation.
+
+  Args:
+    name: 'expert', 'random' or 'zero'.
+    task: whose expert is meant.
+    seed: of the random actions.
+    spec: of the action.
+
+  Raises:
+    ValueError: if the task has no expert.
+  """
+  if name == 'random':
+    rng = np.random.default_rng(seed)
+    return lambda _: rng.uniform(spec.minimum, spec.maximum, spec.shape)
+  if name == 'zero':
+    return lambda _: np.zeros(spec.shape, spec.dtype)
+  if task not in scripted.EXPERTS:
+    raise ValueError(f'The task {task!r} has no expert; choose another policy.')
+  return scripted.EXPERTS[task]().select_action
+
+
+def run_episodes(
+  environment: Any, policy: Policy, episodes: int
+) -> Iterator[None]:
+  """Yields after each reset and each step, and reports each episode's end."""
+  for episode in range(episodes):
+    timestep = environment.reset()
+    total = 0.0
+    yield
+    while not timestep.last():
+      timestep = environment.step(policy(timestep.observation))
+      total += float(timestep.reward)
+      yield
+    metrics = environment.episode_metrics()
+    print(
+      f'episode {episode + 1}: return {total:.1f}, '
+      + ', '.join(f'{name} {value:.3g}' for name, value in metrics.items())
+    )
+
+
+def show(environment: Any, policy: Policy, episodes: int) -> None:
+  """Plays the episodes in MuJoCo's viewer, at the speed of the real thing."""
+  paced = pacing.RealTime(environment, environment.control_timestep)
+  with mujoco.viewer.launch_passive(
+    environment.model, environment.data
+  ) as viewer:
+    for _ in run_episodes(paced, policy, episodes):
+      if not viewer.is_running():
+        return
+      viewer.sync()
+
+
+def draw(
+  environment: Any, policy: Policy, episodes: int, path: pathlib.Path
+) -> None:
+  """Draws the episodes to a video, or their last moment to a picture."""
+  steps = run_episodes(environment, policy, episodes)
+  if path.suffix == '.png':
+    for _ in steps:
+      pass
+    imageio.imwrite(path, environment.render())
+    return
+  fps = round(1 / environment.control_timestep)
+  with imageio.get_writer(path, fps=fps) as video:
+    for _ in steps:
+      video.append_data(environment.render())
+
+
+def view(
+  task: str, policy: str, seed: int, episodes: int, output: str | None
+) -> None:
+  """Shows or draws `episodes` of `task`; see the flags for the arguments.
+
+  Raises:
+    ValueError: if the task, its expert or the kind of file is unknown.
+    RenderingUnavailableError: if there is a file to draw and no OpenGL.
+  """
+  display = sys.platform != 'linux' or os.environ.get('DISPLAY')
+  path = None
+  if output or not display:
+    path = pathlib.Path(output or f'{task}.mp4')
+    if path.suffix not in ('.mp4', '.png'):
+      raise ValueError(f'--output={path}; expected a name in .mp4 or .png.')
+  environment = tasks.make(task, seed)
+  try:
+    act = make_policy(policy, task, seed, environment.action_spec())
+    if path is None:
+      show(environment, act, episodes)
+    else:
+      draw(environment, act, episodes, path)
+      print(f'Written to {path.resolve()}')
+  finally:
+    environment.close()
+
+
+def main(argv: list[str]) -> int:
+  if len(argv) != 2:
+    raise app.UsageError(f'Name one task: {", ".join(sorted(tasks.TASKS))}.')
+  try:
+    view(argv[1], _POLICY.value, _SEED.value, _EPISODES.value, _OUTPUT.value)
+  except (ValueError, OSError, rendering.RenderingUnavailableError) as error:
+    print(f'view: {error}', file=sys.stderr)
+    return 1
+  return 0
+
+
+if __name__ == '__main__':
+  app.run(main)

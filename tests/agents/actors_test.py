@@ -1,0 +1,146 @@
+"""Tests of actors."""
+
+import dm_env
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from serl import core
+from serl import specs
+from serl.agents import actors
+from serl.agents import variables
+
+
+class _Adder:
+  """Writes down what it is given."""
+
+  def __init__(self):
+    self.calls = []
+
+  def add_first(self, timestep):
+    self.calls.append(('first', timestep))
+
+  def add(self, action, next_timestep):
+    self.calls.append((action, next_timestep))
+
+  def reset(self):
+    self.calls.clear()
+
+
+class _Source:
+  """Serves an offset."""
+
+  def __init__(self):
+    self.variables = core.Variables({'offset': np.float32(1)}, 1, 0.0)
+
+  def get_variables(self):
+    return self.variables
+
+
+def _noisy_policy(params, key, observation):
+  noise = jax.random.uniform(key, (2,), minval=0.0, maxval=0.1)
+  return params['offset'] + observation['x'] + noise
+
+
+@pytest.fixture
+def source():
+  return _Source()
+
+
+@pytest.fixture
+def client(source):
+  client = variables.VariableClient(source, period_s=0.0)
+  yield client
+  client.close()
+
+
+def _make(client, seed=0, adder=None):
+  key = jax.random.PRNGKey(seed)
+  return actors.FeedForwardActor(_noisy_policy, key, client, adder)
+
+
+OBSERVATION = {'x': np.array([10.0, 20.0], np.float32)}
+
+
+def test_acts_with_its_params_and_fresh_noise(client):
+  client.wait(30)
+  actor = _make(client)
+  first = actor.select_action(OBSERVATION)
+  second = actor.select_action(OBSERVATION)
+  for action in (first, second):
+    assert isinstance(action, np.ndarray)
+    assert action.dtype == np.float32
+    assert (action >= [11, 21]).all() and (action <= [11.1, 21.1]).all()
+  assert not np.array_equal(first, second)
+  first += 1  # writable: a wrapper may change it in place
+  same = _make(client).select_action(OBSERVATION)
+  np.testing.assert_array_equal(same, first - 1)
+  other = _make(client, seed=1).select_action(OBSERVATION)
+  assert not np.array_equal(same, other)
+
+
+def test_update_takes_newer_params(source, client):
+  client.wait(30)
+  actor = _make(client)
+  source.variables = core.Variables({'offset': np.float32(5)}, 2, 0.0)
+  while client.learner_steps != 2:
+    actor.update()
+  assert (actor.select_action(OBSERVATION) >= [15, 25]).all()
+
+
+def test_says_that_there_are_no_params(client):
+  with pytest.raises(RuntimeError, match='no policy parameters yet'):
+    _make(client).select_action(OBSERVATION)
+
+
+@pytest.mark.parametrize('kind', ['policy', 'random'])
+def test_an_adder_sees_what_the_actor_sees(client, spec, kind):
+  adder = _Adder()
+  if kind == 'policy':
+    actor = _make(client, adder=adder)
+  else:
+    actor = actors.RandomActor(spec.actions, 0, adder)
+  assert isinstance(actor, core.Actor)
+  first = dm_env.restart(OBSERVATION)
+  last = dm_env.termination(1.0, OBSERVATION)
+  action = np.zeros(2)
+  actor.observe_first(first)
+  actor.observe(action, last)
+  assert adder.calls[0] == ('first', first)
+  assert adder.calls[1][0] is action
+  assert adder.calls[1][1] is last
+
+
+def test_actors_work_without_an_adder(client, spec):
+  for actor in (_make(client), actors.RandomActor(spec.actions, 0)):
+    actor.observe_first(dm_env.restart(OBSERVATION))
+    actor.observe(np.zeros(2), dm_env.transition(0.0, OBSERVATION))
+    actor.update()
+
+
+def test_the_random_actor_fills_the_bounds():
+  spec = specs.BoundedArray((2,), np.float32, [-1.0, 5.0], [1.0, 9.0])
+  actor = actors.RandomActor(spec, seed=3)
+  actions = np.stack([actor.select_action(None) for _ in range(500)])
+  assert actions.dtype == np.float32
+  for action in actions:
+    spec.validate(action)
+  np.testing.assert_allclose(actions.min(axis=0), [-1, 5], atol=0.1)
+  np.testing.assert_allclose(actions.max(axis=0), [1, 9], atol=0.1)
+  again = actors.RandomActor(spec, seed=3).select_action(None)
+  np.testing.assert_array_equal(again, actions[0])
+
+
+def test_the_policy_is_compiled_once(client):
+  traces = []
+
+  def policy(params, key, observation):
+    traces.append(observation['x'].shape)
+    return jnp.zeros(2)
+
+  client.wait(30)
+  actor = actors.FeedForwardActor(policy, jax.random.PRNGKey(0), client)
+  for _ in range(3):
+    actor.select_action(OBSERVATION)
+  assert traces == [(2,)]

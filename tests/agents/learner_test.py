@@ -1,0 +1,116 @@
+"""Tests of learner."""
+
+import itertools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from serl.agents import builder
+from serl.agents import learner
+from serl.agents.sac import builder as sac_builder
+from serl.agents.sac import config as sac_config
+
+
+class _State(NamedTuple):
+  total: jax.Array
+
+
+def _sum_algorithm():
+  """Adds up its batches and reports the sum and its logarithm."""
+
+  def update(state, batch):
+    total = state.total + batch
+    return _State(total), {'total': total, 'log': jnp.log(batch)}
+
+  return builder.Algorithm(lambda key: _State(jnp.zeros(())), update)
+
+
+def _make(batches):
+  return learner.Learner(
+    _sum_algorithm(), jax.random.PRNGKey(0), iter(np.float32(batches))
+  )
+
+
+def test_a_step_takes_a_batch_and_counts():
+  sums = _make([1, 2, 3])
+  assert float(sums.step()['total']) == 1
+  assert float(sums.step()['total']) == 3
+  assert sums.learner_steps == 2
+  assert float(sums.state.total) == 3
+
+
+def test_names_the_metric_and_the_step_that_went_wrong():
+  sums = _make([1, 2, -1, 4, 5])
+  for _ in range(3):
+    sums.step()
+  # The third round's metrics are read while the fourth runs.
+  with pytest.raises(learner.NonFiniteError, match='step 3 gave log = nan'):
+    sums.step()
+  with pytest.raises(learner.NonFiniteError) as caught:
+    sums.step()
+  assert caught.value.learner_step == 3
+  assert list(caught.value.metrics) == ['log']
+
+
+def test_does_not_save_a_round_that_went_wrong():
+  sums = _make([1, 0])
+  sums.step()
+  assert sums.save().learner_steps == 1
+  sums.step()
+  with pytest.raises(learner.NonFiniteError, match='step 2 gave log = -inf'):
+    sums.save()
+
+
+@pytest.fixture
+def make_sac(spec, make_batch):
+  """Makes a learner of a small SAC, its batches from number `first` on."""
+
+  def make(first=0, seed=0, critic_members=2):
+    config = sac_config.SACConfig(
+      batch_size=4,
+      updates_per_round=2,
+      critic_members=critic_members,
+      hidden_sizes=(8,),
+    )
+    agent = sac_builder.SACBuilder(config)
+    algorithm = agent.make_algorithm(agent.make_networks(spec))
+    batches = (make_batch((2, 4), seed=i) for i in itertools.count(first))
+    return learner.Learner(algorithm, jax.random.PRNGKey(seed), batches)
+
+  return make
+
+
+def test_goes_on_bit_for_bit_from_what_was_saved(make_sac):
+  straight = make_sac()
+  for _ in range(2):
+    straight.step()
+  saved = straight.save()
+  for _ in range(2):
+    straight.step()
+  resumed = make_sac(first=2, seed=7)
+  resumed.restore(saved)
+  for _ in range(2):
+    resumed.step()
+  assert resumed.learner_steps == straight.learner_steps == 4
+  jax.tree.map(np.testing.assert_array_equal, resumed.save(), straight.save())
+
+
+def test_what_was_saved_outlives_later_steps(make_sac):
+  sac = make_sac()
+  sac.step()
+  saved = sac.save()
+  before = jax.tree.map(np.copy, saved)
+  sac.step()
+  assert all(isinstance(x, np.ndarray) for x in jax.tree.leaves(saved))
+  jax.tree.map(np.testing.assert_array_equal, saved, before)
+
+
+def test_refuses_what_another_configuration_saved(make_sac):
+  saved = make_sac(critic_members=3).save()
+  with pytest.raises(ValueError, match=r'critic.*\(3, .*expected .*\(2, '):
+    make_sac().restore(saved)
+  with pytest.raises(ValueError, match='is missing, expected'):
+    make_sac().restore(saved._replace(state={}))

@@ -1,0 +1,41 @@
+"""Tests of config."""
+
+import pytest
+
+from serl.agents.sac import config as sac_config
+
+
+@pytest.mark.parametrize(
+  'field, value, expected',
+  [
+    ('batch_size', 0, 'at least 1'),
+    ('target_members', 11, 'at most critic_members, 10'),
+    ('discount', 1.5, r'in \[0, 1\]'),
+    ('target_rate', 0.0, r'in \(0, 1\]'),
+    ('initial_temperature', 0.0, 'above 0'),
+    ('min_std', 6.0, r'in \(0, max_std\]'),
+    ('actor_batch', 'all', "'last' or 'round'"),
+    ('actor_objective', 'max', "'mean' or 'min'"),
+  ],
+)
+def test_names_the_offending_value(field, value, expected):
+  with pytest.raises(ValueError, match=f'{field} is {value!r}, .*{expected}'):
+    sac_config.SACConfig(**{field: value})
+
+
+def test_more_targets_than_critics_only_with_replacement():
+  config = sac_config.SACConfig(
+    critic_members=2, target_members=3, draw_with_replacement=True
+  )
+  assert config.target_members == 3
+
+
+def test_presets():
+  assert sac_config.serl() == sac_config.SACConfig()
+  cpu = sac_config.cpu()
+  assert (cpu.critic_members, cpu.discount, cpu.warmup_steps) == (4, 0.97, 0)
+  assert cpu.scale_observations
+  assert sac_config.redq().critic_members == 10
+  plain = sac_config.sac()
+  assert plain.critic_members == plain.target_members == 2
+  assert plain.entropy_in_backup and plain.actor_objective == 'min'

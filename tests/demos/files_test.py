@@ -1,0 +1,285 @@
+"""Tests for files."""
+
+import json
+import os
+import pickle
+
+import numpy as np
+import pytest
+import tree
+
+from serl import specs
+from serl import types
+from serl.demos import files
+from serl.testing import fakes
+from serl.testing import folders
+
+
+def _spec():
+  return fakes.make_image_spec()
+
+
+def _write(path, length=4, metadata=None, **changes):
+  episode = fakes.make_episode(_spec(), length)._replace(**changes)
+  files.write(path, episode, _spec(), metadata)
+  return episode
+
+
+def _rewrite(path, target, header_changes=(), **array_changes):
+  """Writes the archive `path` again, changed, with sound zip checksums."""
+  with np.load(path) as archive:
+    arrays = dict(archive)
+  header = json.loads(arrays.pop('header').tobytes())
+  header.update(header_changes)
+  encoded = np.frombuffer(json.dumps(header).encode(), np.uint8)
+  np.savez(target, header=encoded, **{**arrays, **array_changes})
+
+
+def _assert_equal(given, expected):
+  tree.assert_same_structure(given, expected)
+  for a, b in zip(tree.flatten(given), tree.flatten(expected)):
+    np.testing.assert_array_equal(a, b)
+    assert a.dtype == b.dtype
+
+
+def test_an_episode_comes_back_as_it_was(tmp_path):
+  extras = {'time': np.arange(4.0), 'human': {'acted': np.zeros(4, bool)}}
+  episode = _write(
+    tmp_path / 'a.npz', metadata={'success': True}, extras=extras
+  )
+  again, metadata = files.read(tmp_path / 'a.npz', _spec())
+  _assert_equal(again, episode)
+  assert metadata == {'success': True}
+
+
+def test_a_bare_array_is_an_observation_too(tmp_path):
+  spec = _spec()._replace(observations=specs.Array((2,), np.float32))
+  episode = fakes.make_episode(spec)
+  files.write(tmp_path / 'a.npz', episode, spec)
+  again, _ = files.read(tmp_path / 'a.npz', spec)
+  _assert_equal(again, episode)
+
+
+def test_a_header_tells_the_spec_without_reading_the_arrays(tmp_path):
+  _write(tmp_path / 'a.npz', length=7)
+  header = files.read_header(tmp_path / 'a.npz')
+  assert header['spec']['observations'] == specs.to_dict(_spec().observations)
+  assert header['spec']['actions'] == specs.to_dict(_spec().actions)
+  assert header['schema']['observation/image'] == {
+    'shape': [8, 8, 8, 3],
+    'dtype': 'uint8',
+  }
+
+
+def test_the_order_of_keys_changes_no_byte(tmp_path):
+  spec = _spec()
+  swapped = spec._replace(
+    observations=dict(reversed(list(spec.observations.items())))
+  )
+  episode = fakes.make_episode(spec)
+  turned = episode._replace(
+    observation=dict(reversed(list(episode.observation.items())))
+  )
+  files.write(tmp_path / 'a.npz', episode, spec)
+  files.write(tmp_path / 'b.npz', turned, swapped)
+  a, b = tmp_path / 'a.npz', tmp_path / 'b.npz'
+  assert files.read_header(a) == files.read_header(b)
+  files.read(b, spec)
+
+
+def test_never_overwrites(tmp_path):
+  _write(tmp_path / 'a.npz')
+  before = (tmp_path / 'a.npz').read_bytes()
+  with pytest.raises(FileExistsError, match=r'a\.npz exists'):
+    _write(tmp_path / 'a.npz', length=9)
+  assert (tmp_path / 'a.npz').read_bytes() == before
+  assert os.listdir(tmp_path) == ['a.npz']
+
+
+def test_a_write_that_is_killed_leaves_nothing_to_read(tmp_path, monkeypatch):
+  _write(tmp_path / 'a.npz')
+
+  class Killed(BaseException):
+    pass
+
+  def die(*_):
+    raise Killed
+
+  monkeypatch.setattr(os, 'link', die)
+  monkeypatch.setattr(files.pathlib.Path, 'unlink', lambda _: None)
+  with pytest.raises(Killed):
+    _write(tmp_path / 'b.npz')
+  assert len(os.listdir(tmp_path)) == 2  # the leftover is there,
+  assert files.paths(tmp_path) == [tmp_path / 'a.npz']  # and not taken
+
+
+def test_a_folder_that_is_not_writable_is_named():
+  with (
+    folders.unwritable() as folder,
+    pytest.raises(
+      PermissionError, match=r'Permission denied.*writable'
+    ) as error,
+  ):
+    _write(folder / 'a.npz')
+  assert str(folder) in str(error.value)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+  with pytest.raises(FileNotFoundError, match='nowhere'):
+    _write(tmp_path / 'nowhere' / 'a.npz')
+
+
+def test_a_full_disk_leaves_no_file():
+  spec = _spec()
+  try:
+    with folders.small_disk(2**16) as folder:
+      with pytest.raises(OSError, match='No space left'):
+        files.write(
+          folder / 'a.npz', fakes.make_episode(spec, length=2000), spec
+        )
+      assert os.listdir(folder) == []
+  except folders.NoSmallDiskError as error:
+    pytest.skip(f'cannot mount a small disk: {error}')
+
+
+@pytest.mark.parametrize('name', ['.a.npz', 'a.pkl', 'a'])
+def test_refuses_a_name_that_readers_would_not_see(tmp_path, name):
+  with pytest.raises(ValueError, match=r'NAME\.npz'):
+    _write(tmp_path / name)
+
+
+def test_refuses_an_episode_that_does_not_fit_its_spec(tmp_path):
+  with pytest.raises(ValueError, match='action: '):
+    _write(tmp_path / 'a.npz', action=np.zeros((4, 3), np.float32))
+  assert not os.listdir(tmp_path)
+
+
+def test_refuses_keys_that_would_not_come_back(tmp_path):
+  with pytest.raises(ValueError, match="'a/b'"):
+    _write(tmp_path / 'a.npz', extras={'a/b': np.zeros(4)})
+  with pytest.raises(ValueError, match='extras/pair is a tuple'):
+    _write(tmp_path / 'a.npz', extras={'pair': (np.zeros(4), np.zeros(4))})
+
+
+def test_refuses_another_spec_and_shows_the_differences(tmp_path):
+  _write(tmp_path / 'a.npz')
+  spec = _spec()
+  other = spec._replace(
+    observations={**spec.observations, 'force': specs.Array((3,), np.float32)},
+    actions=specs.BoundedArray((4,), np.float32, -1.0, 1.0),
+  )
+  for read in (files.read, files.read_header):
+    with pytest.raises(files.SpecError, match=r'a\.npz.*another spec') as error:
+      read(tmp_path / 'a.npz', other)
+    assert 'observations: force: missing' in str(error.value)
+    assert 'actions: value: ' in str(error.value)
+    assert "'shape': [2]" in str(error.value)
+
+
+@pytest.mark.parametrize('kept', [0, 1, 30, 0.5, -30, -1])
+def test_refuses_a_torn_file(tmp_path, kept):
+  _write(tmp_path / 'a.npz')
+  whole = (tmp_path / 'a.npz').read_bytes()
+  end = int(kept * len(whole)) if isinstance(kept, float) else kept
+  (tmp_path / 'a.npz').write_bytes(whole[:end])
+  with pytest.raises(files.TornFileError, match=r'a\.npz: torn or damaged'):
+    files.read(tmp_path / 'a.npz')
+
+
+def test_no_damaged_byte_goes_unseen(tmp_path):
+  episode = _write(tmp_path / 'a.npz', length=2)
+  whole = (tmp_path / 'a.npz').read_bytes()
+  rng = np.random.default_rng(0)
+  refused = 0
+  for place in rng.choice(len(whole), len(whole), replace=False):
+    damaged = bytearray(whole)
+    damaged[place] ^= 1 << rng.integers(8)
+    path = tmp_path / 'damaged.npz'
+    path.write_bytes(damaged)
+    try:
+      again, _ = files.read(path)
+    except files.FileError:
+      refused += 1
+    else:  # The zip format has bytes that mean nothing: times, permissions.
+      _assert_equal(again, episode)
+  assert refused > 200
+
+
+def test_refuses_a_pickle_without_opening_it(tmp_path):
+  class Bomb:
+    def __reduce__(self):
+      return (os.mkdir, (str(tmp_path / 'exploded'),))
+
+  for protocol in (2, 4):
+    with open(tmp_path / 'a.pkl', 'wb') as file:
+      pickle.dump([Bomb()], file, protocol)
+    with pytest.raises(
+      files.PickleFileError, match=r'a\.pkl: a pickle.*import'
+    ):
+      files.read(tmp_path / 'a.pkl')
+  np.savez(tmp_path / 'b.npz', header=np.array([Bomb()], object))
+  with pytest.raises(files.FileError, match=r'b\.npz'):
+    files.read(tmp_path / 'b.npz')
+  assert not (tmp_path / 'exploded').exists()
+
+
+def test_refuses_what_is_something_else(tmp_path):
+  (tmp_path / 'a.npz').write_text('hello')
+  with pytest.raises(files.FileError, match="starts with b'he'"):
+    files.read(tmp_path / 'a.npz')
+  np.savez(tmp_path / 'b.npz', x=np.zeros(3))
+  with pytest.raises(files.FileError, match='without a header'):
+    files.read(tmp_path / 'b.npz')
+  _write(tmp_path / 'c.npz')
+  _rewrite(tmp_path / 'c.npz', tmp_path / 'd.npz', {'format': 'robomimic'})
+  with pytest.raises(files.FileError, match=r"'robomimic'.*expected"):
+    files.read(tmp_path / 'd.npz')
+
+
+@pytest.mark.parametrize(
+  ('version', 'advice'), [(0, 'write it again'), (2, 'update serl')]
+)
+def test_refuses_another_version(tmp_path, version, advice):
+  _write(tmp_path / 'a.npz')
+  _rewrite(tmp_path / 'a.npz', tmp_path / 'b.npz', {'version': version})
+  with pytest.raises(
+    files.VersionError,
+    match=rf'b\.npz: version {version} .*expected 1.*{advice}',
+  ):
+    files.read(tmp_path / 'b.npz')
+
+
+def test_refuses_arrays_that_were_changed(tmp_path):
+  _write(tmp_path / 'a.npz')
+  _rewrite(
+    tmp_path / 'a.npz', tmp_path / 'b.npz', reward=np.full(4, 9, np.float32)
+  )
+  with pytest.raises(files.ChecksumError, match=r'b\.npz: checksum'):
+    files.read(tmp_path / 'b.npz')
+  _rewrite(tmp_path / 'a.npz', tmp_path / 'c.npz', more=np.zeros(4))
+  with pytest.raises(files.ChecksumError, match='more: '):
+    files.read(tmp_path / 'c.npz')
+
+
+def test_paths_are_sorted_and_skip_what_is_unfinished(tmp_path):
+  for name in ('b', 'a'):
+    _write(tmp_path / f'{name}.npz')
+  (tmp_path / '.c.npz.1.tmp').write_bytes(b'PK')
+  (tmp_path / '.d.npz').write_bytes(b'PK')
+  (tmp_path / 'README.md').write_text('hello')
+  assert files.paths(tmp_path) == [tmp_path / 'a.npz', tmp_path / 'b.npz']
+  assert files.paths(tmp_path / 'b.npz') == [tmp_path / 'b.npz']
+
+
+def test_paths_refuses_nothing(tmp_path):
+  with pytest.raises(files.FileError, match='no episode in it'):
+    files.paths(tmp_path)
+  with pytest.raises(files.FileError, match='nowhere: no such'):
+    files.paths(tmp_path / 'nowhere')
+
+
+def test_the_columns_are_those_of_an_episode(tmp_path):
+  _write(tmp_path / 'a.npz')
+  again, _ = files.read(tmp_path / 'a.npz')
+  assert isinstance(again, types.Episode)
+  assert again.length == 4

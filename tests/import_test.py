@@ -1,0 +1,82 @@
+"""Import time is part of the interface: what the core must not load."""
+
+import importlib.util
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+HEAVY = (
+  'tensorflow',
+  'reverb',
+  'launchpad',
+  'cv2',
+  'pyrealsense2',
+  'rospy',
+)
+
+# Imports one module after another and tells which first loaded something heavy.
+PROBE = """
+import importlib, json, sys
+modules, heavy = json.loads(sys.argv[1])
+loaded = {}
+for module in modules:
+  importlib.import_module(module)
+  for name in heavy:
+    if name in sys.modules:
+      loaded.setdefault(name, module)
+print(json.dumps(loaded))
+"""
+
+
+def modules_in(package: str) -> list[str]:
+  """Returns every module of a package, without importing any of them."""
+  folder = ROOT / package.replace('.', '/')
+  return [
+    '.'.join(path.relative_to(ROOT).with_suffix('').parts).removesuffix(
+      '.__init__'
+    )
+    for path in sorted(folder.rglob('*.py'))
+  ]
+
+
+def first_loader_of(
+  heavy: tuple[str, ...], modules: list[str]
+) -> dict[str, str]:
+  """Returns the heavy packages that `modules` load, by the first to do so."""
+  probe = subprocess.run(
+    [sys.executable, '-c', PROBE, json.dumps([modules, heavy])],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    timeout=120,
+  )
+  assert probe.returncode == 0, probe.stderr
+  return json.loads(probe.stdout.splitlines()[-1])
+
+
+def test_serl_and_the_agents_load_nothing_heavy():
+  modules = ['serl', *modules_in('serl.agents')]
+  assert 'serl.agents.builder' in modules
+  assert first_loader_of(HEAVY, modules) == {}
+
+
+def test_the_environments_load_nothing_heavy_nor_jax():
+  pytest.importorskip('mujoco', reason='the extra [sim] is not installed')
+  modules = modules_in('serl.environments')
+  assert 'serl.environments.sim' in modules
+  assert first_loader_of((*HEAVY, 'jax'), modules) == {}
+
+
+def test_the_probe_sees_what_is_loaded():
+  modules = ['json', 'xml.dom']
+  assert first_loader_of(('xml', 'tensorflow'), modules) == {'xml': 'xml.dom'}
+
+
+def test_no_test_is_misled_by_another_checkout():
+  spec = importlib.util.find_spec('serl')
+  assert pathlib.Path(spec.origin).is_relative_to(ROOT)

@@ -1,0 +1,41 @@
+import pytest
+
+from serl import programs
+from serl.agents.sac import builder as sac_builder
+from tests.programs.distributed import fake_run
+
+
+@pytest.mark.parametrize(
+  'name, value',
+  [
+    ('num_actors', 0),
+    ('updates_per_step', 0.0),
+    ('max_env_steps', 0),
+    ('evaluation_episodes', 0),
+    ('replay', 'disk'),
+    ('stop_at_successes', 4),  # of 3 episodes
+  ],
+)
+def test_bad_value_is_named(tmp_path, name, value):
+  with pytest.raises(ValueError, match=f'{name} is {value!r}, expected'):
+    fake_run.make_config(tmp_path, **{name: value})
+
+
+def test_environment_must_be_a_factory(tmp_path):
+  environment = fake_run.make_environment('none', 0.0, seed=0)
+  with pytest.raises(ValueError, match='make_environment is <'):
+    programs.RunConfig(
+      run_dir=tmp_path,
+      make_environment=environment,
+      builder=sac_builder.SACBuilder(),
+    )
+
+
+def test_tables_of_demonstrations_need_some(tmp_path):
+  config = fake_run.make_config(tmp_path)
+  with pytest.raises(ValueError, match="'demonstrations', but demonstrations"):
+    programs.RunConfig(
+      run_dir=tmp_path,
+      make_environment=config.make_environment,
+      builder=config.builder,
+    )

@@ -1,0 +1,96 @@
+"""A run of a few seconds for the tests: a fake environment, tiny networks."""
+
+import functools
+import sys
+
+from absl import app
+from absl import flags
+import dm_env
+import numpy as np
+
+from serl import programs
+from serl.agents.rlpd import builder as rlpd_builder
+from serl.agents.sac import builder as sac_builder
+from serl.agents.sac import config as sac_config
+from serl.programs import command
+from serl.testing import fakes
+
+_SUCCESS = flags.DEFINE_float('success', 0.0, 'Probability of success.')
+_FAULT = flags.DEFINE_enum(
+  'fault', 'none', ['none', 'raise', 'nan'], 'What the environment does wrong.'
+)
+_LEARNING_RATE = flags.DEFINE_float('learning-rate', 1e-3, 'Of the critics.')
+SPEC = fakes.make_state_spec()
+
+
+class FaultyEnvironment(fakes.FakeEnvironment):
+  """Goes wrong in its 15th episode."""
+
+  def __init__(self, fault: str, **kwargs):
+    super().__init__(**kwargs)
+    self._fault = fault
+    self._episodes = 0
+
+  def reset(self) -> dm_env.TimeStep:
+    self._episodes += 1
+    if self._fault == 'raise' and self._episodes > 15:
+      raise RuntimeError('the arm is on fire')
+    return super().reset()
+
+  def step(self, action):
+    timestep = super().step(action)
+    if self._fault == 'nan' and self._episodes > 15:
+      return timestep._replace(reward=np.float32('nan'))
+    return timestep
+
+
+def make_environment(fault: str, success: float, seed: int):
+  return FaultyEnvironment(
+    fault, spec=SPEC, episode_length=10, seed=seed, success=success
+  )
+
+
+def make_config(run_dir: str, **overrides) -> programs.RunConfig:
+  agent = sac_config.SACConfig(
+    batch_size=8,
+    updates_per_round=2,
+    critic_members=2,
+    hidden_sizes=(8, 8),
+    min_replay_size=20,
+    critic_learning_rate=overrides.pop('learning_rate', 1e-3),
+  )
+  fault = overrides.pop('fault', 'none')
+  success = overrides.pop('success', 0.0)
+  fields = {
+    'random_steps': 20,
+    'updates_per_step': 1.0,
+    'steps_per_second': 100.0,
+    'checkpoint_period_s': 0.5,
+    'log_period_s': 0.2,
+    'evaluation_period_s': 0.5,
+    'evaluation_episodes': 3,
+    'stop_at_successes': 3,
+    **overrides,
+  }
+  return programs.RunConfig(
+    run_dir=run_dir,
+    make_environment=functools.partial(make_environment, fault, success),
+    builder=rlpd_builder.RLPDBuilder(sac_builder.SACBuilder(agent)),
+    demonstrations=[fakes.make_episode(SPEC, seed=s) for s in range(3)],
+    **fields,
+  )
+
+
+def main(_):
+  config = make_config(
+    command.run_dir('runs/fake'),
+    fault=_FAULT.value,
+    success=_SUCCESS.value,
+    learning_rate=_LEARNING_RATE.value,
+    **command.fields(updates_per_step=1.0, steps_per_second=100.0),
+  )
+  sys.exit(command.run(config))
+
+
+if __name__ == '__main__':
+  app.run(main)

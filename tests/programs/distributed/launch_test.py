@@ -1,0 +1,316 @@
+"""Real Launchpad processes, a real Reverb server: how runs end and go on."""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+pytest.importorskip(
+  'launchpad', reason='Launchpad has wheels for Python 3.10 alone'
+)
+
+from serl.demos import files
+from serl.utils import checkpointing
+from serl.utils import loggers
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+
+_SCRIPT = pathlib.Path(__file__).parent / 'fake_run.py'
+_PATIENCE_S = 120  # far more than anything takes on a loaded machine
+
+
+class Launch:
+  """A launcher as a process, as a user's shell would start it."""
+
+  def __init__(self, folder: pathlib.Path, *flags: str):
+    self.folder = folder
+    folder.parent.mkdir(exist_ok=True)
+    self._path = folder.parent / f'output_{time.time_ns()}.txt'
+    self._output = self._path.open('w')
+    self.process = subprocess.Popen(
+      [sys.executable, str(_SCRIPT), f'--run={folder}', *flags],
+      stdout=self._output,
+      stderr=subprocess.STDOUT,
+      start_new_session=True,
+    )
+    self._nodes: list[psutil.Process] = []
+
+  def output(self) -> str:
+    return self._path.read_text()
+
+  def wait(self) -> int:
+    return self.process.wait(_PATIENCE_S)
+
+  def until(self, condition, what: str):
+    """Returns the first true value of `condition`."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < deadline:
+      self._remember_nodes()
+      if value := condition():
+        return value
+      assert self.process.poll() is None, f'ended early:\n{self.output()}'
+      time.sleep(0.1)
+    raise AssertionError(f'{what} did not come:\n{self.output()}')
+
+  def until_training(self, updates: int = 20) -> None:
+    start = self.learner_steps()
+    self.until(lambda: self.learner_steps() >= start + updates, 'training')
+    checkpoints = self.folder / 'checkpoints'
+    self.until(lambda: _checkpoints(checkpoints), 'a checkpoint')
+
+  def learner_steps(self) -> int:
+    records = loggers.read_metrics(self.folder, 'learner')
+    return int(records[-1]['learner_steps']) if records else 0
+
+  def node(self, name: str) -> psutil.Process:
+    """Returns the process of a node, as the node's log tells it."""
+    log = (self.folder / 'logs' / f'{name}.txt').read_text()
+    return psutil.Process(int(re.findall(r'runs as process (\d+)', log)[-1]))
+
+  def alive(self) -> list[psutil.Process]:
+    """Returns the nodes' processes that are still there."""
+    return [
+      node
+      for node in self._nodes
+      if node.is_running() and node.status() != psutil.STATUS_ZOMBIE
+    ]
+
+  def close(self) -> None:
+    self._remember_nodes()
+    for process in self._nodes:
+      with contextlib.suppress(psutil.NoSuchProcess):
+        process.kill()
+    self.process.kill()
+    self.process.wait()
+    self._output.close()
+
+  def _remember_nodes(self) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+      children = psutil.Process(self.process.pid).children(recursive=True)
+      self._nodes += [c for c in children if c not in self._nodes]
+
+
+@pytest.fixture
+def launch(tmp_path):
+  """Starts launches of one run folder and leaves none behind."""
+  launches = []
+
+  def start(*flags: str) -> Launch:
+    launches.append(Launch(tmp_path / 'run', *flags))
+    return launches[-1]
+
+  yield start
+  for started in launches:
+    started.close()
+
+
+def _checkpoints(folder: pathlib.Path) -> list[int]:
+  if not folder.exists():
+    return []
+  return sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit())
+
+
+def _logged_steps(folder: pathlib.Path) -> int:
+  """Returns the steps of all logged episodes; reading checks each file."""
+  steps = 0
+  for path in (folder / 'episodes').rglob('*.npz'):
+    steps += files.read(path)[0].length
+  return steps
+
+
+def _assert_resumes(launch, folder: pathlib.Path, *flags: str) -> None:
+  """Goes on with the run and checks that nothing of it was lost."""
+  step = _checkpoints(folder / 'checkpoints')[-1]
+  steps = _logged_steps(folder)
+  again = launch(*flags)
+  again.until_training()
+  again.process.send_signal(signal.SIGINT)
+  assert again.wait() == 130, again.output()
+  log = (folder / 'logs' / 'learner.txt').read_text()
+  assert f'Going on from the checkpoint of learner step {step}.' in log
+  last = loggers.read_metrics(folder, 'learner')[-1]
+  # The replay of the second launch holds the episodes of the first as well.
+  assert last['env_steps'] == last['replay_size'] >= steps
+  assert not again.alive()
+
+
+def test_ends_when_the_evaluator_has_seen_enough(launch):
+  run = launch('--success=1')
+  assert run.wait() == 0, run.output()
+  assert '3 of 3 evaluation episodes succeeded' in run.output()
+  assert 'succeeded in 3 of 3 new episodes' in run.output()
+  summary = json.loads((run.folder / 'summary.json').read_text())
+  assert summary['successes'] == 3
+  assert (
+    _checkpoints(run.folder / 'checkpoints')[-1] == (summary['learner_steps'])
+  )
+  assert (run.folder / 'learning_curve.png').stat().st_size > 10_000
+  # The fake has no pictures: said, and no reason to fail.
+  assert 'Video:           none:' in run.output()
+  for node in ('learner', 'actor_0', 'evaluator'):
+    assert loggers.read_metrics(run.folder, node)
+    assert list((run.folder / 'tensorboard' / node).iterdir())
+
+
+@pytest.mark.parametrize('node', ['replay', 'learner', 'actor_0', 'evaluator'])
+def test_killed_node_ends_the_run_which_then_goes_on(launch, node):
+  run = launch()
+  run.until_training()
+  run.node(node).kill()
+  assert run.wait() == 1, run.output()
+  assert f"The node '{node}' was killed by SIGKILL" in run.output()
+  assert not run.alive()
+  _assert_resumes(launch, run.folder)
+
+
+@pytest.mark.parametrize('node', ['learner', 'actor_0'])
+def test_node_killed_before_training(launch, node):
+  run = launch()
+  log = run.folder / 'logs' / f'{node}.txt'
+  run.until(lambda: log.exists() and log.read_text(), f'the start of {node}')
+  run.node(node).kill()
+  assert run.wait() == 1, run.output()
+  assert f"The node '{node}' was killed" in run.output()
+  assert not run.alive()
+  again = launch()
+  again.until_training()
+
+
+def test_replay_in_the_learners_process(launch):
+  run = launch('--replay=learner')
+  run.until_training()
+  assert not (run.folder / 'logs' / 'replay.txt').exists()
+  run.node('learner').kill()
+  assert run.wait() == 1, run.output()
+  assert not run.alive()
+  _assert_resumes(launch, run.folder, '--replay=learner')
+
+
+def test_exception_is_told_with_its_traceback(launch):
+  run = launch('--fault=raise')
+  assert run.wait() == 1, run.output()
+  assert "The node 'actor_0' ended with code 1" in run.output()
+  assert 'Traceback' in run.output()
+  assert 'the arm is on fire' in run.output()
+
+
+def test_loss_that_is_nan_stops_the_run_and_spoils_no_checkpoint(launch):
+  run = launch('--fault=nan')
+  assert run.wait() == 1, run.output()
+  assert 'NonFiniteError' in run.output()
+  assert 'critic_loss = nan' in run.output()
+  last = checkpointing.Checkpointer(run.folder / 'checkpoints')
+  _, state, _ = last.restore_latest(_template(run.folder))
+  import jax
+  import numpy as np
+
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+
+
+def _template(folder: pathlib.Path):
+  import jax
+
+  from tests.programs.distributed import fake_run
+
+  config = fake_run.make_config(folder)
+  networks = config.builder.make_networks(fake_run.SPEC)
+  algorithm = config.builder.make_algorithm(networks)
+  return algorithm.init(jax.random.PRNGKey(0))
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_stop_by_the_user_keeps_a_last_checkpoint(launch, number):
+  run = launch()
+  run.until_training()
+  if number == signal.SIGINT:
+    # A Ctrl-C reaches the whole foreground group, nodes included.
+    os.killpg(run.process.pid, number)
+  else:
+    run.process.send_signal(number)
+  assert run.wait() == 130, run.output()
+  assert not run.alive()
+  last = loggers.read_metrics(run.folder, 'learner')[-1]['learner_steps']
+  assert _checkpoints(run.folder / 'checkpoints')[-1] == last
+  _assert_resumes(launch, run.folder)
+
+
+def test_nodes_do_not_outlive_a_killed_launcher(launch):
+  run = launch()
+  run.until_training()
+  nodes = run.alive()
+  run.process.kill()
+  psutil.wait_procs(nodes, _PATIENCE_S)
+  assert not run.alive()
+
+
+def test_another_configuration_is_refused_with_the_difference(launch):
+  run = launch('--max-env-steps=30')
+  assert run.wait() == 0, run.output()
+  other = launch('--learning-rate=0.1')
+  assert other.wait() == 1
+  assert 'holds a run of another configuration' in other.output()
+  assert 'critic_learning_rate: 0.001 in the folder, 0.1 now' in other.output()
+
+
+def test_taken_port_is_named(launch):
+  with socket.socket() as taken:
+    taken.bind(('', 0))
+    taken.listen()
+    port = taken.getsockname()[1]
+    run = launch('--role=learner', f'--port-base={port}')
+    assert run.wait() == 1
+  assert f'Port {port} cannot be listened on' in run.output()
+
+
+def test_two_launches_by_role_survive_a_restart_of_the_learner(
+  launch, tmp_path
+):
+  port = _free_ports()
+  actor = Launch(
+    tmp_path / 'actor' / 'run',
+    '--role=actor',
+    f'--port-base={port}',
+    '--learner-host=127.0.0.1',
+  )
+  try:
+    actor.until(
+      lambda: 'waiting for the learner at 127.0.0.1' in actor.output(),
+      'the word of whom it waits for',
+    )
+    flags = ('--role=learner', f'--port-base={port}')
+    learner = launch(*flags)
+    learner.until_training()
+    learner.node('learner').kill()
+    assert learner.wait() == 1
+    steps = _logged_steps(actor.folder)
+    again = launch(*flags, '--success=1')
+    # What the actor had collected is in the new replay as well.
+    assert again.wait() == 0, again.output()
+    last = loggers.read_metrics(again.folder, 'learner')[-1]
+    assert last['env_steps'] >= steps
+    assert actor.wait() == 0, actor.output()
+    assert 'The learner says that the run is over' in actor.output()
+  finally:
+    actor.close()
+
+
+def _free_ports() -> int:
+  """Returns a port that is free together with the next one."""
+  for port in range(20_000 + os.getpid() % 10_000, 60_000, 2):
+    with socket.socket() as first, socket.socket() as second:
+      try:
+        first.bind(('', port))
+        second.bind(('', port + 1))
+      except OSError:
+        continue
+      return port
+  raise AssertionError('no free ports')

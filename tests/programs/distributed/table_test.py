@@ -1,0 +1,90 @@
+import pytest
+
+pytest.importorskip(
+  'launchpad', reason='Launchpad has wheels for Python 3.10 alone'
+)
+
+from rich import console
+
+from serl.programs.distributed import process
+from serl.programs.distributed import table
+from serl.utils import loggers
+from tests.programs.distributed import fake_run
+
+
+@pytest.fixture
+def config(tmp_path):
+  (tmp_path / 'logs').mkdir()
+  return fake_run.make_config(tmp_path, max_env_steps=1000)
+
+
+def _write(config, node, *records):
+  logger = loggers.JsonLinesLogger(loggers.metrics_path(config.folder, node))
+  for record in records:
+    logger.write(record)
+  logger.close()
+
+
+def _rows(config):
+  progress = table.Progress(config, ['learner', 'actor_0', 'evaluator'])
+  progress.poll()
+  return dict(progress.rows())
+
+
+def test_nothing_written_yet_shows_as_such(config):
+  rows = _rows(config)
+  assert rows['environment steps'] == '0'
+  assert rows['return'] == rows['evaluation'] == '-'
+
+
+def test_shows_the_newest_of_each_node(config):
+  episode = {'steps_per_second': 50.0, 'params_age': 0.25, 'params_step': 30}
+  _write(
+    config,
+    'actor_0',
+    {'env_steps': 10, 'episode_return': 1.0, 'success': 0.0, **episode},
+    {'env_steps': 20, 'episode_return': 2.0, 'success': 1.0, **episode},
+  )
+  _write(
+    config,
+    'learner',
+    {
+      'learner_steps': 1234,
+      'env_steps': 10,
+      'updates_per_step': 0.987,
+      'replay_size': 20,
+      'demonstrations_size': 30,
+    },
+  )
+  sweep = {'learner_steps': 1200, 'episodes': 3, 'successes': 2}
+  _write(config, 'evaluator', {**sweep, 'episode_return': 5.0})
+  rows = _rows(config)
+  assert rows['environment steps'] == '20'
+  assert rows['learner steps'] == '1,234'
+  assert rows['updates per step, asked'] == '1.00'
+  assert rows['updates per step, achieved'] == '0.99'
+  assert rows['return'] == '1.5 over 2 episodes'
+  assert rows['success'] == '50% over 2 episodes'
+  assert rows['evaluation'] == '2 of 3, return 5.0, at learner step 1,200'
+  assert rows["age of the actor's parameters"] == '0.2 s'
+  assert rows['transitions, replay'] == '20'
+  assert rows['transitions, demonstrations'] == '30'
+
+
+def test_shows_what_a_node_waits_for(config):
+  status = process.Status(config.folder, 'actor_0')
+  status.say('waiting for the learner at robot:5001')
+  said = _rows(config)['actor_0']
+  assert said.startswith('waiting for the learner at robot:5001, since ')
+  status.say('')
+  assert 'actor_0' not in _rows(config)
+
+
+def test_line_and_table_say_the_same(config):
+  progress = table.Progress(config, ['learner'])
+  shown = console.Console(record=True, width=100)
+  shown.print(progress.render())
+  text = shown.export_text()
+  for label, value in progress.rows():
+    assert label in text
+    assert f'{label} {value}' in progress.line()

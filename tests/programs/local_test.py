@@ -1,0 +1,73 @@
+import jax
+import numpy as np
+import pytest
+
+from serl import programs
+from serl.demos import log as log_lib
+from serl.programs import training
+from serl.testing import fakes
+from serl.utils import checkpointing
+from serl.utils import loggers
+from tests.programs.distributed import fake_run
+
+
+def _config(folder, **overrides):
+  return fake_run.make_config(
+    folder, max_env_steps=60, steps_per_second=None, **overrides
+  )
+
+
+def test_ends_when_an_evaluation_succeeded(tmp_path):
+  summary = programs.run_local(_config(tmp_path / 'run', success=1.0))
+  assert summary.successes == 3
+  assert '3 of 3 evaluation episodes succeeded' in str(summary)
+  assert summary.curve.exists()
+
+
+def test_keeps_the_ratio_of_updates_to_steps(tmp_path):
+  config = _config(tmp_path / 'run', evaluate=False, updates_per_step=1.5)
+  summary = programs.run_local(config)
+  assert summary.env_steps == 60
+  # 2 updates a round; training begins after 20 steps.
+  assert summary.learner_steps == 1.5 * (60 - 20) / 2
+
+
+def test_goes_on_bit_for_bit_and_with_all_episodes(tmp_path):
+  folder = tmp_path / 'run'
+  programs.run_local(_config(folder, evaluate=False))
+  before = checkpointing.Checkpointer(folder / 'checkpoints')
+  config = _config(folder, evaluate=False)
+  networks = config.builder.make_networks(fake_run.SPEC)
+  template = config.builder.make_algorithm(networks).init(jax.random.PRNGKey(9))
+  step, state, _ = before.restore_latest(template)
+  resumed = training.Training(config, fake_run.SPEC, iter([]), _Nowhere())
+  assert resumed.learner_steps == step
+  for ours, theirs in zip(
+    jax.tree.leaves(resumed.learner_state), jax.tree.leaves(state)
+  ):
+    np.testing.assert_array_equal(ours, theirs)
+  log = log_lib.EpisodeLog(folder / 'episodes' / 'actor_0', fake_run.SPEC)
+  assert log.steps == 60
+  more = fake_run.make_config(
+    folder, max_env_steps=90, steps_per_second=None, evaluate=False
+  )
+  summary = programs.run_local(more)
+  assert (summary.env_steps, summary.learner_steps) == (90, 35)
+  # The replay was filled again with the 60 steps of the first launch.
+  assert loggers.read_metrics(folder, 'learner')[-1]['replay_size'] == 90
+
+
+def test_demonstrations_of_another_spec_are_refused(tmp_path):
+  episode = fakes.make_episode(fakes.make_image_spec())
+  config = _config(tmp_path / 'run')
+  object.__setattr__(config, 'demonstrations', [episode])
+  with pytest.raises(ValueError, match='image'):
+    programs.run_local(config)
+
+
+class _Nowhere:
+  def write(self, metrics):
+    pass
+
+  def close(self):
+    pass

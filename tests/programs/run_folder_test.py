@@ -1,0 +1,70 @@
+import dataclasses
+import json
+
+import pytest
+
+from serl.programs import run_folder
+from serl.testing import folders
+from tests.programs.distributed import fake_run
+
+
+@pytest.fixture
+def config(tmp_path):
+  return fake_run.make_config(tmp_path / 'run')
+
+
+def test_new_folder_is_claimed_and_then_resumed(config):
+  assert run_folder.claim(config, fake_run.SPEC) is False
+  assert run_folder.claim(config, fake_run.SPEC) is True
+
+
+def test_what_is_free_may_change(config):
+  run_folder.claim(config, fake_run.SPEC)
+  changed = dataclasses.replace(config, max_env_steps=7, num_actors=2)
+  assert run_folder.claim(changed, fake_run.SPEC) is True
+
+
+def test_another_agent_is_refused_with_what_differs(config, tmp_path):
+  run_folder.claim(config, fake_run.SPEC)
+  before = (config.folder / 'config.json').read_text()
+  other = fake_run.make_config(tmp_path / 'run', learning_rate=0.5, seed=3)
+  with pytest.raises(run_folder.AnotherRunError) as raised:
+    run_folder.claim(other, fake_run.SPEC)
+  assert 'critic_learning_rate: 0.001 in the folder, 0.5 now' in str(
+    raised.value
+  )
+  assert 'seed: 0 in the folder, 3 now' in str(raised.value)
+  assert (config.folder / 'config.json').read_text() == before
+
+
+def test_another_observation_spec_is_refused(config):
+  run_folder.claim(config, fake_run.SPEC)
+  fewer = dict(fake_run.SPEC.observations)
+  fewer.pop('gripper')
+  with pytest.raises(run_folder.AnotherRunError, match='observations/gripper'):
+    run_folder.claim(config, fake_run.SPEC._replace(observations=fewer))
+
+
+def test_folder_of_something_else_is_refused(config):
+  config.folder.mkdir()
+  (config.folder / 'thesis.tex').write_text('')
+  with pytest.raises(run_folder.AnotherRunError, match=r'thesis\.tex'):
+    run_folder.claim(config, fake_run.SPEC)
+
+
+def test_folder_that_cannot_be_written_is_named(config):
+  config.folder.mkdir()
+  config.folder.chmod(0o555)
+  with (
+    folders.unwritable(),
+    pytest.raises(PermissionError, match='cannot be written'),
+  ):
+    run_folder.claim(config, fake_run.SPEC)
+
+
+def test_configuration_is_plain_data(config):
+  run_folder.claim(config, fake_run.SPEC)
+  run = json.loads((config.folder / 'config.json').read_text())['run']
+  assert run['environment']['function'].endswith('make_environment')
+  assert run['agent']['wraps']['batch_size'] == 8
+  assert 'max_env_steps' not in run

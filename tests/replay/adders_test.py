@@ -1,0 +1,149 @@
+"""Tests for adders."""
+
+import collections
+
+import dm_env
+import numpy as np
+import pytest
+
+from serl import core
+from serl.replay import adders
+from serl.testing import fakes
+
+
+def _step(value, last=False, discount=1.0):
+  observation = {'x': np.full(2, value, np.float32)}
+  step_type = dm_env.StepType.LAST if last else dm_env.StepType.MID
+  return dm_env.TimeStep(step_type, np.float64(value), discount, observation)
+
+
+def _first():
+  return dm_env.restart({'x': np.zeros(2, np.float32)})
+
+
+def test_is_an_adder():
+  assert isinstance(adders.EpisodeAdder([]), core.Adder)
+
+
+def test_stacks_an_episode_at_its_end():
+  episodes = []
+  adder = adders.EpisodeAdder([episodes.append])
+  adder.add_first(_first())
+  adder.add(np.float32([0.1]), _step(1.0))
+  assert not episodes
+  adder.add(np.float32([0.2]), _step(2.0, last=True, discount=0.0))
+
+  (episode,) = episodes
+  np.testing.assert_array_equal(
+    episode.observation['x'], [[0, 0], [1, 1], [2, 2]]
+  )
+  np.testing.assert_array_equal(episode.action, np.float32([[0.1], [0.2]]))
+  np.testing.assert_array_equal(episode.reward, [1, 2])
+  np.testing.assert_array_equal(episode.discount, [1, 0])
+  assert episode.reward.dtype == episode.discount.dtype == np.float32
+
+
+def test_copies_the_buffers_that_environment_and_actor_reuse():
+  episodes = []
+  adder = adders.EpisodeAdder([episodes.append])
+  observation = np.zeros(1, np.float32)
+  action = np.zeros(1, np.float32)
+  adder.add_first(dm_env.restart(observation))
+  for value in (1.0, 2.0):
+    observation[:] = action[:] = value
+    adder.add(action, dm_env.transition(0.0, observation))
+  adder.add(action, dm_env.truncation(0.0, observation))
+  assert episodes[0].observation.ravel().tolist() == [0, 1, 2, 2]
+  assert episodes[0].action.ravel().tolist() == [1, 2, 2]
+
+
+def test_gives_an_episode_to_the_sinks_in_order():
+  order = []
+  sinks = [lambda _: order.append('log'), lambda _: order.append('replay')]
+  adder = adders.EpisodeAdder(sinks)
+  adder.add_first(_first())
+  adder.add(np.float32([0]), _step(1.0, last=True))
+  assert order == ['log', 'replay']
+
+
+def test_begins_anew_and_drops_the_unfinished_episode():
+  episodes = []
+  adder = adders.EpisodeAdder([episodes.append])
+  adder.add_first(_first())
+  adder.add(np.float32([0]), _step(5.0))
+  adder.add_first(_first())
+  adder.add(np.float32([0]), _step(1.0, last=True))
+  assert [e.reward.tolist() for e in episodes] == [[1.0]]
+
+
+def test_mappings_become_dicts():
+  episodes = []
+  adder = adders.EpisodeAdder([episodes.append])
+  observation = collections.OrderedDict(x=np.zeros(1))
+  adder.add_first(dm_env.restart(observation))
+  adder.add(np.float32([0]), dm_env.truncation(0.0, observation))
+  assert type(episodes[0].observation) is dict
+
+
+def test_refuses_a_step_outside_of_an_episode():
+  adder = adders.EpisodeAdder([])
+  with pytest.raises(ValueError, match='before add_first'):
+    adder.add(np.float32([0]), _step(1.0))
+  adder.add_first(_first())
+  adder.add(np.float32([0]), _step(1.0, last=True))
+  with pytest.raises(ValueError, match='before add_first'):
+    adder.add(np.float32([0]), _step(1.0))
+
+
+def test_refuses_timesteps_in_the_wrong_place():
+  adder = adders.EpisodeAdder([])
+  with pytest.raises(ValueError, match=r'add_first\(\) got a .*MID'):
+    adder.add_first(_step(1.0))
+  adder.add_first(_first())
+  with pytest.raises(ValueError, match='goes to add_first'):
+    adder.add(np.float32([0]), _first())
+
+
+def test_refuses_a_missing_reward():
+  adder = adders.EpisodeAdder([])
+  adder.add_first(_first())
+  with pytest.raises(ValueError, match='step 0 has reward None'):
+    adder.add(np.float32([0]), _step(1.0)._replace(reward=None))
+
+
+def test_check_accepts_what_fits_its_spec():
+  for spec in (fakes.make_state_spec(), fakes.make_image_spec()):
+    adders.check(fakes.make_episode(spec, length=3), spec)
+
+
+def test_check_names_every_array_that_does_not_fit():
+  spec = fakes.make_state_spec()
+  episode = fakes.make_episode(spec, length=3)
+  wrong = episode._replace(
+    observation={'tcp_pos': episode.observation['tcp_pos'][1:]},
+    action=episode.action.astype(np.float64),
+    extras={'time': np.zeros(7)},
+  )
+  with pytest.raises(ValueError, match='does not fit') as error:
+    adders.check(wrong, spec)
+  lines = str(error.value).splitlines()[1:]
+  assert [line.split(':')[0].strip() for line in lines] == [
+    'action',
+    'observation/gripper',
+    'observation/tcp_pos',
+    'extras/time',
+  ]
+  assert 'float64' in lines[0] and 'float32' in lines[0]
+
+
+def test_check_refuses_an_episode_without_steps():
+  spec = fakes.make_state_spec()
+  episode = fakes.make_episode(spec, length=1)
+  empty = episode._replace(
+    observation={k: v[:1] for k, v in episode.observation.items()},
+    action=episode.action[:0],
+    reward=episode.reward[:0],
+    discount=episode.discount[:0],
+  )
+  with pytest.raises(ValueError, match='at least one'):
+    adders.check(empty, spec)

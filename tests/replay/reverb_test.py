@@ -1,0 +1,117 @@
+"""Tables, writing and iterators against a real Reverb server."""
+
+import numpy as np
+import pytest
+
+reverb = pytest.importorskip(
+  'reverb', reason='Reverb has wheels for Python 3.10 alone'
+)
+
+from serl import specs
+from serl.agents import builder
+from serl.replay import iterators
+from serl.replay import packing
+from serl.replay import tables
+from serl.replay import writing
+from serl.testing import fakes
+
+SPEC = fakes.make_image_spec()
+TABLES = (
+  builder.TableSpec('replay', max_size=60, min_size=5, fraction=0.5),
+  builder.TableSpec('demonstrations', 1000, 5, 0.5, 'demonstrations'),
+)
+
+
+@pytest.fixture
+def server():
+  started = reverb.Server(tables.make_tables(TABLES, SPEC))
+  yield started
+  started.stop()
+
+
+@pytest.fixture
+def client(server):
+  return reverb.Client(f'localhost:{server.port}')
+
+
+def _episode(length: int, tag: float):
+  """Returns an episode whose frames and actions tell step and episode."""
+  episode = fakes.make_episode(SPEC, length)
+  episode.observation['image'][:] = np.arange(length + 1, dtype=np.uint8)[
+    :, None, None, None
+  ]
+  episode.observation['state']['tcp_pos'][:] = np.arange(length + 1)[:, None]
+  episode.action[:] = tag
+  return episode
+
+
+def test_no_transition_crosses_an_episode(client):
+  packer = packing.Packing(SPEC)
+  for _ in range(3):
+    writing.insert(client, packer, _episode(13, tag=0.25), ['replay'])
+  writing.insert(client, packer, _episode(13, tag=0.5), ['demonstrations'])
+  assert tables.states(client)['replay'] == tables.TableState(39, 39)
+  batches = iterators.make_iterator(
+    client.server_address, TABLES, SPEC, builder.BatchSpec(4, 32)
+  )
+  seen = set()
+  for _ in range(5):
+    batch = next(batches)
+    now = batch.observation['image'].astype(int)
+    then = batch.next_observation['image'].astype(int)
+    assert (then - now == 1).all()
+    np.testing.assert_array_equal(
+      batch.observation['state']['tcp_pos'][..., 0], now[..., 0, 0, 0]
+    )
+    seen.update(now[..., 0, 0, 0].ravel())
+  assert seen == set(range(13))
+
+
+def test_every_minibatch_holds_exactly_half_of_each_table(client):
+  packer = packing.Packing(SPEC)
+  writing.insert(client, packer, _episode(50, tag=0.25), ['replay'])
+  writing.insert(client, packer, _episode(5, tag=0.5), ['demonstrations'])
+  batches = iterators.make_iterator(
+    client.server_address, TABLES, SPEC, builder.BatchSpec(4, 32)
+  )
+  for _ in range(5):
+    from_demonstrations = next(batches).action[..., 0] == 0.5
+    assert (from_demonstrations.sum(axis=1) == 16).all()
+
+
+def test_one_writer_puts_a_step_in_both_tables(client):
+  episode = _episode(8, tag=0.25)
+  names = [table.name for table in TABLES]
+  writing.insert(client, packing.Packing(SPEC), episode, names)
+  found = tables.states(client)
+  assert {name: found[name].size for name in names} == dict.fromkeys(names, 8)
+
+
+def test_oldest_transitions_go_first_and_inserts_are_counted_on(client):
+  packer = packing.Packing(SPEC)
+  for tag in (0.1, 0.2, 0.3):
+    writing.insert(client, packer, _episode(30, tag), ['replay'])
+  assert tables.states(client)['replay'] == tables.TableState(60, 90)
+  only = (builder.TableSpec('replay', max_size=60, min_size=5),)
+  batches = iterators.make_iterator(
+    client.server_address, only, SPEC, builder.BatchSpec(4, 64)
+  )
+  actions = set(next(batches).action.ravel())
+  assert actions == {np.float32(0.2), np.float32(0.3)}
+
+
+def test_server_out_of_reach_is_an_error_and_not_a_wait():
+  client = reverb.Client('localhost:1')
+  packer = packing.Packing(SPEC)
+  with pytest.raises(ConnectionError, match='localhost:1 did not answer'):
+    tables.states(client, timeout_s=1)
+  with pytest.raises(ConnectionError, match='localhost:1'):
+    writing.insert(client, packer, _episode(5, 0.1), ['replay'], timeout_s=1)
+
+
+def test_signature_follows_the_spec(server):
+  client = reverb.Client(f'localhost:{server.port}')
+  signature = client.server_info()['replay'].signature
+  assert set(signature) == {'row', 'observation/image'}
+  assert tuple(signature['observation/image'].shape) == (2, 8, 8, 3)
+  assert specs.flatten(SPEC.observations)['image'].dtype == np.uint8

@@ -1,0 +1,72 @@
+"""The expert lifts the cube, always."""
+
+import numpy as np
+import pytest
+
+from serl import core
+from serl.environments.sim import pick_cube
+from serl.teleop import scripted
+
+SEEDS = 100
+
+
+@pytest.mark.parametrize('noise', [0.0, 0.05])
+def test_lifts_for_every_seed(noise):
+  # One environment, reseeded: to compile a hundred would take a minute.
+  environment = pick_cube.PickCube(seed=0)
+  failed, returns = [], []
+  for seed in range(SEEDS):
+    environment._rng = np.random.default_rng(seed)
+    expert = scripted.PickCubeExpert(noise, seed)
+    timestep = environment.reset()
+    expert.observe_first(timestep)
+    total = 0.0
+    while not timestep.last():
+      action = expert.select_action(timestep.observation)
+      environment.action_spec().validate(action)
+      timestep = environment.step(action)
+      expert.observe(action, timestep)
+      expert.update()
+      total += float(timestep.reward)
+    returns.append(total)
+    if environment.episode_metrics()['success'] != 1.0:
+      failed.append(seed)
+  assert failed == []
+  assert np.mean(returns) > 55.0
+
+
+def test_is_an_actor():
+  assert isinstance(scripted.PickCubeExpert(), core.Actor)
+  assert scripted.EXPERTS['pick_cube'] is scripted.PickCubeExpert
+
+
+def test_an_episode_begins_afresh():
+  environment = pick_cube.make(seed=0)
+  used, fresh = scripted.PickCubeExpert(), scripted.PickCubeExpert()
+  timestep = environment.reset()
+  while not timestep.last():
+    timestep = environment.step(used.select_action(timestep.observation))
+  timestep = environment.reset()
+  used.observe_first(timestep)
+  np.testing.assert_array_equal(
+    used.select_action(timestep.observation),
+    fresh.select_action(timestep.observation),
+  )
+
+
+def test_noise_is_on_the_translation_and_seeded():
+  environment = pick_cube.make(seed=0)
+  observation = environment.reset().observation
+  actions = [
+    scripted.PickCubeExpert(noise, seed).select_action(observation)
+    for noise, seed in ((0.0, 0), (0.05, 0), (0.05, 0), (0.05, 1))
+  ]
+  np.testing.assert_array_equal(actions[1], actions[2])
+  assert (actions[1][:3] != actions[0][:3]).all()
+  assert (actions[1][:3] != actions[3][:3]).all()
+  assert actions[1][3] == actions[0][3]
+
+
+def test_refuses_negative_noise():
+  with pytest.raises(ValueError, match=r'noise=-0\.1'):
+    scripted.PickCubeExpert(noise=-0.1)
