@@ -22,7 +22,9 @@ class _Source:
   def __init__(self, params):
     self._params = params
 
-  def get_variables(self) -> core.Variables:
+  def get_variables(self, after: int) -> core.Variables | None:
+    if after >= 0:
+      return None
     return core.Variables(self._params, learner_steps=0, age=0.0)
 
 

@@ -25,6 +25,9 @@ _DEMOS = flags.DEFINE_string(
 )
 
 
+flags.adopt_module_key_flags(command)
+
+
 def main(_):
   make_environment = functools.partial(tasks.make, 'pick_cube')
   run_dir = command.run_dir('runs/rlpd_state_sim')

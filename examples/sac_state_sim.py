@@ -18,6 +18,9 @@ _PRESET = flags.DEFINE_enum(
 )
 
 
+flags.adopt_module_key_flags(command)
+
+
 def main(_):
   config = programs.RunConfig(
     run_dir=command.run_dir('runs/sac_state_sim'),

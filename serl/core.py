@@ -59,5 +59,15 @@ class Variables(NamedTuple):
 class VariableSource(Protocol):
   """Serves policy parameters, usually from another process."""
 
-  def get_variables(self) -> Variables | None:
-    """Returns the newest published parameters, None before the first."""
+  def get_variables(self, after: int) -> Variables | None:
+    """Returns the newest published parameters.
+
+    Waits a moment for them, so that who asks again at once has them as soon as
+    they are published.
+
+    Args:
+      after: the `learner_steps` of those that are known; -1 for none.
+
+    Returns:
+      Newer ones; None if there were none in that moment.
+    """

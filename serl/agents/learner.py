@@ -23,7 +23,10 @@ class NonFiniteError(FloatingPointError):
     """
     self.learner_step = learner_step
     self.metrics = dict(metrics)
-    values = ', '.join(f'{name} = {value}' for name, value in metrics.items())
+    values = ', '.join(
+      f'{name} = {value}' if np.ndim(value) == 0 else f'{name} not finite'
+      for name, value in metrics.items()
+    )
     super().__init__(
       f'Learner step {learner_step} gave {values}, expected finite numbers. '
       'Go on from the last checkpoint; look at the rewards and observations '
@@ -104,8 +107,11 @@ class Learner:
       NonFiniteError: if the last round went wrong: it is not to be kept.
     """
     self.check()
+    state = jax.tree.map(lambda x: np.array(x, copy=True), self._state)
+    # A loss is of the parameters before the round: those after it may be worse.
+    check_finite(state, self._learner_steps)
     return SavedLearner(
-      state=jax.tree.map(lambda x: np.array(x, copy=True), self._state),
+      state=state,
       learner_steps=np.asarray(self._learner_steps, np.int64),
     )
 
@@ -128,20 +134,30 @@ def _check_finite(metrics: types.Metrics | None, learner_step: int) -> None:
     return
   values = jax.device_get(dict(metrics))
   offending = {
-    name: value for name, value in values.items() if not np.isfinite(value)
+    name: value
+    for name, value in values.items()
+    if not np.all(np.isfinite(value))
   }
   if offending:
     raise NonFiniteError(learner_step, offending)
+
+
+def check_finite(tree: types.NestedArray, learner_step: int) -> None:
+  """Refuses parameters that are not to be kept, nor given to a robot.
+
+  Raises:
+    NonFiniteError: with the paths of the leaves that hold NaN or infinity.
+  """
+  _check_finite(_by_path(tree), learner_step)
 
 
 def _check_same_arrays(given: Any, expected: Any) -> None:
   """Raises if two trees differ in a path, a shape or a dtype."""
 
   def describe(tree):
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {
-      jax.tree_util.keystr(path): (tuple(leaf.shape), np.dtype(leaf.dtype).name)
-      for path, leaf in leaves
+      path: (tuple(leaf.shape), np.dtype(leaf.dtype).name)
+      for path, leaf in _by_path(tree).items()
     }
 
   given_arrays, expected_arrays = describe(given), describe(expected)
@@ -152,3 +168,9 @@ def _check_same_arrays(given: Any, expected: Any) -> None:
         f'The saved state{path} is {found or "missing"}, expected '
         f'{wanted or "nothing"}: it was saved by another configuration.'
       )
+
+
+def _by_path(tree: Any) -> dict[str, Any]:
+  """Returns the leaves of a tree by their paths."""
+  leaves = jax.tree_util.tree_leaves_with_path(tree)
+  return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}

@@ -29,13 +29,14 @@ class VariableClient:
   later: an actor goes on with the parameters it has.
   """
 
-  def __init__(self, source: core.VariableSource, period_s: float = 1.0):
+  def __init__(self, source: core.VariableSource, period_s: float = 0.1):
     """Initialises the client.
 
     Args:
       source: serves the parameters, usually from another process. What it
         serves must stay as it is: a copy, not a learner's donated state.
-      period_s: seconds from the start of a fetch to that of the next.
+      period_s: seconds from the start of a fetch to that of the next, at least;
+        a fetch itself waits for something new.
     """
     self._source = source
     self._period_s = period_s
@@ -115,7 +116,8 @@ class VariableClient:
     self._thread.shutdown(wait=False, cancel_futures=True)
 
   def _fetch(self) -> tuple[core.Variables | None, float]:
-    variables = self._source.get_variables()
+    known = -1 if self._variables is None else self._variables.learner_steps
+    variables = self._source.get_variables(known)
     received = time.monotonic()
     if variables is not None:
       # Here and not in `update`: the transfer would hold up the robot.

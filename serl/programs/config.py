@@ -55,7 +55,7 @@ class RunConfig:
   # Learning.
   updates_per_step: float = _free(1.0)  # critic updates an environment step
   publish_every: int = _free(10)  # rounds between published parameters
-  pull_every_s: float = _free(0.2)  # how often an actor asks for them
+  pull_every_s: float = _free(0.1)  # at least, between an actor's pulls
 
   # Evaluating.
   evaluate: bool = _free(True)  # False on a real robot: it has one arm

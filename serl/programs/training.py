@@ -1,6 +1,7 @@
 """The learner's side of a run, wherever it runs: rounds, ratio, checkpoints."""
 
 from collections.abc import Callable, Iterator, Mapping
+import threading
 import time
 from typing import Any
 
@@ -18,6 +19,9 @@ from serl.programs import ratio as ratio_lib
 from serl.programs import run_folder
 from serl.utils import checkpointing
 from serl.utils import loggers
+
+# How long a call for newer parameters waits for them.
+_MOMENT_S = 0.5
 
 
 class Training:
@@ -51,6 +55,7 @@ class Training:
       run_folder.checkpoints(config.folder), keep=config.checkpoints_kept
     )
     self.ratio = make_ratio(config)
+    self._news = threading.Condition()
     self._published: core.Variables | None = None
     self._published_at = 0.0
     self._logged = self._checkpointed = time.monotonic()
@@ -68,10 +73,19 @@ class Training:
     """The algorithm's training state; the next `step` consumes it."""
     return self._learner.state
 
-  def get_variables(self) -> core.Variables:
-    """Returns the published parameters with their present age."""
-    age = time.monotonic() - self._published_at
-    return self._published._replace(age=age)
+  def get_variables(self, after: int = -1) -> core.Variables | None:
+    """Returns the published parameters; see `core.VariableSource`.
+
+    Any thread may call it.
+    """
+    with self._news:
+      self._news.wait_for(
+        lambda: self._published.learner_steps > after, _MOMENT_S
+      )
+      if self._published.learner_steps <= after:
+        return None
+      age = time.monotonic() - self._published_at
+      return self._published._replace(age=age)
 
   def may_step(self, env_steps: int) -> bool:
     """Returns whether a round is due after `env_steps`."""
@@ -132,8 +146,11 @@ class Training:
     params = self._config.builder.policy_params(self._learner.state)
     # Copies: the next round takes the state's memory.
     params = jax.tree.map(lambda x: np.array(x, copy=True), params)
-    self._published_at = time.monotonic()
-    self._published = core.Variables(params, self.learner_steps, 0.0)
+    learner_lib.check_finite(params, self.learner_steps)
+    with self._news:
+      self._published_at = time.monotonic()
+      self._published = core.Variables(params, self.learner_steps, 0.0)
+      self._news.notify_all()
 
 
 def learner_key(config: config_lib.RunConfig) -> types.PRNGKey:

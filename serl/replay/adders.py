@@ -55,8 +55,9 @@ class EpisodeAdder:
         their buffers.
 
     Raises:
-      ValueError: before any `add_first`, or when `next_timestep` is the first
-        of an episode or tells no reward or discount.
+      ValueError: before any `add_first`; when `next_timestep` is the first of
+        an episode or tells no reward or discount; at the end of an episode
+        that holds a NaN or an infinity, which is not stored.
     """
     if not self._observations:
       raise ValueError('add() came before add_first(): no episode has begun')
@@ -82,6 +83,7 @@ class EpisodeAdder:
         discount=np.asarray(self._discounts, np.float32),
       )
       self.reset()
+      _check_finite(episode)
       for sink in self._sinks:
         sink(episode)
 
@@ -129,6 +131,21 @@ def copy(nested: types.NestedArray) -> types.NestedArray:
   if isinstance(nested, Mapping):
     return {key: copy(value) for key, value in nested.items()}
   return tree.map_structure(np.array, nested)
+
+
+def _check_finite(episode: types.Episode) -> None:
+  """Refuses an episode that would poison whatever learns from it."""
+  for path, column in specs.flatten(episode._asdict()).items():
+    if column.dtype.kind != 'f':
+      continue
+    finite = np.isfinite(column.reshape(len(column), -1)).all(axis=1)
+    if not finite.all():
+      step = int(np.argmin(finite))
+      raise ValueError(
+        f'{path} is {column[step]} at step {step} of the episode, expected '
+        'finite numbers; the episode is not stored. Look at the sensor or the '
+        'reward that gave it.'
+      )
 
 
 def _columns(

@@ -8,7 +8,7 @@ same update functions that training jits do the steps.
 from collections.abc import Iterator, Mapping
 import functools
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -87,114 +87,105 @@ def replay(golden: Golden) -> Computed:
   # them, and this code keeps none: they are followed here for comparison.
   targets = tree.from_flat(_under(golden, 'init/target_params'))
   yield from _forward(golden, networks, state)
-  yield from _state_arrays('init', 'init', config, tree, state, targets)
+  yield from _state_arrays('init', config, tree, state, targets)
   for i in range(int(golden['meta/rounds'])):
     prefix = f'round{i}'
     batch = _read_batch(golden, prefix, config)
     noise = _read_noise(golden, prefix, config)
-    whole_round = jax.jit(
-      functools.partial(learning.update_round, networks, config)
+    after, metrics = _update_round(networks, config, state, batch, noise)
+    steps = _replay_steps(
+      prefix, networks, config, _Round(tree, state, targets, batch, noise)
     )
-    after, metrics = whole_round(state, batch, noise)
-    steps = _Steps(networks, config, tree)
-    targets = yield from steps.replay(prefix, state, targets, batch, noise)
-    group = f'{prefix}/after'
-    yield from _state_arrays(group, group, config, tree, after, targets)
+    targets = yield from steps
+    yield from _state_arrays(f'{prefix}/after', config, tree, after, targets)
     yield from _info(prefix, config, after, metrics)
     state = after
 
 
-class _Steps:
-  """Does a round step by step, for what happens between the steps."""
+class _Round(NamedTuple):
+  """What a round starts from."""
 
-  def __init__(
-    self,
-    networks: sac_networks.SACNetworks,
-    config: sac_config.SACConfig,
-    tree: golden_sac_names.Tree,
-  ):
-    self._networks = networks
-    self._config = config
-    self._tree = tree
-    self._critic_step = jax.jit(
-      functools.partial(learning.critic_step, networks, config)
-    )
-    self._policy_step = jax.jit(
-      functools.partial(learning.policy_step, networks, config)
-    )
+  tree: golden_sac_names.Tree
+  state: learning.TrainingState
+  targets: losses.SACParams  # of all parameters
+  batch: types.Transition
+  noise: learning.RoundNoise
 
-  def replay(self, prefix, state, targets, batch, noise):
-    """Yields what is computed; returns the targets of all parameters."""
-    for i in range(self._config.updates_per_round):
-      step_batch = jax.tree.map(lambda x, i=i: x[i], batch)
-      step_noise = jax.tree.map(lambda x, i=i: x[i], noise.critic)
-      group = f'{prefix}/critic_step{i}'
-      state, metrics = yield from self._one_critic_step(
-        group, state, step_batch, step_noise
-      )
-      yield group, f'{group}/critic/loss', metrics['critic_loss']
-      targets = optax.incremental_update(
-        state.params, targets, self._config.target_rate
-      )
-      group = f'{prefix}/after_critic_step{i}'
-      yield from _state_arrays(
-        group, group, self._config, self._tree, state, targets
-      )
-    rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
-    yield from self._one_policy_step(prefix, state, rows, noise.policy)
-    return targets
 
-  def _one_critic_step(self, group, state, batch, noise):
-    networks, config = self._networks, self._config
-    values = _sample_arrays(
-      networks, state.params, batch.next_observation, noise.next_action
-    )
-    target_params = state.target_critic_params
-    values |= {
-      'target_next_qs': networks.critic.apply(
-        target_params.ensemble, batch.next_observation, values['actions']
-      ),
-      'target_q': losses.critic_target(
-        state.params,
-        target_params,
-        batch,
-        noise,
-        networks=networks,
-        config=config,
-      ),
-      'predicted_qs': networks.critic.apply(
-        state.params.critic.ensemble, batch.observation, batch.action
-      ),
-    }
-    for name, value in values.items():
-      name = name if 'q' in name else f'next_{name}'
+def _replay_steps(prefix, networks, config, start):
+  """Does a round step by step, for what happens between the steps.
+
+  Yields what is computed; returns the targets of all parameters.
+  """
+  tree, state, targets, batch, noise = start
+  for i in range(config.updates_per_round):
+    step = jax.tree.map(lambda x, i=i: x[i], (batch, noise.critic))
+    group = f'{prefix}/critic_step{i}'
+    for name, value in _critic_arrays(networks, config, state, *step).items():
       yield group, f'{group}/critic/{name}', value
-    return self._critic_step(state, batch, noise)
+    state, metrics = _critic_step(networks, config, state, *step)
+    yield group, f'{group}/critic/loss', metrics['critic_loss']
+    targets = optax.incremental_update(
+      state.params, targets, config.target_rate
+    )
+    group = f'{prefix}/after_critic_step{i}'
+    yield from _state_arrays(group, config, tree, state, targets)
+  rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
+  group = f'{prefix}/actor_step'
+  arrays = _policy_arrays(networks, config, state, rows, noise.policy)
+  for name, value in arrays.items():
+    yield group, f'{group}/{name}', value
+  return targets
 
-  def _one_policy_step(self, prefix, state, batch, noise):
-    group = f'{prefix}/actor_step'
-    networks, params = self._networks, state.params
-    temperature = jax.nn.softplus(params.temperature)
-    values = _sample_arrays(networks, params, batch.observation, noise.action)
-    values['qs'] = networks.critic.apply(
-      params.critic.ensemble, batch.observation, values['actions']
-    )
-    _, metrics = self._policy_step(state, batch, noise)
-    values |= {
-      'temperature': temperature,
-      'loss': metrics['actor_loss'],
-      'entropy': metrics['entropy'],
-    }
-    for name, value in values.items():
-      yield group, f'{group}/actor/{name}', value
-    values = _sample_arrays(
-      networks, params, batch.next_observation, noise.next_action
-    )
-    for name, value in values.items():
-      yield group, f'{group}/temperature/next_{name}', value
-    name = f'{group}/temperature'
-    yield group, f'{name}/loss', metrics['temperature_loss']
-    yield group, f'{name}/value', metrics['temperature']
+
+_PURE = {'static_argnames': ('networks', 'config')}
+_update_round = jax.jit(learning.update_round, **_PURE)
+_critic_step = jax.jit(learning.critic_step, **_PURE)
+
+
+@functools.partial(jax.jit, **_PURE)
+def _critic_arrays(networks, config, state, batch, noise):
+  """Returns what a critic update computes on its way."""
+  params, target_params = state.params, state.target_critic_params
+  arrays = _sample_arrays(
+    networks, params, batch.next_observation, noise.next_action
+  )
+  target = losses.critic_target(
+    params, target_params, batch, noise, networks=networks, config=config
+  )
+  return {f'next_{name}': value for name, value in arrays.items()} | {
+    'target_next_qs': networks.critic.apply(
+      target_params.ensemble, batch.next_observation, arrays['actions']
+    ),
+    'target_q': target,
+    'predicted_qs': networks.critic.apply(
+      params.critic.ensemble, batch.observation, batch.action
+    ),
+  }
+
+
+@functools.partial(jax.jit, **_PURE)
+def _policy_arrays(networks, config, state, batch, noise):
+  """Returns what an update of policy and temperature computes on its way."""
+  params = state.params
+  actor = _sample_arrays(networks, params, batch.observation, noise.action)
+  actor['qs'] = networks.critic.apply(
+    params.critic.ensemble, batch.observation, actor['actions']
+  )
+  arrays = {f'actor/{name}': value for name, value in actor.items()}
+  following = _sample_arrays(
+    networks, params, batch.next_observation, noise.next_action
+  )
+  for name, value in following.items():
+    arrays[f'temperature/next_{name}'] = value
+  _, metrics = learning.policy_step(networks, config, state, batch, noise)
+  return arrays | {
+    'actor/temperature': jax.nn.softplus(params.temperature),
+    'actor/loss': metrics['actor_loss'],
+    'actor/entropy': metrics['entropy'],
+    'temperature/loss': metrics['temperature_loss'],
+    'temperature/value': metrics['temperature'],
+  }
 
 
 def _forward(
@@ -203,10 +194,8 @@ def _forward(
   state: learning.TrainingState,
 ) -> Computed:
   group = 'forward'
-  observation, action = (
-    golden['forward/observations'],
-    golden['forward/actions'],
-  )
+  observation = golden['forward/observations']
+  action = golden['forward/actions']
   distribution = networks.policy.apply(state.params.policy, observation)
   yield group, 'forward/mean', distribution.mean
   yield group, 'forward/std', distribution.std
@@ -226,7 +215,6 @@ def _forward(
 
 def _state_arrays(
   group: str,
-  prefix: str,
   config: sac_config.SACConfig,
   tree: golden_sac_names.Tree,
   state: learning.TrainingState,
@@ -236,7 +224,7 @@ def _state_arrays(
   targets = targets._replace(critic=state.target_critic_params)
   for name, params in (('params', state.params), ('target_params', targets)):
     for path, leaf in tree.to_flat(params).items():
-      yield group, f'{prefix}/{name}/{path}', leaf
+      yield group, f'{group}/{name}/{path}', leaf
   zeros = jax.tree.map(jnp.zeros_like, state.params)
   for field, net in _OPTIMISERS._asdict().items():
     adam, schedule = getattr(state.optimisers, field)
@@ -245,10 +233,10 @@ def _state_arrays(
     for moment in ('mu', 'nu'):
       moments = zeros._replace(**{field: getattr(adam, moment)})
       for path, leaf in tree.to_flat(moments).items():
-        yield group, f'{prefix}/opt/{net}/{moment}/{path}', leaf
-    yield group, f'{prefix}/opt/{net}/count', adam.count
-    yield group, f'{prefix}/opt/{net}/schedule_count', schedule.count
-    yield group, f'{prefix}/opt/{net}/lr', _last_rate(config, field, schedule)
+        yield group, f'{group}/opt/{net}/{moment}/{path}', leaf
+    yield group, f'{group}/opt/{net}/count', adam.count
+    yield group, f'{group}/opt/{net}/schedule_count', schedule.count
+    yield group, f'{group}/opt/{net}/lr', _last_rate(config, field, schedule)
 
 
 def _info(
@@ -286,10 +274,16 @@ def _sample_arrays(networks, params, observation, noise):
   }
 
 
-def _last_rate(config, field, schedule_state):
+def _last_rate(
+  config: sac_config.SACConfig, field: str, schedule: Any
+) -> jax.Array:
   """Returns the rate of an optimiser's last update, or of its first."""
-  rate = getattr(learning.learning_rates(config), field)
-  return jax.jit(rate)(jnp.maximum(schedule_state.count - 1, 0))
+  return _rate(config, field, jnp.maximum(schedule.count - 1, 0))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _rate(config, field, count):
+  return getattr(learning.learning_rates(config), field)(count)
 
 
 def _under(golden: Golden, prefix: str) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ Exits with 0 if all errors are within the tolerance, 1 if not, 2 if the file
 cannot be read or is of an unknown kind.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import re
 import sys
 from typing import Any, NamedTuple
@@ -72,26 +72,40 @@ def relative_error(ours: Any, theirs: Any) -> float:
   return float(error / scale if scale > 0 else error)
 
 
-def compare(golden: Golden) -> Comparison:
-  """Compares this code with the arrays of a golden file.
+def find_kind(golden: Golden) -> Kind:
+  """Returns the kind of a golden file.
+
+  Raises:
+    ValueError: if it is unknown.
+  """
+  for kind in KINDS.values():
+    if kind.is_golden(golden):
+      return kind
+  raise ValueError(
+    f'it is of none of the known kinds, {sorted(KINDS)}; '
+    f'its first keys are {sorted(golden)[:5]}'
+  )
+
+
+def compare(
+  golden: Golden,
+  computed: Iterable[tuple[str, str, Any]],
+  inputs: re.Pattern,
+) -> Comparison:
+  """Compares what this code computes with the arrays of a golden file.
 
   A group of which the file has nothing is left out; a key that is missing from
   a group that it does have counts as an infinite error.
 
-  Raises:
-    ValueError: if the file is of an unknown kind.
-    KeyError: if it lacks what its kind must have.
+  Args:
+    golden: the file's arrays by key.
+    computed: group, key and value of each array that this code computes.
+    inputs: matches the keys that are not to be compared.
   """
-  kind = next((k for k in KINDS.values() if k.is_golden(golden)), None)
-  if kind is None:
-    raise ValueError(
-      f'it is of none of the known kinds, {sorted(KINDS)}; '
-      f'its first keys are {sorted(golden)[:5]}'
-    )
   groups: dict[str, Worst] = {}
   compared = set()
   recorded = {key[: i + 1] for key in golden for i in _slashes(key)}
-  for group, key, ours in kind.replay(golden):
+  for group, key, ours in computed:
     if f'{group}/' not in recorded:
       continue
     compared.add(key)
@@ -102,7 +116,7 @@ def compare(golden: Golden) -> Comparison:
     groups[group] = worst._replace(arrays=worst.arrays + 1)
   skipped = golden.keys() - compared
   return Comparison(
-    groups, sorted(k for k in skipped if not kind.inputs.fullmatch(k))
+    groups, sorted(k for k in skipped if not inputs.fullmatch(k))
   )
 
 
@@ -152,7 +166,9 @@ def main(argv: Sequence[str]) -> int:
   # Accelerators would else round the products' inputs to fewer bits.
   jax.config.update('jax_default_matmul_precision', 'highest')
   try:
-    comparison = compare(load(argv[1]))
+    golden = load(argv[1])
+    kind = find_kind(golden)
+    comparison = compare(golden, kind.replay(golden), kind.inputs)
   except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
     print(f'Cannot compare {argv[1]}: {error}', file=sys.stderr)
     return 2

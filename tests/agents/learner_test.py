@@ -64,6 +64,23 @@ def test_does_not_save_a_round_that_went_wrong():
     sums.save()
 
 
+def test_does_not_save_what_only_the_next_round_would_show():
+  def update(state, batch):
+    return _State(state.total / batch), {'loss': state.total}
+
+  algorithm = builder.Algorithm(lambda key: _State(jnp.ones(())), update)
+  batches = iter(np.float32([1, 0]))
+  divides = learner.Learner(algorithm, jax.random.PRNGKey(0), batches)
+  divides.step()
+  divides.save()
+  divides.step()
+  divides.check()
+  with pytest.raises(
+    learner.NonFiniteError, match=r'step 2 gave \.total = inf'
+  ):
+    divides.save()
+
+
 @pytest.fixture
 def make_sac(spec, make_batch):
   """Makes a learner of a small SAC, its batches from number `first` on."""

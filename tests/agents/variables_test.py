@@ -23,12 +23,13 @@ class _Source:
     self.open = threading.Event()
     self.open.set()
 
-  def get_variables(self):
+  def get_variables(self, after):
     self.calls += 1
+    self.asked_after = after
     assert self.open.wait(30)
     if self.error is not None:
       raise self.error
-    if self.empty:
+    if self.empty or self.version <= after:
       return None
     params = {'w': np.full(2, self.version, np.float32)}
     return core.Variables(params, self.version, self.age)
@@ -88,12 +89,18 @@ def test_update_never_waits(source, make_client):
 
 
 def test_takes_newer_params_and_says_so(source, make_client):
-  client = make_client()
+  client = make_client(period_s=0.01)
+  source.open.clear()
+  client.update()
+  _update_until(client, lambda: source.calls == 1)
+  assert source.asked_after == -1
+  source.open.set()
   client.wait(30)
   source.version = 5
   _update_until(client, lambda: client.learner_steps == 5)
   np.testing.assert_array_equal(client.params['w'], [5, 5])
   assert isinstance(client.params['w'], jax.Array)
+  _update_until(client, lambda: source.asked_after == 5)
 
 
 def test_update_tells_of_a_change_once(source, make_client):
@@ -119,11 +126,15 @@ def test_fetches_once_a_period(source, make_client):
 def test_age_counts_from_the_publication(source, make_client):
   source.age = 100.0
   client = make_client(period_s=1000.0)
+  assert client.metrics() == {}
   client.wait(30)
   first = client.age
   assert 100 <= first < 160
   time.sleep(0.01)
   assert client.age >= first + 0.01
+  metrics = client.metrics()
+  assert metrics['params_age'] > first
+  assert metrics['params_step'] == 0
 
 
 def test_a_failure_is_kept_until_a_fetch_works(source, make_client):

@@ -111,6 +111,18 @@ def test_refuses_a_missing_reward():
     adder.add(np.float32([0]), _step(1.0)._replace(reward=None))
 
 
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_stores_no_episode_that_holds_nan(value):
+  episodes = []
+  adder = adders.EpisodeAdder([episodes.append])
+  adder.add_first(_first())
+  adder.add(np.float32([0]), _step(1.0))
+  bad = _step(2.0, last=True)._replace(reward=value)
+  with pytest.raises(ValueError, match=f'reward is {value} at step 1'):
+    adder.add(np.float32([0]), bad)
+  assert not episodes
+
+
 def test_check_accepts_what_fits_its_spec():
   for spec in (fakes.make_state_spec(), fakes.make_image_spec()):
     adders.check(fakes.make_episode(spec, length=3), spec)

@@ -79,7 +79,7 @@ def _inputs(warmup):
 
 
 def _record(warmup=False):
-  """Returns a golden file of this code's own numbers."""
+  """Returns a golden file of this code's own numbers, and the replay."""
   golden = _inputs(warmup)
   config = sac_config.SACConfig(critic_members=CRITICS, hidden_sizes=(4, 4))
   networks = golden_sac._make_networks(golden, config)
@@ -91,17 +91,29 @@ def _record(warmup=False):
     for net in ('actor', 'critic', 'temperature'):
       for moment in ('mu', 'nu'):
         golden[f'init/opt/{net}/{moment}/{path}'] = np.zeros_like(leaf)
-  for _, key, value in golden_sac.replay(golden):
+  computed = list(golden_sac.replay(golden))
+  for _, key, value in computed:
     # As in the reference's files, the states between steps are kept of the
     # first round alone.
     if not key.startswith('round1/after_critic_step'):
       golden[key] = np.asarray(value)
-  return golden
+  return golden, computed
 
 
 @pytest.fixture(scope='module')
-def recorded():
+def record():
   return _record()
+
+
+@pytest.fixture
+def recorded(record):
+  return record[0]
+
+
+@pytest.fixture
+def compare(record):
+  """Compares a file with what was computed for the recorded one."""
+  return lambda golden: parity.compare(golden, record[1], golden_sac.INPUTS)
 
 
 @pytest.fixture
@@ -141,7 +153,7 @@ def test_its_own_numbers_agree_in_every_group(recorded, save, capsys):
 
 
 def test_a_warmup_is_read_from_the_file(save):
-  golden = _record(warmup=True)
+  golden, _ = _record(warmup=True)
   config = golden_sac.read_config(golden)
   assert config.warmup_steps == config.temperature_warmup_steps == 2000
   assert config.critic_learning_rate == 3e-4
@@ -165,20 +177,20 @@ def test_a_warmup_is_read_from_the_file(save):
     'round1/info/critic_lr',
   ],
 )
-def test_a_perturbed_number_is_found(recorded, key):
+def test_a_perturbed_number_is_found(recorded, compare, key):
   array = np.array(recorded[key], copy=True)
   array.flat[-1] += 1e-3 if array.dtype.kind == 'f' else 1
-  comparison = parity.compare({**recorded, key: array})
+  comparison = compare({**recorded, key: array})
   past = {g: w for g, w in comparison.groups.items() if w.error > 1e-5}
   assert [worst.key for worst in past.values()] == [key]
 
 
-def test_what_a_file_lacks_or_spoils_is_found(recorded):
+def test_what_a_file_lacks_or_spoils_is_found(recorded, compare):
   key = 'round0/after/params/modules_actor/Dense_0/bias'
   lacking = {k: v for k, v in recorded.items() if k != key}
-  assert parity.compare(lacking).groups['round0/after'].error == np.inf
+  assert compare(lacking).groups['round0/after'].error == np.inf
   spoilt = {**recorded, key: np.full_like(recorded[key], np.nan)}
-  assert parity.compare(spoilt).groups['round0/after'].error == np.inf
+  assert compare(spoilt).groups['round0/after'].error == np.inf
 
 
 @pytest.mark.parametrize(

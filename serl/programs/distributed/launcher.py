@@ -131,8 +131,8 @@ def _watch(
   )
   with shown:
     while not supervisor.interrupted:
-      if supervisor.poll():
-        # The learner's end, or in its absence an actor's, is the run's.
+      # The learner's end is the run's; where it is not, that of the actors.
+      if learner.NAME in supervisor.poll() or not supervisor.alive:
         break
       progress.poll()
       if not console.is_terminal and time.monotonic() - printed >= _LINE_S:

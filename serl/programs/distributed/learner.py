@@ -53,9 +53,9 @@ class Learner:
 
   # What the other nodes call.
 
-  def get_variables(self) -> core.Variables | None:
-    """Returns the newest parameters, None before there are any."""
-    return self._training.get_variables() if self._training else None
+  def get_variables(self, after: int) -> core.Variables | None:
+    """Returns newer parameters, None if there are none in a moment."""
+    return self._training.get_variables(after) if self._training else None
 
   def inserted_episodes(self, actor: str) -> int:
     """Returns how many of an actor's logged episodes are in the replay."""

@@ -65,6 +65,11 @@ class Supervisor:
     """Whether the user asked for a stop."""
     return bool(self._interrupted)
 
+  @property
+  def alive(self) -> bool:
+    """Whether any node has not ended."""
+    return bool(self._alive)
+
   def poll(self) -> list[str]:
     """Returns the nodes that have ended well since the last call.
 
