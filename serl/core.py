@@ -53,6 +53,7 @@ class Variables(NamedTuple):
   params: types.Params
   learner_steps: int  # rounds the learner had done when it published them
   age: float  # seconds from their publication to this answer
+  env_steps: int = 0  # in the replay when they were published
 
 
 @runtime_checkable

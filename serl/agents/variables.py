@@ -58,6 +58,11 @@ class VariableClient:
     return self._variables.learner_steps if self._variables else None
 
   @property
+  def env_steps(self) -> int | None:
+    """The environment steps behind `params`; None before the first."""
+    return self._variables.env_steps if self._variables else None
+
+  @property
   def age(self) -> float | None:
     """Seconds since `params` were published; None before the first."""
     return time.monotonic() - self._published if self._variables else None

@@ -60,8 +60,7 @@ class Training:
     self._published_at = 0.0
     self._logged = self._checkpointed = time.monotonic()
     self._metrics: types.Metrics = {}
-    self._restore()
-    self._publish()
+    self._publish(self._restore())
 
   @property
   def learner_steps(self) -> int:
@@ -104,7 +103,7 @@ class Training:
     """
     self._metrics = self._learner.step()
     if self.learner_steps % self._config.publish_every == 0:
-      self._publish()
+      self._publish(env_steps)
     now = time.monotonic()
     if now - self._logged >= self._config.log_period_s:
       self._logged = now
@@ -134,22 +133,27 @@ class Training:
     )
     self._checkpointed = time.monotonic()
 
-  def _restore(self) -> None:
+  def _restore(self) -> int:
+    """Takes the last checkpoint; returns its environment steps."""
     found = self._checkpointer.restore_latest(self._learner.save().state)
-    if found is not None:
-      step, state, _ = found
-      steps = np.asarray(step, np.int64)
-      self._learner.restore(learner_lib.SavedLearner(state, steps))
-      logging.info('Going on from the checkpoint of learner step %d.', step)
+    if found is None:
+      return 0
+    step, state, counters = found
+    steps = np.asarray(step, np.int64)
+    self._learner.restore(learner_lib.SavedLearner(state, steps))
+    logging.info('Going on from the checkpoint of learner step %d.', step)
+    return int(counters['env_steps'])
 
-  def _publish(self) -> None:
+  def _publish(self, env_steps: int) -> None:
     params = self._config.builder.policy_params(self._learner.state)
     # Copies: the next round takes the state's memory.
     params = jax.tree.map(lambda x: np.array(x, copy=True), params)
     learner_lib.check_finite(params, self.learner_steps)
     with self._news:
       self._published_at = time.monotonic()
-      self._published = core.Variables(params, self.learner_steps, 0.0)
+      self._published = core.Variables(
+        params, self.learner_steps, 0.0, env_steps
+      )
       self._news.notify_all()
 
 

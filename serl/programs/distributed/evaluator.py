@@ -1,5 +1,6 @@
 """The evaluator's node: sweeps of episodes with the newest parameters."""
 
+import threading
 import time
 
 from absl import logging
@@ -13,6 +14,7 @@ from serl.programs.distributed import process
 from serl.utils import loggers
 
 NAME = 'evaluator'
+_END_S = 10.0
 _SEED_OFFSET = 10_000  # apart from the actors' seeds
 
 
@@ -60,14 +62,24 @@ class Evaluator:
           continue
         status.say('')
         began, evaluated_step = time.monotonic(), step
+        behind = {'learner_steps': step, 'env_steps': client.env_steps}
         found = sweeps.sweep(
           client.params, config.evaluation_episodes, stop.is_set
         )
         if found is not None:
-          logger.write({'learner_steps': step, **found})
+          logger.write({**behind, **found})
           logging.info('Learner step %d: %s', step, found)
-          self._learner.evaluated(int(found['successes']), found['episodes'])
+          self._tell(found, stop)
     finally:
       environment.close()
       client.close()
       logger.close()
+
+  def _tell(self, found: dict[str, float], stop: threading.Event) -> None:
+    try:
+      self._learner.evaluated(int(found['successes']), found['episodes'])
+    # Courier raises its own errors. At the end the learner is the first to go,
+    # and the word of it comes when its process has ended.
+    except Exception:
+      if not stop.wait(_END_S):
+        raise

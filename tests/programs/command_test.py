@@ -1,0 +1,37 @@
+import subprocess
+import sys
+
+from tests.programs.distributed import fake_run
+
+
+def _run(*arguments):
+  return subprocess.run(
+    [sys.executable, fake_run.__file__, *arguments],
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+
+
+def test_resume_needs_a_run(tmp_path):
+  done = _run(f'--run={tmp_path / "run"}', '--local', '--resume')
+  assert done.returncode == 1
+  assert f'--resume: {tmp_path / "run"} holds no run' in done.stderr
+  assert not (tmp_path / 'run').exists()
+
+
+def test_user_errors_come_without_a_traceback(tmp_path):
+  (tmp_path / 'thesis.tex').write_text('')
+  done = _run(f'--run={tmp_path}', '--local')
+  assert done.returncode == 1
+  assert 'is not empty (thesis.tex)' in done.stderr
+  assert 'Traceback' not in done.stderr
+
+
+def test_local_run_goes_on_with_resume(tmp_path):
+  flags = (f'--run={tmp_path / "run"}', '--local', '--steps-per-second=0')
+  first = _run(*flags, '--max-env-steps=40')
+  assert first.returncode == 0, first.stderr
+  again = _run(*flags, '--max-env-steps=70', '--resume')
+  assert again.returncode == 0, again.stderr
+  assert '70 environment steps' in again.stdout
