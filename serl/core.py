@@ -70,5 +70,5 @@ class VariableSource(Protocol):
       after: the `learner_steps` of those that are known; -1 for none.
 
     Returns:
-      Newer ones; None if there were none in that moment.
+      Others than those known; None if there were none in that moment.
     """

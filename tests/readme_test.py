@@ -33,7 +33,7 @@ def test_composing_in_code(tmp_path):
     check=False,
   )
   assert done.returncode == 0, done.stderr
-  assert 'Ended: the limit of 1200 environment steps.' in done.stdout
+  assert 'Ended: the limit of 1,200 environment steps.' in done.stdout
   assert (tmp_path / 'runs/composed/learning_curve.png').exists()
 
 

@@ -1,5 +1,6 @@
 """The command line that the examples share: where, how long, which role."""
 
+import logging as python_logging
 import sys
 from typing import Any
 
@@ -78,6 +79,8 @@ def run(config: programs.RunConfig) -> int:
   0 when the run is over, 130 when the user stopped it, 1 when it failed: then
   with the reason alone where it is the user's to mend.
   """
+  # It tells of every accelerator that is not there.
+  python_logging.getLogger('jax').setLevel(python_logging.WARNING)
   if _RESUME.value and not (config.folder / 'config.json').exists():
     return _fail(f'--resume: {config.folder} holds no run to go on with.')
   try:

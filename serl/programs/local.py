@@ -20,6 +20,161 @@ from serl.utils import counting
 from serl.utils import loggers
 
 _ACTOR = 'actor_0'
+_EVALUATION_SEED_OFFSET = 10_000  # apart from the actor's seed
+
+
+def run_local(config: config_lib.RunConfig) -> report.Summary:
+  """Trains in this process: an episode, then the rounds that are due.
+
+  The agent, the environment, the run folder and what resuming means are those
+  of the distributed program.
+
+  Returns:
+    What came of it.
+
+  Raises:
+    AnotherRunError: the folder is another run's.
+  """
+  environment = config.make_environment(config.seed)
+  try:
+    spec = specs.make_environment_spec(environment)
+    resumed = run_folder.claim(config, spec)
+    verb = 'Resuming' if resumed else 'Starting'
+    logging.info('%s %s.', verb, config.folder)
+    reason = _Run(config, spec, environment).run()
+  finally:
+    environment.close()
+  return report.make_report(config, spec, reason)
+
+
+class _Run:
+  """All the parts of a run, stepped in turn."""
+
+  def __init__(self, config, spec, environment):
+    self._config = config
+    self._started = self._evaluated = time.monotonic()
+    self._replay = local_replay.LocalReplay(
+      config.builder.make_tables(),
+      spec,
+      config.builder.batch_spec(),
+      config.seed,
+    )
+    self._tables = [table.name for table in config.builder.make_tables()]
+    log = log_lib.EpisodeLog(run_folder.episodes(config.folder, _ACTOR), spec)
+    self._fill_replay(spec, log)
+    self._loggers = {
+      node: loggers.make_logger(config.folder, node, config.wandb)
+      for node in ('learner', _ACTOR, 'evaluator')
+    }
+    self._training = training_lib.Training(
+      config, spec, iter(self._replay), self._loggers['learner']
+    )
+    self._counter = counting.Counter()
+    self._counter.increment(env_steps=log.steps, episodes=len(log))
+    self._explore, self._act = self._make_loops(spec, environment, log)
+    self._evaluation = None
+    if config.evaluate:
+      networks = config.builder.make_networks(spec)
+      self._evaluation = evaluation.Evaluation(
+        config.make_environment(config.seed + _EVALUATION_SEED_OFFSET),
+        config.builder.make_policy(networks, evaluation=True),
+      )
+
+  def run(self) -> str:
+    """Runs until a limit, a success or a Ctrl-C; returns which."""
+    reason = ''
+    try:
+      while not reason:
+        exploring = self._env_steps < self._config.random_steps
+        (self._explore if exploring else self._act).run_episode()
+        self._learn()
+        reason = self._limit()
+        reason = self._evaluate_if_due(bool(reason)) or reason
+    except KeyboardInterrupt:
+      reason = 'interrupted; the same command goes on'
+    self._training.save(self._env_steps)
+    self._training.log(self._env_steps, self._sizes())
+    for logger in self._loggers.values():
+      logger.close()
+    return reason
+
+  @property
+  def _env_steps(self) -> int:
+    return int(self._counter.get('env_steps'))
+
+  def _fill_replay(self, spec, log: log_lib.EpisodeLog) -> None:
+    tables = training_lib.table_of(self._config, 'demonstrations')
+    if tables:
+      names = [table.name for table in tables]
+      for episode in recording.load(self._config.demonstrations, spec):
+        self._replay.insert(episode, names)
+    for episode in log.episodes():
+      self._replay.insert(episode)
+
+  def _make_loops(self, spec, environment, log: log_lib.EpisodeLog):
+    """Returns the loop that explores at random, and the policy's."""
+    config = self._config
+    adder = adders.EpisodeAdder([log.append, self._replay.insert])
+    networks = config.builder.make_networks(spec)
+    policy_actor = actors.FeedForwardActor(
+      config.builder.make_policy(networks),
+      training_lib.actor_key(config, 0),
+      _Published(self._training),
+      adder,
+    )
+    random_actor = actors.RandomActor(
+      spec.actions, config.seed + len(log), adder
+    )
+    return [
+      environment_loop.EnvironmentLoop(
+        environment, actor, self._counter, self._loggers[_ACTOR]
+      )
+      for actor in (random_actor, policy_actor)
+    ]
+
+  def _learn(self) -> None:
+    """Does the rounds that the steps so far are due."""
+    steps, sizes = self._env_steps, self._sizes()
+    while self._replay.can_sample() and self._training.may_step(steps):
+      self._training.step(steps, sizes)
+
+  def _evaluate_if_due(self, last: bool) -> str:
+    """Returns why the run is over, if the evaluation says so."""
+    config, now = self._config, time.monotonic()
+    due = last or now - self._evaluated >= config.evaluation_period_s
+    if self._evaluation is None or not due:
+      return ''
+    self._evaluated = now
+    variables = self._training.get_variables()
+    found = self._evaluation.sweep(variables.params, config.evaluation_episodes)
+    self._loggers['evaluator'].write(
+      {
+        'learner_steps': variables.learner_steps,
+        'env_steps': self._env_steps,
+        **found,
+      }
+    )
+    outcome = (
+      f'{found["successes"]:.0f} of {found["episodes"]} evaluation episodes '
+      'succeeded'
+    )
+    logging.info(
+      '%d environment steps, %d learner steps: %s, return %.1f.',
+      self._env_steps,
+      variables.learner_steps,
+      outcome,
+      found['episode_return'],
+    )
+    wanted = config.stop_at_successes
+    enough = wanted is not None and found['successes'] >= wanted
+    return outcome if enough else ''
+
+  def _limit(self) -> str:
+    seconds = time.monotonic() - self._started
+    return training_lib.limit_reached(self._config, self._env_steps, seconds)
+
+  def _sizes(self) -> dict[str, int]:
+    return {name: self._replay.size(name) for name in self._tables}
 
 
 class _Published:
@@ -41,118 +196,3 @@ class _Published:
   def metrics(self) -> dict[str, float]:
     """Returns how old the parameters were when they were taken."""
     return self._metrics
-
-
-def run_local(config: config_lib.RunConfig) -> report.Summary:
-  """Trains in this process, an episode and then the rounds it is due.
-
-  The agent, the environment, the run folder and what resuming means are those
-  of the distributed program.
-
-  Returns:
-    What came of it.
-  """
-  environment = config.make_environment(config.seed)
-  spec = specs.make_environment_spec(environment)
-  resumed = run_folder.claim(config, spec)
-  logging.info('%s %s.', 'Resuming' if resumed else 'Starting', config.folder)
-  started = time.monotonic()
-  replay = local_replay.LocalReplay(
-    config.builder.make_tables(), spec, config.builder.batch_spec(), config.seed
-  )
-  online = [t.name for t in training_lib.table_of(config, 'online')]
-  demos = [t.name for t in training_lib.table_of(config, 'demonstrations')]
-  if demos:
-    for episode in recording.load(config.demonstrations, spec):
-      replay.insert(episode, demos)
-  log = log_lib.EpisodeLog(run_folder.episodes(config.folder, _ACTOR), spec)
-  for episode in log.episodes():
-    replay.insert(episode, online)
-  learner_logger = loggers.make_logger(config.folder, 'learner', config.wandb)
-  actor_logger = loggers.make_logger(config.folder, _ACTOR, config.wandb)
-  evaluator_logger = loggers.make_logger(
-    config.folder, 'evaluator', config.wandb
-  )
-  training = training_lib.Training(config, spec, iter(replay), learner_logger)
-  networks = config.builder.make_networks(spec)
-  adder = adders.EpisodeAdder(
-    [log.append, lambda episode: replay.insert(episode, online)]
-  )
-  policy_actor = actors.FeedForwardActor(
-    config.builder.make_policy(networks),
-    training_lib.actor_key(config, 0),
-    _Published(training),
-    adder,
-  )
-  random_actor = actors.RandomActor(spec.actions, config.seed, adder)
-  counter = counting.Counter()
-  counter.increment(env_steps=log.steps, episodes=len(log))
-  evaluator = None
-  if config.evaluate:
-    evaluator = evaluation.Evaluation(
-      config.make_environment(config.seed + 10_000),
-      config.builder.make_policy(networks, evaluation=True),
-    )
-
-  def over() -> str | None:
-    if counter.get('env_steps') >= config.max_env_steps:
-      return f'the limit of {config.max_env_steps} environment steps'
-    elapsed = time.monotonic() - started
-    if config.time_limit_s is not None and elapsed >= config.time_limit_s:
-      return f'the limit of {config.time_limit_s:g} s'
-    return None
-
-  evaluated = time.monotonic()
-  reason = None
-  try:
-    while reason is None:
-      exploring = counter.get('env_steps') < config.random_steps
-      environment_loop.EnvironmentLoop(
-        environment,
-        random_actor if exploring else policy_actor,
-        counter,
-        actor_logger,
-      ).run_episode()
-      steps = int(counter.get('env_steps'))
-      sizes = {name: replay.size(name) for name in (*online, *demos)}
-      while replay.can_sample() and training.may_step(steps):
-        training.step(steps, sizes)
-      reason = over()
-      now = time.monotonic()
-      due = now - evaluated >= config.evaluation_period_s or reason
-      if evaluator is not None and due:
-        evaluated = now
-        variables = training.get_variables()
-        found = evaluator.sweep(variables.params, config.evaluation_episodes)
-        evaluator_logger.write(
-          {
-            'learner_steps': variables.learner_steps,
-            'env_steps': steps,
-            **found,
-          }
-        )
-        logging.info(
-          '%d steps, %d rounds: %d of %d succeeded, return %.1f.',
-          steps,
-          training.learner_steps,
-          found['successes'],
-          found['episodes'],
-          found['episode_return'],
-        )
-        if (
-          config.stop_at_successes is not None
-          and found['successes'] >= config.stop_at_successes
-        ):
-          reason = (
-            f'{found["successes"]:.0f} of {found["episodes"]} '
-            'evaluation episodes succeeded'
-          )
-  except KeyboardInterrupt:
-    reason = 'interrupted'
-  finally:
-    environment.close()
-  training.save(int(counter.get('env_steps')))
-  training.log(int(counter.get('env_steps')), sizes)
-  for logger in (learner_logger, actor_logger, evaluator_logger):
-    logger.close()
-  return report.make_report(config, spec, reason)

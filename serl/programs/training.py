@@ -77,11 +77,12 @@ class Training:
 
     Any thread may call it.
     """
+    # Others, not only newer ones: a learner that was killed goes on from an
+    # older checkpoint than an actor elsewhere may know.
     with self._news:
-      self._news.wait_for(
-        lambda: self._published.learner_steps > after, _MOMENT_S
-      )
-      if self._published.learner_steps <= after:
+      if not self._news.wait_for(
+        lambda: self._published.learner_steps != after, _MOMENT_S
+      ):
         return None
       age = time.monotonic() - self._published_at
       return self._published._replace(age=age)
@@ -174,6 +175,17 @@ def make_ratio(config: config_lib.RunConfig) -> ratio_lib.UpdateRatio:
     start_step=online_table(config).min_size,
     updates_per_round=config.builder.batch_spec().updates_per_round,
   )
+
+
+def limit_reached(
+  config: config_lib.RunConfig, env_steps: int, seconds: float
+) -> str:
+  """Returns which limit of the run is reached, nothing if none is."""
+  if env_steps >= config.max_env_steps:
+    return f'the limit of {config.max_env_steps:,} environment steps'
+  if config.time_limit_s is not None and seconds >= config.time_limit_s:
+    return f'the limit of {config.time_limit_s / 60:g} min'
+  return ''
 
 
 def online_table(config: config_lib.RunConfig) -> builder.TableSpec:

@@ -111,7 +111,9 @@ class Learner:
         looked = now
         states = tables.states(self._replay)
       env_steps = states[online].inserted
-      self._over = self._over or self._limit(env_steps)
+      self._over = self._over or training_lib.limit_reached(
+        self._config, env_steps, time.time() - self._clock.launched
+      )
       missing = [
         f'{table.name} {states[table.name].size} of {table.min_size}'
         for table in table_specs
@@ -151,14 +153,6 @@ class Learner:
     for episode in episodes:
       writing.insert(self._replay, packing, episode, names)
     logging.info('Inserted %d demonstrations.', len(episodes))
-
-  def _limit(self, env_steps: int) -> str:
-    if env_steps >= self._config.max_env_steps:
-      return f'the limit of {self._config.max_env_steps} environment steps'
-    limit = self._config.time_limit_s
-    if limit is not None and time.time() - self._clock.launched >= limit:
-      return f'the limit of {limit:g} s'
-    return ''
 
   def _say_farewell(self, stop: threading.Event) -> None:
     deadline = time.monotonic() + _FAREWELL_S
