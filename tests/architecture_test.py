@@ -29,7 +29,7 @@ MAY_IMPORT = {
   'environment_loop': ('serl.utils',),
   'teleop': (),
   'replay': ('serl.agents.builder',),
-  'demos': ('serl.replay.adders',),
+  'demos': ('serl.environment_loop', 'serl.replay.adders'),
   'programs': (
     'serl.agents',
     'serl.demos',

@@ -59,6 +59,19 @@ class FeedForwardActor(_RecordingActor):
       return policy(params, action_key, observation), key
 
     self._act = act
+    self._compiled = False
+
+  def observe_first(self, timestep: dm_env.TimeStep) -> None:
+    """Sees the first timestep of an episode.
+
+    The first one of all compiles the policy: here the robot stands still, at
+    the first action it would be in motion.
+    """
+    super().observe_first(timestep)
+    params = self._variable_client.params
+    if not self._compiled and params is not None:
+      self._act(params, self._key, timestep.observation)
+      self._compiled = True
 
   def select_action(self, observation: types.NestedArray) -> types.NestedArray:
     """Returns the policy's action.

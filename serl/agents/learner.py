@@ -91,6 +91,14 @@ class Learner:
     self._learner_steps += 1
     return metrics
 
+  def compile(self, batch: types.Transition) -> None:
+    """Compiles the update ahead of the first batch.
+
+    Args:
+      batch: of the shapes and dtypes to come, its values do not matter.
+    """
+    self._update = self._update.lower(self._state, batch).compile()
+
   def check(self) -> None:
     """Waits for the last round and checks it.
 

@@ -46,6 +46,7 @@ class Training:
       logger: takes the learner's metrics every `config.log_period_s`.
     """
     self._config = config
+    self._spec = spec
     self._logger = logger
     networks = config.builder.make_networks(spec)
     self._learner = learner_lib.Learner(
@@ -86,6 +87,10 @@ class Training:
         return None
       age = time.monotonic() - self._published_at
       return self._published._replace(age=age)
+
+  def compile(self) -> None:
+    """Compiles the round ahead, while the first steps are being taken."""
+    self._learner.compile(_zero_batch(self._config, self._spec))
 
   def may_step(self, env_steps: int) -> bool:
     """Returns whether a round is due after `env_steps`."""
@@ -156,6 +161,20 @@ class Training:
         params, self.learner_steps, 0.0, env_steps
       )
       self._news.notify_all()
+
+
+def _zero_batch(
+  config: config_lib.RunConfig, spec: specs.EnvironmentSpec
+) -> types.Transition:
+  """Returns a batch of one round, of zeros."""
+  batch_spec = config.builder.batch_spec()
+  shape = (batch_spec.updates_per_round, batch_spec.batch_size)
+  zeros = lambda leaf: np.zeros(shape + leaf.shape, leaf.dtype)
+  observation = jax.tree.map(zeros, spec.observations)
+  scalar = np.zeros(shape, np.float32)
+  return types.Transition(
+    observation, zeros(spec.actions), scalar, scalar, observation
+  )
 
 
 def learner_key(config: config_lib.RunConfig) -> types.PRNGKey:

@@ -144,3 +144,22 @@ def test_the_policy_is_compiled_once(client):
   for _ in range(3):
     actor.select_action(OBSERVATION)
   assert traces == [(2,)]
+
+
+def test_the_policy_is_compiled_before_the_first_action(client):
+  traces = []
+
+  def policy(params, key, observation):
+    traces.append(observation['x'].shape)
+    return jax.random.uniform(key, (2,))
+
+  client.wait(30)
+  key = jax.random.PRNGKey(0)
+  actor = actors.FeedForwardActor(policy, key, client)
+  actor.observe_first(dm_env.restart(OBSERVATION))
+  assert traces == [(2,)]
+  action = actor.select_action(OBSERVATION)
+  assert traces == [(2,)]
+  # No key was spent on it.
+  without = actors.FeedForwardActor(policy, key, client)
+  np.testing.assert_array_equal(action, without.select_action(OBSERVATION))

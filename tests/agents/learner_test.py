@@ -131,3 +131,12 @@ def test_refuses_what_another_configuration_saved(make_sac):
     make_sac().restore(saved)
   with pytest.raises(ValueError, match='is missing, expected'):
     make_sac().restore(saved._replace(state={}))
+
+
+def test_compiling_ahead_changes_nothing(make_sac, make_batch):
+  ahead, straight = make_sac(), make_sac()
+  ahead.compile(make_batch((2, 4), seed=99))
+  for _ in range(2):
+    ahead.step()
+    straight.step()
+  jax.tree.map(np.testing.assert_array_equal, ahead.save(), straight.save())

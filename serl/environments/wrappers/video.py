@@ -7,6 +7,8 @@ import numpy as np
 
 from serl.environments.wrappers import base
 
+_FRAMES_PER_SECOND = 25  # at most: pictures are slow without a GPU
+
 
 class VideoRecorder(base.EnvironmentWrapper):
   """Films every episode into one file, which `close` finishes.
@@ -37,9 +39,10 @@ class VideoRecorder(base.EnvironmentWrapper):
     import imageio.v2 as imageio
 
     self._picture = {'camera': camera, 'height': height, 'width': width}
-    self._writer = imageio.get_writer(
-      path, fps=round(1 / environment.control_timestep)
-    )
+    rate = 1 / environment.control_timestep
+    self._every = max(1, round(rate / _FRAMES_PER_SECOND))
+    self._steps = 0
+    self._writer = imageio.get_writer(path, fps=round(rate / self._every))
 
   def reset(self) -> dm_env.TimeStep:
     return self._film(self._environment.reset())
@@ -53,5 +56,9 @@ class VideoRecorder(base.EnvironmentWrapper):
     super().close()
 
   def _film(self, timestep: dm_env.TimeStep) -> dm_env.TimeStep:
-    self._writer.append_data(self._environment.render(**self._picture))
+    if timestep.first():
+      self._steps = 0
+    if self._steps % self._every == 0:
+      self._writer.append_data(self._environment.render(**self._picture))
+    self._steps += 1
     return timestep

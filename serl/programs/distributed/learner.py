@@ -102,6 +102,8 @@ class Learner:
     )
     training = training_lib.Training(self._config, spec, iterator, logger)
     self._training = training
+    status.say('compiling')
+    training.compile()
     online = training_lib.online_table(self._config).name
     looked = time.monotonic()
     states = tables.states(self._replay)

@@ -6,7 +6,7 @@ import pathlib
 import signal
 import sys
 import time
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from absl import logging
 import launchpad as lp
@@ -55,6 +55,16 @@ def prepare(folder: pathlib.Path, node: str) -> None:
     # Without it a node outlives a launcher that was killed.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
   logging.info('%s runs as process %d.', node, os.getpid())
+
+
+def leave() -> NoReturn:
+  """Ends this process, whose node has closed all that it had open.
+
+  The teardown of TensorFlow's and XLA's threads takes seconds, for nothing.
+  """
+  logging.info('Left.')
+  logging.flush()
+  os._exit(0)
 
 
 class Status:

@@ -145,6 +145,8 @@ class _Prepared:
     if self.name:
       process.prepare(self.folder, self.name)
     super().run()
+    if self.name:
+      process.leave()
 
 
 class _Node(_Prepared, lp.PyClassNode):

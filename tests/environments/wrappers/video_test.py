@@ -1,0 +1,56 @@
+import dm_env
+from dm_env import specs
+import numpy as np
+import pytest
+
+from serl.environments.wrappers import video
+
+imageio = pytest.importorskip('imageio.v2', reason='it comes with [sim]')
+
+
+class _Painter(dm_env.Environment):
+  """Paints its step count in grey; 10 steps an episode."""
+
+  def __init__(self, control_timestep):
+    self.control_timestep = control_timestep
+    self.closed = False
+    self._step = 0
+
+  def reset(self):
+    self._step = 0
+    return dm_env.restart(np.zeros(1))
+
+  def step(self, action):
+    self._step += 1
+    make = dm_env.truncation if self._step == 10 else dm_env.transition
+    return make(0.0, np.zeros(1))
+
+  def observation_spec(self):
+    return specs.Array((1,), float)
+
+  def action_spec(self):
+    return specs.Array((1,), float)
+
+  def render(self, camera, height, width):
+    assert camera == 'front'
+    return np.full((height, width, 3), 20 * self._step, np.uint8)
+
+  def close(self):
+    self.closed = True
+
+
+@pytest.mark.parametrize('control_timestep, shown', [(0.1, 1), (0.02, 2)])
+def test_films_an_episode_in_real_time(tmp_path, control_timestep, shown):
+  painter = _Painter(control_timestep)
+  path = tmp_path / 'film.mp4'
+  film = video.VideoRecorder(painter, path, height=64, width=96)
+  timestep = film.reset()
+  while not timestep.last():
+    timestep = film.step(np.zeros(1))
+  film.close()
+  assert painter.closed
+  reader = imageio.get_reader(path)
+  frames = [frame.mean() for frame in reader]
+  assert frames == pytest.approx([20 * s for s in range(0, 11, shown)], abs=4)
+  seconds = len(frames) / reader.get_meta_data()['fps']
+  assert seconds == pytest.approx(11 * control_timestep, abs=control_timestep)
