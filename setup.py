@@ -25,8 +25,6 @@ CORE = [
   'optax>=0.2.8',
   'orbax-checkpoint>=0.11.39',
   'rich',
-  'rlax>=0.1.7',
-  'scipy',
   'tensorboardX',
 ]
 
@@ -43,7 +41,6 @@ EXTRAS = {
   'launch': [
     f'{requirement}; {LAUNCHPAD}'
     for requirement in (
-      'cloudpickle',
       'dm-launchpad==0.5.2',
       'dm-reverb==0.7.2',
       'numpy<2',
@@ -71,6 +68,8 @@ EXTRAS = {
     'pytest',
     'pytest-timeout',
     'pytest-xdist',
+    # The formulas of ops/ are tested against it.
+    'rlax>=0.1.7',
     'ruff',
     'setuptools>=64',
     'wheel',

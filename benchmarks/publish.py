@@ -19,9 +19,8 @@ import jax
 import numpy as np
 import portpicker
 import report
+import sac_round
 
-from serl import specs
-from serl import types
 from serl.agents import variables
 from serl.agents.sac import builder as sac_builder
 from serl.environments.sim import pick_cube
@@ -47,25 +46,6 @@ class _Stamped(sac_builder.SACBuilder):
     return {'params': params, _PUBLISHED: _clock()}
 
 
-def _batches(spec: specs.EnvironmentSpec, batch_spec):
-  """Yields batches of the right shapes."""
-  rng = np.random.default_rng(0)
-  shape = (batch_spec.updates_per_round, batch_spec.batch_size)
-
-  def draw(leaf):
-    return rng.uniform(-1, 1, shape + leaf.shape).astype(np.float32)
-
-  observations = jax.tree.map(draw, spec.observations)
-  batch = types.Transition(
-    observation=observations,
-    action=draw(spec.actions),
-    reward=draw(spec.rewards),
-    discount=np.ones(shape, np.float32),
-    next_observation=observations,
-  )
-  return itertools.repeat(batch)
-
-
 def _learn(port: int) -> None:
   """Trains and serves parameters until the process is ended."""
   config = config_lib.RunConfig(
@@ -75,7 +55,9 @@ def _learn(port: int) -> None:
     checkpoint_period_s=1e9,
   )
   spec = config.make_spec()
-  batches = _batches(spec, config.builder.batch_spec())
+  batch_spec = config.builder.batch_spec()
+  lead = (batch_spec.updates_per_round, batch_spec.batch_size)
+  batches = itertools.repeat(sac_round.make_batch(spec, lead))
   training = training_lib.Training(
     config, spec, batches, loggers.Dispatcher([])
   )

@@ -25,7 +25,7 @@ _DEMOS = flags.DEFINE_string(
 )
 
 
-flags.adopt_module_key_flags(command)
+command.define_flags()
 
 
 def main(_):

@@ -18,7 +18,7 @@ _PRESET = flags.DEFINE_enum(
 )
 
 
-flags.adopt_module_key_flags(command)
+command.define_flags()
 
 
 def main(_):

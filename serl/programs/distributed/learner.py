@@ -87,52 +87,21 @@ class Learner:
     """Trains until the run is over or is stopped; checkpoints at the end."""
     stop = lp.stop_event()
     status = process.Status(self._config.folder, NAME)
-    status.say('building the networks')
-    spec = self._config.make_spec()
-    self._insert_demonstrations(spec)
-    table_specs = self._config.builder.make_tables()
-    iterator = iterators.make_iterator(
-      self._replay.server_address,
-      table_specs,
-      spec,
-      self._config.builder.batch_spec(),
-    )
     logger = loggers.make_logger(
       self._config.folder, NAME, self._config.wandb, self._clock.origin
     )
-    training = training_lib.Training(self._config, spec, iterator, logger)
-    self._training = training
-    status.say('compiling')
-    training.compile()
-    online = training_lib.online_table(self._config).name
-    looked = time.monotonic()
-    states = tables.states(self._replay)
+    training = self._make_training(logger, status)
+    looked = -float('inf')
     while not stop.is_set() and not self._over:
       now = time.monotonic()
       if now - looked >= _POLL_S:
-        looked = now
-        states = tables.states(self._replay)
-      env_steps = states[online].inserted
-      self._over = self._over or training_lib.limit_reached(
-        self._config, env_steps, time.time() - self._clock.launched
-      )
-      missing = [
-        f'{table.name} {states[table.name].size} of {table.min_size}'
-        for table in table_specs
-        if states[table.name].size < table.min_size
-      ]
-      if missing:
-        status.say('waiting for transitions: ' + ', '.join(missing))
-        stop.wait(_POLL_S)
-      elif not training.may_step(env_steps):
-        stop.wait(_IDLE_S)
-      else:
-        status.say('')
-        sizes = {name: state.size for name, state in states.items()}
-        training.step(env_steps, sizes)
-    env_steps = states[online].inserted
-    training.save(env_steps)
-    training.log(env_steps, {n: state.size for n, state in states.items()})
+        looked, states = now, tables.states(self._replay)
+      pause = self._round(training, states, status)
+      if pause:
+        stop.wait(pause)
+    states = tables.states(self._replay)
+    training.save(self._env_steps(states))
+    training.log(self._env_steps(states), _sizes(states))
     logger.close()
     logging.info(
       'Ended at learner step %d: %s.',
@@ -142,6 +111,55 @@ class Learner:
     status.say(self._over)
     if self._over and self._remote_actors:
       self._say_farewell(stop)
+
+  def _make_training(
+    self, logger: loggers.Logger, status: process.Status
+  ) -> training_lib.Training:
+    """Fills the demonstrations' table and builds what trains."""
+    config = self._config
+    status.say('building the networks')
+    spec = config.make_spec()
+    self._insert_demonstrations(spec)
+    iterator = iterators.make_iterator(
+      self._replay.server_address,
+      config.builder.make_tables(),
+      spec,
+      config.builder.batch_spec(),
+    )
+    training = training_lib.Training(config, spec, iterator, logger)
+    # From here on there are parameters to act with.
+    self._training = training
+    status.say('compiling')
+    training.compile()
+    return training
+
+  def _round(
+    self,
+    training: training_lib.Training,
+    states: dict[str, tables.TableState],
+    status: process.Status,
+  ) -> float:
+    """Does a round if one is due; returns how long to wait if none is, s."""
+    env_steps = self._env_steps(states)
+    seconds = time.time() - self._clock.launched
+    limit = training_lib.limit_reached(self._config, env_steps, seconds)
+    self._over = self._over or limit
+    missing = [
+      f'{table.name} {states[table.name].size} of {table.min_size}'
+      for table in self._config.builder.make_tables()
+      if states[table.name].size < table.min_size
+    ]
+    if missing:
+      status.say('waiting for transitions: ' + ', '.join(missing))
+      return _POLL_S
+    if not training.may_step(env_steps):
+      return _IDLE_S
+    status.say('')
+    training.step(env_steps, _sizes(states))
+    return 0.0
+
+  def _env_steps(self, states: dict[str, tables.TableState]) -> int:
+    return states[training_lib.online_table(self._config).name].inserted
 
   def _insert_demonstrations(self, spec) -> None:
     names = [
@@ -160,3 +178,7 @@ class Learner:
     deadline = time.monotonic() + _FAREWELL_S
     while time.monotonic() < deadline and self._told != set(self._inserted):
       stop.wait(0.1)
+
+
+def _sizes(states: dict[str, tables.TableState]) -> dict[str, int]:
+  return {name: state.size for name, state in states.items()}

@@ -141,12 +141,13 @@ class _Prepared:
   name = ''
 
   def run(self) -> None:
-    """Prepares the process, unless it is another node's, and runs the node."""
-    if self.name:
-      process.prepare(self.folder, self.name)
-    super().run()
-    if self.name:
-      process.leave()
+    """Runs the node, in a process prepared for it unless it is another's."""
+    if not self.name:
+      super().run()
+      return
+    process.prepare(self.folder, self.name)
+    with process.leaving():
+      super().run()
 
 
 class _Node(_Prepared, lp.PyClassNode):

@@ -15,11 +15,6 @@ from serl.agents.sac import config as sac_config
 from serl.programs import command
 from serl.testing import fakes
 
-_SUCCESS = flags.DEFINE_float('success', 0.0, 'Probability of success.')
-_FAULT = flags.DEFINE_enum(
-  'fault', 'none', ['none', 'raise', 'nan'], 'What the environment does wrong.'
-)
-_LEARNING_RATE = flags.DEFINE_float('learning-rate', 1e-3, 'Of the critics.')
 SPEC = fakes.make_state_spec()
 
 
@@ -84,13 +79,19 @@ def make_config(run_dir: str, **overrides) -> programs.RunConfig:
 def main(_):
   config = make_config(
     command.run_dir('runs/fake'),
-    fault=_FAULT.value,
-    success=_SUCCESS.value,
-    learning_rate=_LEARNING_RATE.value,
+    fault=flags.FLAGS.fault,
+    success=flags.FLAGS.success,
+    learning_rate=flags.FLAGS.learning_rate,
     **command.fields(updates_per_step=1.0, steps_per_second=100.0),
   )
   sys.exit(command.run(config))
 
 
 if __name__ == '__main__':
+  command.define_flags()
+  flags.DEFINE_float('success', 0.0, 'Probability of success.')
+  flags.DEFINE_float('learning_rate', 1e-3, 'Of the critics.')
+  flags.DEFINE_enum(
+    'fault', 'none', ['none', 'raise', 'nan'], "The environment's."
+  )
   app.run(main)

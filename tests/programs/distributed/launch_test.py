@@ -207,7 +207,7 @@ def test_exception_is_told_with_its_traceback(launch):
 
 
 def test_diverging_loss_ends_the_run_and_spoils_no_checkpoint(launch):
-  run = launch('--learning-rate=1e30')
+  run = launch('--learning_rate=1e30')
   assert run.wait() == 1, run.output()
   assert 'NonFiniteError' in run.output()
   assert 'critic_loss = ' in run.output()
@@ -259,7 +259,7 @@ def test_nodes_do_not_outlive_a_killed_launcher(launch):
 def test_another_configuration_is_refused_with_the_difference(launch):
   run = launch('--max-env-steps=30')
   assert run.wait() == 0, run.output()
-  other = launch('--learning-rate=0.1')
+  other = launch('--learning_rate=0.1')
   assert other.wait() == 1
   assert 'holds a run of another configuration' in other.output()
   assert 'critic_learning_rate: 0.001 in the folder, 0.1 now' in other.output()
