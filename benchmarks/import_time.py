@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 
-from benchmarks import report
+import report
 
 ROOT = pathlib.Path(__file__).parents[1]
 
