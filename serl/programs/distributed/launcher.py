@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import io
 import os
 import sys
 import time
@@ -58,7 +59,9 @@ def launch(
   now = time.time()
   clock = process.Clock(now, now - loggers.last_elapsed(config.folder))
   program = program_lib.make_program(config, placement, clock)
-  nodes = [name for name in program.groups]
+  nodes = list(program.groups)
+  for name in nodes:
+    process.clear_status(config.folder, name)
   supervisor = _start(program, config, nodes)
   with supervisor.handle_signals():
     try:
@@ -66,6 +69,9 @@ def launch(
       supervisor.stop()
     except errors.NodeDiedError as failure:
       raise supervisor.stop_after_failure(failure) from None
+    finally:
+      # Whatever went wrong here, no node is left behind.
+      supervisor.kill()
   if supervisor.interrupted:
     raise errors.Interrupted(
       f'Stopped. The same command goes on with {config.folder}.'
@@ -89,7 +95,7 @@ def _start(
   # launches, where Launchpad's is written anew. It reads its variable for the
   # folder when it is imported, so there is only this way to set it.
   launch_local_output_to_files._LOGGING_DIR = str(folder / 'starts')
-  with contextlib.redirect_stdout(open(os.devnull, 'w')):
+  with contextlib.redirect_stdout(io.StringIO()):
     manager = lp.launch(
       program,
       launch_type='local_mp',

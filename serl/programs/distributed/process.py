@@ -117,6 +117,11 @@ class Said(NamedTuple):
     return f'{self.text}, since {clock} ({seconds:.0f} s)'
 
 
+def clear_status(folder: pathlib.Path, node: str) -> None:
+  """Forgets what a node said in an earlier launch."""
+  status_path(folder, node).unlink(missing_ok=True)
+
+
 def read_status(folder: pathlib.Path, node: str) -> Said:
   """Returns what a node says, and since when."""
   path = status_path(folder, node)

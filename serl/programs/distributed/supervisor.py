@@ -1,6 +1,5 @@
 """Watches over the nodes of a launched program until all of them are gone."""
 
-from collections.abc import Callable
 import contextlib
 import pathlib
 import signal
@@ -43,7 +42,6 @@ class Supervisor:
       (self._alive[label.split('/')[0]],) = processes
     workers.clear()
     self._interrupted = 0
-    self._handlers: dict[int, Callable] = {}
 
   @contextlib.contextmanager
   def handle_signals(self):
@@ -117,6 +115,13 @@ class Supervisor:
           failures.append(self._describe(name, code))
     if failures:
       raise errors.NodeDiedError('\n'.join(failures))
+
+  def kill(self) -> None:
+    """Kills the nodes that are still there, at once."""
+    for name in list(self._alive):
+      node = self._alive.pop(name)
+      node.kill()
+      node.wait()
 
   def stop_after_failure(
     self, failure: errors.NodeDiedError

@@ -78,6 +78,9 @@ def test_shows_what_a_node_waits_for(config):
   assert said.startswith('waiting for the learner at robot:5001, since ')
   status.say('')
   assert 'actor_0' not in _rows(config)
+  status.say('waiting for the learner at robot:5001')
+  process.clear_status(config.folder, 'actor_0')
+  assert 'actor_0' not in _rows(config)
 
 
 def test_line_and_table_say_the_same(config):

@@ -1,0 +1,116 @@
+"""The supervisor over real processes that are not Launchpad's."""
+
+import signal
+import subprocess
+import sys
+import time
+import types
+
+import pytest
+
+pytest.importorskip(
+  'launchpad', reason='Launchpad has wheels for Python 3.10 alone'
+)
+
+from serl.programs import errors
+from serl.programs import run_folder
+from serl.programs.distributed import supervisor as supervisor_lib
+
+_SLEEP = 'import time; print("up", flush=True); time.sleep(600)'
+_STUBBORN = (
+  f'import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {_SLEEP}'
+)
+
+
+@pytest.fixture
+def supervise(tmp_path):
+  """Makes a supervisor of one process for each script."""
+  processes = []
+
+  def start(**scripts):
+    workers = {}
+    for name, script in scripts.items():
+      process = subprocess.Popen(
+        [sys.executable, '-c', script], stdout=subprocess.PIPE
+      )
+      if 'up' in script:
+        process.stdout.readline()
+      processes.append(process)
+      workers[f'{name}/0'] = [process]
+    manager = types.SimpleNamespace(_active_workers=workers)
+    return supervisor_lib.Supervisor(tmp_path, manager), processes
+
+  yield start
+  for process in processes:
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def _poll_until(supervisor, condition):
+  deadline = time.monotonic() + 60
+  while time.monotonic() < deadline:
+    if condition(ended := supervisor.poll()):
+      return ended
+    time.sleep(0.05)
+  raise AssertionError('it did not come')
+
+
+def test_node_that_ends_well_is_named_once(supervise):
+  supervisor, _ = supervise(learner='pass', actor_0=_SLEEP)
+  assert _poll_until(supervisor, bool) == ['learner']
+  assert supervisor.poll() == []
+  assert supervisor.alive
+
+
+def test_killed_node_is_named_with_its_last_traceback(supervise, tmp_path):
+  supervisor, (learner, _) = supervise(learner=_SLEEP, actor_0=_SLEEP)
+  path = run_folder.log(tmp_path, 'learner')
+  path.parent.mkdir()
+  path.write_text('Traceback: an older one\nok\nTraceback: this\n  one\n')
+  learner.send_signal(signal.SIGKILL)
+  with pytest.raises(errors.NodeDiedError) as raised:
+    _poll_until(supervisor, bool)
+  assert "The node 'learner' was killed by SIGKILL" in str(raised.value)
+  assert str(raised.value).endswith('Traceback: this\n  one')
+
+
+def test_stop_ends_all_and_says_nothing(supervise):
+  supervisor, processes = supervise(
+    learner=_SLEEP, replay=_SLEEP, actor_0=_SLEEP
+  )
+  supervisor.stop()
+  assert not supervisor.alive
+  assert {p.poll() for p in processes} == {-signal.SIGTERM}
+
+
+def test_node_that_will_not_end_is_killed_and_named(supervise):
+  supervisor, processes = supervise(learner=_STUBBORN, actor_0=_SLEEP)
+  with pytest.raises(errors.NodeDiedError, match='learner did not end within'):
+    supervisor.stop(grace_s=0.5)
+  assert [p.poll() for p in processes] == [-signal.SIGKILL, -signal.SIGTERM]
+
+
+def test_what_follows_a_failure_is_told_after_it(supervise):
+  supervisor, _ = supervise(actor_0='import sys; sys.exit(3)', learner=_SLEEP)
+  with pytest.raises(errors.NodeDiedError, match='ended with code 3') as raised:
+    _poll_until(supervisor, bool)
+  assert supervisor.stop_after_failure(raised.value) is raised.value
+  assert not supervisor.alive
+
+
+def test_kill_leaves_nobody(supervise):
+  supervisor, processes = supervise(learner=_STUBBORN, actor_0=_STUBBORN)
+  supervisor.kill()
+  assert not supervisor.alive
+  assert {p.poll() for p in processes} == {-signal.SIGKILL}
+
+
+def test_signals_are_noted_while_they_are_handled(supervise):
+  supervisor, _ = supervise(learner=_SLEEP)
+  before = signal.getsignal(signal.SIGINT)
+  with supervisor.handle_signals():
+    assert not supervisor.interrupted
+    signal.raise_signal(signal.SIGINT)
+    assert supervisor.interrupted
+  assert signal.getsignal(signal.SIGINT) is before
