@@ -57,9 +57,9 @@ def learning_curve(
 def make_figure(runs: Sequence[str | os.PathLike]) -> figure_lib.Figure:
   """Draws success, return and the learner's metrics of runs.
 
-  Several runs are taken for several seeds: each is a thin line, their median
-  (as far as half of them reach) a thick one. What was not recorded is said in
-  its panel.
+  Several runs are taken for several seeds: each is a thin line, their median a
+  thick one, in which a run that has ended counts on with its last value: it
+  ends when it has succeeded. What was not recorded is said in its panel.
 
   Args:
     runs: run folders.
@@ -151,16 +151,14 @@ def _running_mean(curve: _Curve | None) -> _Curve | None:
 
 
 def _median(curves: Sequence[_Curve]) -> _Curve | None:
-  """Returns the median line, as far as half of the curves reach."""
+  """Returns the median line, from where half of the curves have begun."""
   begin = np.median([curve.x[0] for curve in curves])
-  end = np.median([curve.x[-1] for curve in curves])
+  end = max(curve.x[-1] for curve in curves)
   if end <= begin:
     return None
   x = np.linspace(begin, end, _POINTS)
-  y = [
-    np.interp(x, curve.x, curve.y, left=np.nan, right=np.nan)
-    for curve in curves
-  ]
+  # A run that has ended goes on as it ended: without it the median would jump.
+  y = [np.interp(x, curve.x, curve.y, left=np.nan) for curve in curves]
   return _Curve(x, np.nanmedian(y, axis=0))
 
 
