@@ -8,10 +8,8 @@ python=$1
 shift
 
 # The same small networks are compiled in dozens of processes: once is enough.
-JAX_COMPILATION_CACHE_DIR=$(mktemp -d)
-export JAX_COMPILATION_CACHE_DIR
+export JAX_COMPILATION_CACHE_DIR="$PWD/.pytest_cache/jax"
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2
-trap 'rm -rf "$JAX_COMPILATION_CACHE_DIR"' EXIT
 
 status=0
 "$python" -m pytest -m 'processes and not long' "$@" || {
