@@ -17,7 +17,7 @@ def _blocks(language: str) -> list[str]:
 
 def test_composing_in_code(tmp_path):
   (code,) = _blocks('python')
-  assert len(code.strip().splitlines()) <= 32
+  assert len(code.strip().splitlines()) <= 20
   # The same composition, shorter and in this process.
   assert 'programs.launch(config)' in code
   code = code.replace('programs.launch', 'programs.run_local').replace(
