@@ -3,13 +3,13 @@
 import dataclasses
 import json
 import pathlib
-
-from absl import logging
+import traceback
 
 from serl import specs
 from serl.environments.wrappers import video
 from serl.programs import config as config_lib
 from serl.programs import evaluation
+from serl.programs import run_folder
 from serl.programs import training
 from serl.utils import loggers
 from serl.utils import plotting
@@ -104,8 +104,11 @@ def _film(
   # Pictures need a driver, a codec and an environment that has them: whatever
   # is missing, the run has ended well and only its video is not there.
   except Exception as error:  # noqa: BLE001
-    logging.exception('No video.')
-    return None, str(error).splitlines()[0]
+    log = run_folder.log(config.folder, 'video')
+    log.parent.mkdir(exist_ok=True)
+    log.write_text(traceback.format_exc())
+    path.unlink(missing_ok=True)
+    return None, f'{str(error).splitlines()[0]} (see {log})'
   finally:
     environment.close()
   return path, ''

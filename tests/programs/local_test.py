@@ -22,6 +22,12 @@ def test_ends_when_an_evaluation_succeeded(tmp_path):
   assert summary.successes == 3
   assert '3 of 3 evaluation episodes succeeded' in str(summary)
   assert summary.curve.exists()
+  # The fake cannot be filmed: said in a line, the rest of it is in a file.
+  assert summary.video is None
+  assert 'Video:           none: ' in str(summary)
+  assert not (tmp_path / 'run' / 'evaluation.mp4').exists()
+  log = (tmp_path / 'run' / 'logs' / 'video.txt').read_text()
+  assert log.startswith('Traceback')
 
 
 def test_keeps_the_ratio_of_updates_to_steps(tmp_path):
