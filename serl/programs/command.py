@@ -3,6 +3,7 @@
 import logging as python_logging
 import sys
 from typing import Any
+import warnings
 
 from absl import flags
 
@@ -99,8 +100,7 @@ def run(config: programs.RunConfig) -> int:
   0 when the run is over, 130 when the user stopped it, 1 when it failed: then
   with the reason alone where it is the user's to mend.
   """
-  # It tells of every accelerator that is not there.
-  python_logging.getLogger('jax').setLevel(python_logging.WARNING)
+  _quiet()
   if _value('resume') and not (config.folder / 'config.json').exists():
     return _fail(f'--resume: {config.folder} holds no run to go on with.')
   try:
@@ -121,6 +121,15 @@ def run(config: programs.RunConfig) -> int:
   if summary is not None:
     sys.stdout.write(f'{summary}\n')
   return 0
+
+
+def _quiet() -> None:
+  """Keeps what is of no use to the user from between the lines that are."""
+  # Accelerators, fonts and speed-ups that are not there.
+  for name in ('jax', 'matplotlib', 'OpenGL'):
+    python_logging.getLogger(name).setLevel(python_logging.ERROR)
+  # Of a fork that is followed by exec at once, for the video: no harm in it.
+  warnings.filterwarnings('ignore', r'os\.fork\(\) was called')
 
 
 def _fail(reason: str) -> int:
