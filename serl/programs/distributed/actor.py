@@ -86,7 +86,10 @@ class Actor:
     shipper.start()
     client = variables.VariableClient(self._learner, config.pull_every_s)
     adder = adders.EpisodeAdder([log.append, lambda _: shipper.notify()])
-    loop_for = self._make_loops(environment, spec, client, adder, log)
+    logger = loggers.make_logger(
+      config.folder, self._name, config.wandb, self._clock.origin
+    )
+    loop_for = self._make_loops(environment, client, adder, log, logger)
     try:
       while not stop.is_set() and not self._over(shipper):
         if not self._ready(shipper, client, status, stop):
@@ -96,17 +99,16 @@ class Actor:
       environment.close()
       shipper.close(_CLOSE_S)
       client.close()
+      logger.close()
 
   def _make_loops(
-    self, environment, spec, client, adder, log
+    self, environment, client, adder, log, logger
   ) -> Callable[[], environment_loop.EnvironmentLoop]:
     """Returns a function that returns the loop for the next episode."""
     config = self._config
     counter = counting.Counter()
     counter.increment(env_steps=log.steps, episodes=len(log))
-    logger = loggers.make_logger(
-      config.folder, self._name, config.wandb, self._clock.origin
-    )
+    spec = specs.make_environment_spec(environment)
     networks = config.builder.make_networks(spec)
     acting = actors.FeedForwardActor(
       config.builder.make_policy(networks),

@@ -91,7 +91,7 @@ class Learner:
       self._config.folder, NAME, self._config.wandb, self._clock.origin
     )
     training = self._make_training(logger, status)
-    looked = -float('inf')
+    looked, states = time.monotonic(), tables.states(self._replay)
     while not stop.is_set() and not self._over:
       now = time.monotonic()
       if now - looked >= _POLL_S:
@@ -99,7 +99,7 @@ class Learner:
       pause = self._round(training, states, status)
       if pause:
         stop.wait(pause)
-    states = tables.states(self._replay)
+    # Of the last look: the replay may be what has failed.
     training.save(self._env_steps(states))
     training.log(self._env_steps(states), _sizes(states))
     logger.close()
