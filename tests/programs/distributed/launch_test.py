@@ -283,11 +283,12 @@ def test_two_launches_by_role_survive_a_restart_of_the_learner(
     tmp_path / 'actor' / 'run',
     '--role=actor',
     f'--port-base={port}',
-    '--learner-host=127.0.0.1',
+    # Another address than the one that everything else here has.
+    '--learner-host=127.0.0.2',
   )
   try:
     actor.until(
-      lambda: 'waiting for the learner at 127.0.0.1' in actor.output(),
+      lambda: 'waiting for the learner at 127.0.0.2' in actor.output(),
       'the word of whom it waits for',
     )
     flags = ('--role=learner', f'--port-base={port}')
