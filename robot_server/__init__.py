@@ -1,0 +1,1 @@
+"""The server on the robot's computer; it needs nothing of serl."""

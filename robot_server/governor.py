@@ -1,0 +1,406 @@
+"""The last instance before the arm: every command passes here or is refused."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterator, Sequence
+import contextlib
+import logging
+import threading
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from robot_server import audit as audit_lib
+from robot_server import limits as limits_lib
+from robot_server import protocol
+
+_log = logging.getLogger(__name__)
+
+# How often the watchdog looks within the life of a command.
+_LOOKS = 8
+# An error that goes on is recorded again after, s.
+_REPEAT_S = 5.0
+
+
+class RefusedError(RuntimeError):
+  """A sensible command that must not be executed now; `kind` says why."""
+
+  def __init__(self, kind: str, message: str):
+    super().__init__(message)
+    self.kind = kind
+
+
+class Sent(NamedTuple):
+  """What became of a command."""
+
+  pose: np.ndarray  # [7], what was sent to the arm
+  limited_by: tuple[str, ...]  # the limits that changed it
+
+
+class _Command(NamedTuple):
+  pose: np.ndarray  # [7]
+  time: float  # s, on the driver's clock
+
+
+class Governor:
+  """Keeps an arm within its limits, and holds it when nobody leads it.
+
+  Its methods may be called from several threads. Those that move the arm raise
+  a DriverError if it cannot, a CommandError for what makes no sense and a
+  RefusedError for what must not be now; the arm does not move then.
+  """
+
+  def __init__(
+    self,
+    driver: protocol.Driver,
+    limits: limits_lib.Limits,
+    audit: audit_lib.AuditLog | None = None,
+  ):
+    """Initialises the governor; nothing moves.
+
+    Args:
+      driver: of the arm; nobody else may command it.
+      limits: to keep.
+      audit: gets every command; by default it is kept in memory only.
+    """
+    self.limits = limits
+    self.audit = audit or audit_lib.AuditLog()
+    self._driver = driver
+    # Whoever commands the tool's pose has it. What may take long does without:
+    # the watchdog and a hold must not wait for it.
+    self._lock = threading.RLock()
+    # The last pose that was sent, while nothing else moved the arm.
+    self._previous: _Command | None = None
+    self._expires = False  # the arm has to be held if no command follows
+    self._held = False
+    self._busy = ''  # what the arm does that takes no commands
+    self._recoveries: collections.deque[float] = collections.deque()
+    self._last_error = ''
+    self._noted = -np.inf  # when it was recorded, s, on the driver's clock
+
+  def read_state(self) -> protocol.State:
+    """Returns the arm's newest state.
+
+    Raises:
+      DriverError: there is none that one could act on.
+    """
+    with self._noting_errors():
+      state = self._driver.read_state()
+      arrays = (state.pose, state.force, state.torque, state.q, state.dq)
+      if not all(np.all(np.isfinite(array)) for array in arrays):
+        raise protocol.DriverError(
+          'the state of the arm is not finite; its driver is broken'
+        )
+      return state
+
+  def age_of(self, state: protocol.State) -> float:
+    """Returns how old a state is, s."""
+    return self._driver.now() - state.time
+
+  def command(self, pose: Sequence[float]) -> Sent:
+    """Commands the tool's pose, within the limits.
+
+    Args:
+      pose: [7], xyz in m and quaternion xyzw, base frame.
+
+    Returns:
+      What was sent in its place.
+    """
+    with self._lock:
+      asked = self._checked('pose', limits_lib.check_pose, pose)
+      self._demand_free('pose')
+      state = self.read_state()
+      self._demand_able(state)
+      if limits_lib.exceeds_forces(state, self.limits):
+        sent = Sent(state.pose, ('force',))
+      else:
+        now = self._driver.now()
+        previous = self._previous or _Command(state.pose, -np.inf)
+        sent = Sent(
+          *limits_lib.limit_pose(
+            asked,
+            state.pose,
+            previous.pose,
+            min(max(now - previous.time, 0.0), self.limits.command_ttl),
+            self.limits,
+          )
+        )
+      self._send(sent.pose)
+      self._expires = True
+      self.audit.record(
+        'pose',
+        asked=asked.tolist(),
+        sent=sent.pose.tolist(),
+        limited_by=list(sent.limited_by),
+      )
+      return sent
+
+  def set_compliance(self, parameters: Any) -> None:
+    """Changes parameters of the impedance law, by name, within the limits."""
+    checked = self._checked(
+      'compliance',
+      lambda given: limits_lib.check_compliance(given, self.limits),
+      parameters,
+    )
+    self._demand_free('compliance')
+    with self._noting_errors():
+      self._driver.set_compliance(checked)
+    self.audit.record('compliance', **checked)
+
+  def move_gripper(self, position: Any) -> None:
+    """Moves the gripper to a position from 0 (open) to 255 (closed)."""
+    checked = self._checked(
+      'gripper', limits_lib.check_gripper_position, position
+    )
+    self._demand_free('gripper')
+    with self._noting_errors():
+      self._driver.gripper.move(checked)
+    self.audit.record('gripper', command='move', position=checked)
+
+  def command_gripper(self, command: str) -> None:
+    """Commands the gripper: 'activate', 'reset', 'open' or 'close'."""
+    self._demand_free('gripper')
+    with self._noting_errors():
+      getattr(self._driver.gripper, command)()
+    self.audit.record('gripper', command=command)
+
+  def start_impedance(self) -> None:
+    """Starts the impedance controller; it holds the arm where it is."""
+    with self._occupied('start_impedance'):
+      self._driver.start_impedance()
+
+  def stop_impedance(self) -> None:
+    """Stops the controller that runs, also in the midst of a joint reset."""
+    self._forget()
+    with self._noting_errors():
+      self._driver.stop_impedance()
+    self.audit.record('stop_impedance')
+
+  def reset_joints(self) -> None:
+    """Moves the joints to their reset target; returns when there."""
+    with self._occupied('reset_joints'):
+      self._driver.reset_joints()
+
+  def clear_errors(self) -> None:
+    """Recovers from a reflex, if not too many had to be of late."""
+    with self._lock:
+      self._demand_free('clear_errors')
+      state = None
+      with contextlib.suppress(protocol.DriverError):
+        # Without a state one cannot tell; then it counts as a recovery.
+        state = self._driver.read_state()
+      if state is None or state.mode == 'reflex':
+        self._recover()
+        return
+      with self._noting_errors():
+        self._driver.clear_errors()
+
+  def hold(self) -> None:
+    """Holds the arm where it is and refuses what moves it, until `release`."""
+    # Before the lock: who has it sees at once that the arm is held.
+    self._held = True
+    _log.warning('the arm is held')
+    with self._lock:
+      busy = self._busy
+      self.audit.record('hold', stops=busy)
+      if not busy:
+        # If this fails the watchdog tries again.
+        self._previous, self._expires = None, True
+        self._hold_pose()
+    if busy:
+      self.stop_impedance()
+
+  def release(self) -> None:
+    """Takes commands again; the recoveries so far are forgiven."""
+    with self._lock:
+      self._held = False
+      self._recoveries.clear()
+      self._forget()
+      self.audit.record('release')
+
+  def check(self) -> None:
+    """Holds the arm if its last command is too old or it meets force.
+
+    The watchdog calls it many times within the life of a command.
+    """
+    with self._lock:
+      if not self._expires or self._busy:
+        return
+      if self._previous is None:
+        reason = 'the arm did not answer'
+      elif self._driver.now() - self._previous.time > self.limits.command_ttl:
+        reason = f'no command within {self.limits.command_ttl:g} s'
+      elif limits_lib.exceeds_forces(self.read_state(), self.limits):
+        reason = 'force'
+      else:
+        return
+      self._hold_pose()
+      self.audit.record('watchdog', reason=reason)
+
+  def status(self) -> dict[str, Any]:
+    """Returns how the arm and its server are, as plain data."""
+    state, error = None, ''
+    try:
+      state = self.read_state()
+    except protocol.DriverError as caught:
+      error = str(caught)
+    able = state is not None and state.mode in ('moving', 'idle', 'other')
+    return {
+      'ok': able and not self._held and not self._busy,
+      'driver': type(self._driver).__name__,
+      'controller': self._busy or ('running' if able else error or state.mode),
+      'mode': state.mode if state else None,
+      'faults': list(state.faults) if state else [],
+      'state_age': self.age_of(state) if state else None,
+      'held': self._held,
+      'recoveries_left': self.limits.max_recoveries - self._count_recoveries(),
+      'last_error': self._last_error,
+      'last_commands': self.audit.last(),
+      'state': state.to_json() if state else None,
+    }
+
+  def _checked(self, event: str, check: Any, value: Any) -> Any:
+    """Returns `check(value)`; a refusal is recorded."""
+    try:
+      return check(value)
+    except limits_lib.CommandError as error:
+      self.audit.record(event, refused=str(error))
+      raise
+
+  def _demand_free(self, event: str) -> None:
+    """Raises RefusedError if the arm takes no commands now."""
+    if self._held:
+      error = RefusedError('held', 'the arm is held; POST /release to go on')
+    elif self._busy:
+      error = RefusedError('busy', f'the arm is busy with {self._busy}')
+    else:
+      return
+    self.audit.record(event, refused=str(error))
+    raise error
+
+  def _demand_able(self, state: protocol.State) -> None:
+    """Raises DriverError if the arm cannot obey; begins to recover it."""
+    faults = ', '.join(state.faults) or 'no fault is named'
+    if state.mode in ('user_stopped', 'guiding'):
+      self._forget()
+      with self._noting_errors():
+        raise protocol.UserStopError(
+          f'the arm is {state.mode}: release the stop and the guiding button'
+        )
+    if state.mode == 'reflex':
+      self._forget()
+      self._recover()
+      with self._noting_errors():
+        raise protocol.ReflexError(
+          f'the arm stopped itself ({faults}); it is being recovered, send '
+          'again'
+        )
+    if state.mode == 'recovering':
+      with self._noting_errors():
+        raise protocol.ReflexError('the arm is recovering; send again')
+
+  def _recover(self) -> None:
+    """Clears the arm's errors, or refuses to if that was needed too often."""
+    if self._count_recoveries() >= self.limits.max_recoveries:
+      error = RefusedError(
+        'recovery_limit',
+        f'{self.limits.max_recoveries} recoveries within '
+        f'{self.limits.recovery_window:g} s; look at the arm, then POST '
+        '/release',
+      )
+      self._note(f'{error.kind}: {error}')
+      raise error
+    self._recoveries.append(self._driver.now())
+    _log.warning('recovering from a reflex')
+    with self._noting_errors():
+      self._driver.clear_errors()
+    self.audit.record('recovery', number=len(self._recoveries))
+
+  def _count_recoveries(self) -> int:
+    """Returns how many there were within the window."""
+    with self._lock:
+      oldest = self._driver.now() - self.limits.recovery_window
+      while self._recoveries and self._recoveries[0] < oldest:
+        self._recoveries.popleft()
+      return len(self._recoveries)
+
+  def _hold_pose(self) -> None:
+    """Commands the pose that the tool has."""
+    self._send(self.read_state().pose)
+    self._expires = False
+
+  def _send(self, pose: np.ndarray) -> None:
+    now = self._driver.now()
+    with self._noting_errors():
+      self._driver.command_pose(pose.tolist())
+    self._previous = _Command(pose, now)
+
+  def _forget(self) -> None:
+    """Forgets the last pose that was sent: the arm is led by something else."""
+    self._previous = None
+    self._expires = False
+
+  @contextlib.contextmanager
+  def _occupied(self, event: str) -> Iterator[None]:
+    """Lets something lead the arm that takes seconds and no commands."""
+    with self._lock:
+      self._demand_free(event)
+      self._busy = event
+      self._forget()
+    try:
+      with self._noting_errors():
+        yield
+      self.audit.record(event)
+    finally:
+      self._busy = ''
+
+  @contextlib.contextmanager
+  def _noting_errors(self) -> Iterator[None]:
+    """Keeps the driver's last error for the status, and logs a new one."""
+    try:
+      yield
+    except protocol.DriverError as error:
+      self._note(f'{error.kind}: {error}')
+      # The controller may be another one when it answers again.
+      self._previous = None
+      raise
+
+  def _note(self, error: str) -> None:
+    """Keeps an error; the same one that goes on is recorded now and then."""
+    now = self._driver.now()
+    if error != self._last_error or now - self._noted > _REPEAT_S:
+      _log.error('%s', error)
+      self.audit.record('error', error=error)
+      self._noted = now
+    self._last_error = error
+
+
+class Watchdog:
+  """Calls `governor.check` from a thread of its own."""
+
+  def __init__(self, governor: Governor):
+    """Starts to watch."""
+    self._governor = governor
+    self._stop = threading.Event()
+    self._thread = threading.Thread(
+      target=self._watch, name='watchdog', daemon=True
+    )
+    self._thread.start()
+
+  def close(self) -> None:
+    """Ends the thread."""
+    self._stop.set()
+    self._thread.join()
+
+  def _watch(self) -> None:
+    period = self._governor.limits.command_ttl / _LOOKS
+    while not self._stop.wait(period):
+      try:
+        self._governor.check()
+      except protocol.DriverError:
+        # The governor has noted it; the next look tries again.
+        continue
+      except Exception:  # noqa: BLE001
+        # Whatever it is: an arm without a watchdog would be worse.
+        _log.exception('the watchdog failed')

@@ -1,0 +1,359 @@
+import dataclasses
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from robot_server import governor as governor_lib
+from robot_server import limits as limits_lib
+from robot_server import protocol
+from robot_server import testing
+
+LIMITS = limits_lib.Limits()
+NEAR = [0.52, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0]
+FAR = [0.7, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0]
+
+
+class Clock:
+  def __init__(self):
+    self.time = 100.0
+
+  def __call__(self):
+    return self.time
+
+
+@pytest.fixture
+def clock():
+  return Clock()
+
+
+@pytest.fixture
+def driver(clock):
+  return testing.KinematicDriver(now=clock)
+
+
+@pytest.fixture
+def governor(driver):
+  return governor_lib.Governor(driver, LIMITS)
+
+
+def events(governor):
+  return [event['event'] for event in governor.audit.last()]
+
+
+def test_a_command_reaches_the_arm(governor, driver, clock):
+  sent = governor.command(NEAR)
+  clock.time += 1.0
+
+  np.testing.assert_array_equal(driver.commands, [NEAR])
+  np.testing.assert_array_equal(sent.pose, NEAR)
+  assert sent.limited_by == ()
+  np.testing.assert_allclose(governor.read_state().pose, NEAR, atol=1e-6)
+
+
+def test_the_limits_stand_before_the_arm(governor, driver):
+  sent = governor.command(FAR)
+
+  assert sent.limited_by == ('speed', 'step')
+  np.testing.assert_allclose(driver.commands[0][:3], [0.65, 0, 0.3])
+
+
+def test_many_commands_at_once_are_no_faster_than_one(governor, driver, clock):
+  governor.command(NEAR)
+  for _ in range(100):
+    clock.time += 1e-3
+    governor.command([0.4, *NEAR[1:]])
+
+  # 1.2 m/s for 0.1 s.
+  assert driver.commands[-1][0] == pytest.approx(0.52 - 0.12)
+  assert driver.commands[50][0] == pytest.approx(0.52 - 0.06)
+
+
+@pytest.mark.parametrize(
+  'call',
+  [
+    lambda governor: governor.command([0] * 7),
+    lambda governor: governor.command([np.nan] * 7),
+    lambda governor: governor.set_compliance({'rotational_Ki': 1e9}),
+    lambda governor: governor.move_gripper(300),
+  ],
+)
+def test_what_makes_no_sense_moves_nothing(governor, driver, call):
+  with pytest.raises(limits_lib.CommandError):
+    call(governor)
+
+  assert driver.commands == driver.gripper.commands == []
+  assert driver.compliance['rotational_Ki'] == 0
+  assert 'refused' in governor.audit.last()[0]
+
+
+def test_random_commands_stay_within_the_limits(governor, driver, clock):
+  random = np.random.default_rng(0)
+  for _ in range(500):
+    pose = random.normal(size=7) * 10.0 ** random.uniform(-2, 200)
+    if random.random() < 0.8:
+      pose[3:] /= np.linalg.norm(pose[3:] / abs(pose).max()) * abs(pose).max()
+    if random.random() < 0.1:
+      pose[random.integers(7)] = random.choice([np.nan, np.inf, -np.inf])
+    measured = driver.read_state().pose
+    count = len(driver.commands)
+    try:
+      governor.command(pose.tolist())
+    except limits_lib.CommandError:
+      assert len(driver.commands) == count
+    else:
+      sent = driver.commands[-1]
+      assert np.all(sent[:3] >= np.subtract(LIMITS.box_low, 1e-9))
+      assert np.all(sent[:3] <= np.add(LIMITS.box_high, 1e-9))
+      step = np.linalg.norm(sent[:3] - measured[:3])
+      assert step <= LIMITS.max_step + 1e-9
+    clock.time += random.uniform(0, 0.2)
+  assert len(driver.commands) > 300
+
+
+def test_without_a_fresh_command_the_arm_is_held(governor, driver, clock):
+  governor.command(NEAR)
+  clock.time += 0.1
+  governor.check()
+  assert len(driver.commands) == 1
+
+  clock.time += 0.06
+  measured = driver.read_state().pose
+  governor.check()
+  assert len(driver.commands) == 2
+  np.testing.assert_array_equal(driver.commands[-1], measured)
+  assert events(governor)[0] == 'watchdog'
+
+  # Once: else an arm that sags would be lowered step by step.
+  clock.time += 1.0
+  governor.check()
+  assert len(driver.commands) == 2
+
+
+def test_an_arm_that_nobody_has_commanded_is_left_alone(
+  governor, driver, clock
+):
+  clock.time += 10.0
+  governor.check()
+  assert driver.commands == []
+
+
+def test_a_hold_that_failed_is_tried_again(governor, driver, clock):
+  governor.command(NEAR)
+  driver.silent_since = clock.time
+  clock.time += 1.0
+  with pytest.raises(protocol.StaleStateError):
+    governor.check()
+  with pytest.raises(protocol.StaleStateError):
+    governor.check()
+  assert len(driver.commands) == 1
+  # The error that goes on is recorded once.
+  assert events(governor) == ['error', 'pose']
+
+  driver.silent_since = None
+  governor.check()
+  assert len(driver.commands) == 2
+
+
+def test_the_watchdog_holds_by_itself():
+  driver = testing.KinematicDriver()
+  governor = governor_lib.Governor(driver, LIMITS)
+  watchdog = governor_lib.Watchdog(governor)
+
+  governor.command(FAR)
+  give_up = time.monotonic() + 10
+  while len(driver.commands) < 2 and time.monotonic() < give_up:
+    time.sleep(0.01)
+  watchdog.close()
+
+  assert events(governor)[0] == 'watchdog'
+  assert driver.commands[1][0] < 0.66
+
+
+def test_nothing_ends_the_watchdog(monkeypatch):
+  driver = testing.KinematicDriver()
+  governor = governor_lib.Governor(driver, LIMITS)
+  looks = threading.Semaphore(0)
+
+  def fail():
+    looks.release()
+    raise ZeroDivisionError
+
+  monkeypatch.setattr(governor, 'check', fail)
+  watchdog = governor_lib.Watchdog(governor)
+  assert all(looks.acquire(timeout=10) for _ in range(3))
+  watchdog.close()
+
+
+def test_force_holds_the_arm(governor, driver, clock):
+  governor.command(NEAR)
+  clock.time += 0.01
+  driver.force = np.array([0.0, 0.0, -61.0])
+  governor.check()
+  assert governor.audit.last()[0]['reason'] == 'force'
+  np.testing.assert_array_equal(driver.commands[-1], driver.read_state().pose)
+
+  sent = governor.command(NEAR)
+  assert sent.limited_by == ('force',)
+  np.testing.assert_array_equal(sent.pose, driver.read_state().pose)
+
+  driver.force = np.zeros(3)
+  clock.time += 0.1
+  assert governor.command(NEAR).limited_by == ()
+
+
+def test_the_hold_stays_until_it_is_released(governor, driver, clock):
+  governor.command(NEAR)
+  clock.time += 0.02
+  measured = driver.read_state().pose
+  governor.hold()
+  np.testing.assert_array_equal(driver.commands[-1], measured)
+
+  for call in (
+    lambda: governor.command(NEAR),
+    governor.reset_joints,
+    governor.start_impedance,
+    governor.clear_errors,
+    lambda: governor.command_gripper('open'),
+    lambda: governor.move_gripper(3),
+    lambda: governor.set_compliance({'rotational_Ki': 1}),
+  ):
+    with pytest.raises(governor_lib.RefusedError, match='held') as caught:
+      call()
+    assert caught.value.kind == 'held'
+  assert len(driver.commands) == 2
+  assert driver.gripper.commands == []
+  assert not governor.status()['ok']
+
+  governor.release()
+  governor.command(NEAR)
+  assert len(driver.commands) == 3
+
+
+def test_a_hold_of_a_silent_arm_is_made_good(governor, driver, clock):
+  driver.silent_since = clock.time
+  clock.time += 1.0
+  with pytest.raises(protocol.StaleStateError):
+    governor.hold()
+  with pytest.raises(governor_lib.RefusedError):
+    governor.command(NEAR)
+
+  driver.silent_since = None
+  governor.check()
+  assert len(driver.commands) == 1
+
+
+def test_a_hold_ends_a_joint_reset(governor, driver):
+  started, stopped = threading.Event(), threading.Event()
+
+  def reset_joints():
+    started.set()
+    assert stopped.wait(10)
+    raise protocol.ControllerError('it was stopped')
+
+  driver.reset_joints = reset_joints
+  driver.stop_impedance = stopped.set
+  errors = []
+
+  def reset():
+    try:
+      governor.reset_joints()
+    except protocol.ControllerError as error:
+      errors.append(error)
+
+  thread = threading.Thread(target=reset)
+  thread.start()
+  assert started.wait(10)
+  with pytest.raises(governor_lib.RefusedError) as caught:
+    governor.command(NEAR)
+  assert caught.value.kind == 'busy'
+
+  governor.hold()
+  thread.join(10)
+
+  assert errors and not thread.is_alive()
+  with pytest.raises(governor_lib.RefusedError, match='held'):
+    governor.command(NEAR)
+
+
+def test_a_reflex_is_recovered_from_and_reported(governor, driver):
+  driver.mode, driver.faults = 'reflex', ('cartesian_reflex',)
+
+  with pytest.raises(protocol.ReflexError, match='cartesian_reflex'):
+    governor.command(NEAR)
+
+  assert driver.commands == []
+  assert driver.recoveries == 1
+  assert 'cartesian_reflex' in governor.status()['last_error']
+  governor.command(NEAR)
+  assert len(driver.commands) == 1
+
+
+def test_recoveries_are_bounded_until_time_has_passed(governor, driver, clock):
+  for _ in range(LIMITS.max_recoveries):
+    driver.mode = 'reflex'
+    with pytest.raises(protocol.ReflexError):
+      governor.command(NEAR)
+  driver.mode = 'reflex'
+  # Neither by a command nor by asking for it.
+  for call in (lambda: governor.command(NEAR), governor.clear_errors):
+    with pytest.raises(governor_lib.RefusedError) as caught:
+      call()
+    assert caught.value.kind == 'recovery_limit'
+  assert driver.recoveries == LIMITS.max_recoveries
+  assert governor.status()['recoveries_left'] == 0
+
+  clock.time += LIMITS.recovery_window + 1
+  governor.clear_errors()
+  assert driver.mode == 'moving'
+
+
+def test_a_release_forgives_the_recoveries(driver):
+  limits = dataclasses.replace(LIMITS, max_recoveries=0)
+  governor = governor_lib.Governor(driver, limits)
+  driver.mode = 'reflex'
+  with pytest.raises(governor_lib.RefusedError):
+    governor.clear_errors()
+
+  governor = governor_lib.Governor(driver, LIMITS)
+  for _ in range(LIMITS.max_recoveries):
+    driver.mode = 'reflex'
+    governor.clear_errors()
+  governor.release()
+  driver.mode = 'reflex'
+  governor.clear_errors()
+  assert driver.mode == 'moving'
+
+
+def test_clearing_no_error_does_not_count(governor, driver):
+  for _ in range(3 * LIMITS.max_recoveries):
+    governor.clear_errors()
+  assert governor.status()['recoveries_left'] == LIMITS.max_recoveries
+
+
+@pytest.mark.parametrize('mode', ['user_stopped', 'guiding', 'recovering'])
+def test_an_arm_that_cannot_obey_is_not_commanded(governor, driver, mode):
+  driver.mode = mode
+  with pytest.raises(protocol.DriverError):
+    governor.command(NEAR)
+  assert driver.commands == []
+  assert driver.recoveries == 0
+
+
+def test_a_state_that_is_not_finite_is_an_error(governor, driver):
+  driver.force = np.array([0.0, np.nan, 0.0])
+  with pytest.raises(protocol.DriverError, match='not finite'):
+    governor.command(NEAR)
+  assert driver.commands == []
+
+
+def test_the_status_of_a_silent_arm(governor, driver, clock):
+  driver.silent_since = clock.time
+  clock.time += 1.0
+
+  status = governor.status()
+
+  assert not status['ok']
+  assert status['state'] is None
+  assert 'old' in status['controller']
