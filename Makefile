@@ -2,7 +2,7 @@
 # ARGS (the flags of quickstart's program, or of pytest in the test targets).
 .DEFAULT_GOAL := help
 .PHONY: help quickstart test test-newest test-long lint lock \
-  system-deps clean
+  system-deps test-deps clean
 
 PYTHON_NEWEST ?=
 UV ?= python3 -m uv
@@ -30,6 +30,9 @@ lint: .venv/.installed ## Checks style and formatting.
 system-deps: ## Installs what rendering needs by apt-get.
 	scripts/system_deps.sh
 
+test-deps: ## Installs what only tests need by apt-get: ROS 1 and Chromium.
+	scripts/system_deps.sh --tests
+
 # For maintainers. Keeps the versions that stand; LOCK_ARGS=--upgrade renews.
 lock: ## Writes the lock files anew from setup.py.
 	$(call compile,3.10,requirements/py310.txt)
@@ -47,6 +50,7 @@ clean: ## Removes the virtual environments and caches; keeps runs/.
 
 define compile
 UV_CUSTOM_COMPILE_COMMAND='make lock' $(UV) pip compile --quiet $(LOCK_ARGS) \
-  --python-version $(1) --extra sim --extra launch --extra dev \
+  --python-version $(1) --extra sim --extra launch --extra rlds \
+  --extra lerobot --extra franka --extra dev \
   setup.py --output-file $(2)
 endef

@@ -25,6 +25,8 @@ CORE = [
   'optax>=0.2.8',
   'orbax-checkpoint>=0.11.39',
   'rich',
+  'safetensors',
+  'scipy',
   'tensorboardX',
 ]
 
@@ -52,25 +54,42 @@ EXTRAS = {
       'tensorflow-cpu==2.8.4',
     )
   ],
+  # Data sets of others: RLDS needs the TensorFlow that Reverb comes with.
+  'rlds': [
+    f'{requirement}; {LAUNCHPAD}'
+    for requirement in (
+      'protobuf<3.20',
+      'tensorflow-cpu==2.8.4',
+      'tensorflow-datasets==4.9.0',
+      'tensorflow-metadata==1.13.0',
+    )
+  ],
+  'lerobot': ['pillow', 'pyarrow'],
   # The real arm: its server, its client, cameras and the SpaceMouse.
   'franka': [
     'flask',
     'httpx',
     'opencv-python-headless',
     'pyrealsense2==2.59.1.*',
-    'pyspacemouse<=2.1.0',
+    'pyspacemouse==2.1.0',
     'waitress',
   ],
   'cuda': ['jax[cuda12]'],
   'wandb': ['wandb'],
   'dev': [
+    # rospy, which is Debian's, needs these two.
+    'netifaces',
     'packaging',
+    'playwright',
     'pytest',
     'pytest-timeout',
     'pytest-xdist',
+    'pyyaml',
+    'requests',
     # The formulas of ops/ are tested against it.
     'rlax>=0.1.7',
     'ruff',
+    'schemathesis',
     'setuptools>=64',
     'wheel',
   ],
@@ -85,6 +104,7 @@ setuptools.setup(
   python_requires='>=3.10',
   packages=setuptools.find_packages(include=['serl*', 'robot_server*']),
   include_package_data=True,
+  package_data={'robot_server': ['*.html']},
   install_requires=CORE,
   extras_require=EXTRAS,
 )

@@ -185,11 +185,15 @@ def test_system_deps_installs_what_is_missing(machine):
   assert done.returncode == 0, done.stderr
   update, install = (machine.home / 'log').read_text().splitlines()
   assert update.startswith('apt update')
-  assert install.endswith('recommends libgl1-mesa-dri libosmesa6')
+  missing = 'libgl1-mesa-dri libosmesa6 libusb-1.0-0 libhidapi-hidraw0'
+  assert install.endswith(f'recommends {missing}')
 
 
 def test_system_deps_leaves_a_complete_machine_alone(machine):
-  packages = ('libegl1', 'libgl1', 'libgl1-mesa-dri', 'libosmesa6')
+  packages = (
+    *('libegl1', 'libgl1', 'libgl1-mesa-dri', 'libosmesa6'),
+    *('libusb-1.0-0', 'libhidapi-hidraw0'),
+  )
   add_apt(machine, installed=packages, user=1000)
   done = machine.run('system_deps.sh')
   assert done.returncode == 0, done.stderr
