@@ -10,12 +10,15 @@ from serl import types
 from serl.networks import feed_forward
 from serl.networks import mlp
 
+_SHARED = 'shared_value'  # the last layer, where all members have the same
+
 
 def make_critic_ensemble(
   embedding_size: int,
   action_size: int,
   hidden_sizes: Sequence[int],
   members: int,
+  shared_head: bool = False,
 ) -> feed_forward.FeedForward:
   """Makes an ensemble whose parameters carry a leading axis [members].
 
@@ -27,6 +30,8 @@ def make_critic_ensemble(
     action_size: the number of actions.
     hidden_sizes: the widths of the hidden layers.
     members: the size of the ensemble, N.
+    shared_head: whether all members share their last layer, the one whose
+      parameters then have no leading axis.
 
   Returns:
     A network: embedding [B, embedding_size], action [B, action_size] ->
@@ -37,6 +42,8 @@ def make_critic_ensemble(
     def forward(embedding: jax.Array, action: jax.Array) -> jax.Array:
       inputs = jnp.concatenate([embedding, action], axis=-1)
       hidden = mlp.MLP(hidden_sizes, members)(inputs)
+      if shared_head:
+        return mlp.Linear(1, name=_SHARED)(hidden)[..., 0]
       return mlp.Linear(1, members, name='value')(hidden)[..., 0]
 
     return hk.without_apply_rng(hk.transform(forward))
@@ -56,4 +63,9 @@ def make_critic_ensemble(
 
 def take_members(params: types.Params, indices: jax.Array) -> types.Params:
   """Returns the parameters of the members `indices` [M] of an ensemble."""
-  return jax.tree.map(lambda leaf: leaf[indices], params)
+  return {
+    module: leaves
+    if module == _SHARED
+    else {name: leaf[indices] for name, leaf in leaves.items()}
+    for module, leaves in params.items()
+  }

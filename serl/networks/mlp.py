@@ -44,7 +44,8 @@ class Linear(hk.Module):
   def __call__(self, inputs: jax.Array) -> jax.Array:
     """Maps [B, inputs] or [N, B, inputs] to [B, size] or [N, B, size].
 
-    An ensemble takes either: [B, inputs] is what all members share.
+    An ensemble takes either: [B, inputs] is what all members share. So does a
+    plain layer, which members then share.
     """
 
     def init(shape, dtype):
@@ -55,8 +56,9 @@ class Linear(hk.Module):
     b = hk.get_parameter(
       'b', (*self._lead, self._size), inputs.dtype, jnp.zeros
     )
-    # Twice as fast on a CPU as one wide product and its transpositions.
-    inputs = jnp.broadcast_to(inputs, (*self._lead, *inputs.shape[-2:]))
+    if self._lead:
+      # Twice as fast on a CPU as one wide product and its transpositions.
+      inputs = jnp.broadcast_to(inputs, (*self._lead, *inputs.shape[-2:]))
     return jnp.matmul(inputs, w) + b[..., None, :]
 
 

@@ -21,6 +21,7 @@ from serl.agents.sac import config as sac_config
 from serl.agents.sac import learning
 from serl.agents.sac import losses
 from serl.agents.sac import networks as sac_networks
+from serl.networks import distributions
 from serl.ops import soft_actor_critic
 from serl.tools import golden_sac_names
 
@@ -85,7 +86,7 @@ def replay(golden: Golden) -> Computed:
   state = _initial_state(golden, config, tree)
   # The reference moves targets of policy and temperature, too. Nothing reads
   # them, and this code keeps none: they are followed here for comparison.
-  targets = tree.from_flat(_under(golden, 'init/target_params'))
+  targets = tree.from_flat(under(golden, 'init/target_params'))
   yield from _forward(golden, networks, state)
   yield from _state_arrays('init', config, tree, state, targets)
   for i in range(int(golden['meta/rounds'])):
@@ -121,9 +122,9 @@ def _replay_steps(prefix, networks, config, start):
   for i in range(config.updates_per_round):
     step = jax.tree.map(lambda x, i=i: x[i], (batch, noise.critic))
     group = f'{prefix}/critic_step{i}'
-    for name, value in _critic_arrays(networks, config, state, *step).items():
+    for name, value in critic_arrays(networks, config, state, *step).items():
       yield group, f'{group}/critic/{name}', value
-    state, metrics = _critic_step(networks, config, state, *step)
+    state, metrics = critic_step(networks, config, state, *step)
     yield group, f'{group}/critic/loss', metrics['critic_loss']
     targets = optax.incremental_update(
       state.params, targets, config.target_rate
@@ -132,7 +133,7 @@ def _replay_steps(prefix, networks, config, start):
     yield from _state_arrays(group, config, tree, state, targets)
   rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
   group = f'{prefix}/actor_step'
-  arrays = _policy_arrays(networks, config, state, rows, noise.policy)
+  arrays = policy_arrays(networks, config, state, rows, noise.policy)
   for name, value in arrays.items():
     yield group, f'{group}/{name}', value
   return targets
@@ -140,11 +141,18 @@ def _replay_steps(prefix, networks, config, start):
 
 _PURE = {'static_argnames': ('networks', 'config')}
 _update_round = jax.jit(learning.update_round, **_PURE)
-_critic_step = jax.jit(learning.critic_step, **_PURE)
+critic_step = jax.jit(learning.critic_step, **_PURE)
+policy_step = jax.jit(learning.policy_step, **_PURE)
 
 
 @functools.partial(jax.jit, **_PURE)
-def _critic_arrays(networks, config, state, batch, noise):
+def critic_arrays(
+  networks: sac_networks.SACNetworks,
+  config: sac_config.SACConfig,
+  state: learning.TrainingState,
+  batch: types.Transition,
+  noise: losses.CriticNoise,
+) -> dict[str, jax.Array]:
   """Returns what a critic update computes on its way."""
   params, target_params = state.params, state.target_critic_params
   arrays = _sample_arrays(
@@ -154,23 +162,29 @@ def _critic_arrays(networks, config, state, batch, noise):
     params, target_params, batch, noise, networks=networks, config=config
   )
   return {f'next_{name}': value for name, value in arrays.items()} | {
-    'target_next_qs': networks.critic.apply(
-      target_params.ensemble, batch.next_observation, arrays['actions']
+    'target_next_qs': values(
+      networks, target_params, batch.next_observation, arrays['actions']
     ),
     'target_q': target,
-    'predicted_qs': networks.critic.apply(
-      params.critic.ensemble, batch.observation, batch.action
+    'predicted_qs': values(
+      networks, params.critic, batch.observation, batch.action
     ),
   }
 
 
 @functools.partial(jax.jit, **_PURE)
-def _policy_arrays(networks, config, state, batch, noise):
+def policy_arrays(
+  networks: sac_networks.SACNetworks,
+  config: sac_config.SACConfig,
+  state: learning.TrainingState,
+  batch: types.Transition,
+  noise: losses.PolicyNoise,
+) -> dict[str, jax.Array]:
   """Returns what an update of policy and temperature computes on its way."""
   params = state.params
   actor = _sample_arrays(networks, params, batch.observation, noise.action)
-  actor['qs'] = networks.critic.apply(
-    params.critic.ensemble, batch.observation, actor['actions']
+  actor['qs'] = values(
+    networks, params.critic, batch.observation, actor['actions']
   )
   arrays = {f'actor/{name}': value for name, value in actor.items()}
   following = _sample_arrays(
@@ -196,7 +210,7 @@ def _forward(
   group = 'forward'
   observation = golden['forward/observations']
   action = golden['forward/actions']
-  distribution = networks.policy.apply(state.params.policy, observation)
+  distribution = policy_of(networks, state.params, observation)
   yield group, 'forward/mean', distribution.mean
   yield group, 'forward/std', distribution.std
   yield group, 'forward/log_std', jnp.log(distribution.std)
@@ -205,8 +219,11 @@ def _forward(
     ('q', state.params.critic),
     ('target_q', state.target_critic_params),
   ):
-    values = networks.critic.apply(params.ensemble, observation, action)
-    yield group, f'forward/{name}', values
+    yield (
+      group,
+      f'forward/{name}',
+      values(networks, params, observation, action),
+    )
   raw = soft_actor_critic.inverse_softplus(float(golden['temperature/init']))
   yield group, 'temperature/raw_lagrange', raw
   value = jax.nn.softplus(state.params.temperature)
@@ -262,8 +279,29 @@ def _info(
     yield f'{prefix}/info', f'{prefix}/info/{net}_lr', rate
 
 
+def policy_of(
+  networks: sac_networks.SACNetworks,
+  params: losses.SACParams,
+  observation: types.NestedArray,
+) -> distributions.TanhNormal:
+  """Returns the policy's distribution at observations [B, ...]."""
+  embedding = networks.encoder.apply(params.critic.encoder, observation)
+  return networks.policy.apply(params.policy, embedding)
+
+
+def values(
+  networks: sac_networks.SACNetworks,
+  params: sac_networks.CriticParams,
+  observation: types.NestedArray,
+  action: jax.Array,
+) -> jax.Array:
+  """Returns the critics' values [N, B]."""
+  embedding = networks.encoder.apply(params.encoder, observation)
+  return networks.critic.apply(params.ensemble, embedding, action)
+
+
 def _sample_arrays(networks, params, observation, noise):
-  distribution = networks.policy.apply(params.policy, observation)
+  distribution = policy_of(networks, params, observation)
   actions, log_prob = losses.act(params, observation, noise, networks=networks)
   return {
     'mean': distribution.mean,
@@ -286,7 +324,7 @@ def _rate(config, field, count):
   return getattr(learning.learning_rates(config), field)(count)
 
 
-def _under(golden: Golden, prefix: str) -> dict[str, np.ndarray]:
+def under(golden: Golden, prefix: str) -> dict[str, np.ndarray]:
   start = len(prefix) + 1
   return {k[start:]: v for k, v in golden.items() if k.startswith(prefix + '/')}
 
@@ -328,8 +366,8 @@ def _make_networks(
 def _initial_state(
   golden: Golden, config: sac_config.SACConfig, tree: golden_sac_names.Tree
 ) -> learning.TrainingState:
-  params = tree.from_flat(_under(golden, 'init/params'))
-  targets = tree.from_flat(_under(golden, 'init/target_params'))
+  params = tree.from_flat(under(golden, 'init/params'))
+  targets = tree.from_flat(under(golden, 'init/target_params'))
   optimisers = []
   for field, net in _OPTIMISERS._asdict().items():
     prefix = f'init/opt/{net}'
@@ -337,7 +375,7 @@ def _initial_state(
     adam, schedule = fresh.init(getattr(params, field))
     moments = {
       moment: getattr(
-        tree.from_flat(_under(golden, f'{prefix}/{moment}')), field
+        tree.from_flat(under(golden, f'{prefix}/{moment}')), field
       )
       for moment in ('mu', 'nu')
     }

@@ -19,6 +19,9 @@ class Tree(NamedTuple):
   """A SACParams of trees between two namings."""
 
   layers: int  # hidden layers
+  # Of the encoder: (module, name) -> the reference's name.
+  encoder: Mapping[tuple[str, str], str] = {}
+  value_head: str = 'value'  # this code's module
 
   def to_flat(self, tree: losses.SACParams) -> dict[str, jax.Array]:
     """Returns the leaves by the reference's names."""
@@ -26,6 +29,7 @@ class Tree(NamedTuple):
     for names, params in (
       (self._policy_names(), tree.policy),
       (self._critic_names(), tree.critic.ensemble),
+      (self.encoder, tree.critic.encoder),
     ):
       flat.update({path: params[m][n] for (m, n), path in names.items()})
     return flat
@@ -41,7 +45,9 @@ class Tree(NamedTuple):
 
     return losses.SACParams(
       policy=pick(self._policy_names()),
-      critic=sac_networks.CriticParams({}, pick(self._critic_names())),
+      critic=sac_networks.CriticParams(
+        pick(self.encoder), pick(self._critic_names())
+      ),
       temperature=jnp.asarray(flat[_TEMPERATURE]),
     )
 
@@ -50,7 +56,7 @@ class Tree(NamedTuple):
     return self._names(_POLICY, heads)
 
   def _critic_names(self) -> dict[tuple[str, str], str]:
-    return self._names(_CRITIC, {'value': 'Dense_0'})
+    return self._names(_CRITIC, {self.value_head: 'Dense_0'})
 
   def _names(
     self, root: str, heads: Mapping[str, str]

@@ -1,6 +1,8 @@
 """Compares this code with a file of the reference's recorded numbers.
 
-Usage: python -m serl.tools.parity FILE [--tolerance=1e-5]
+Usage: python -m serl.tools.parity FILE [--tolerance=1e-5] [--weights=PATH]
+
+The file's name does not matter: its kind is told from what it holds.
 
 The error of an array is max |ours - theirs| / max |theirs| over its elements,
 where theirs are all zero max |ours|; anything not finite and any other shape
@@ -11,6 +13,8 @@ cannot be read or is of an unknown kind.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import pathlib
+import pickle
 import re
 import sys
 from typing import Any, NamedTuple
@@ -21,10 +25,19 @@ from absl import flags
 import jax
 import numpy as np
 
+from serl.tools import golden_classifier
+from serl.tools import golden_drq
+from serl.tools import golden_encoders
 from serl.tools import golden_sac
 
 _TOLERANCE = flags.DEFINE_float(
   'tolerance', 1e-5, 'The largest relative error to accept.', lower_bound=0
+)
+_WEIGHTS = flags.DEFINE_string(
+  'weights',
+  None,
+  "The pretrained trunk's weights, for the files that need them; "
+  'resnet10_params.pkl beside FILE by default.',
 )
 
 Golden = Mapping[str, np.ndarray]
@@ -42,6 +55,15 @@ class Kind(NamedTuple):
 
 KINDS = {
   'sac': Kind(golden_sac.is_golden, golden_sac.replay, golden_sac.INPUTS),
+  'drq': Kind(golden_drq.is_golden, golden_drq.replay, golden_drq.INPUTS),
+  'reward_classifier': Kind(
+    golden_classifier.is_golden,
+    golden_classifier.replay,
+    golden_classifier.INPUTS,
+  ),
+  'encoder or crop': Kind(
+    golden_encoders.is_golden, golden_encoders.replay, golden_encoders.INPUTS
+  ),
 }
 
 
@@ -95,7 +117,8 @@ def compare(
   """Compares what this code computes with the arrays of a golden file.
 
   A group of which the file has nothing is left out; a key that is missing from
-  a group that it does have counts as an infinite error.
+  a group that it does have counts as an infinite error. A key without a slash
+  is a group of its own.
 
   Args:
     golden: the file's arrays by key.
@@ -104,7 +127,7 @@ def compare(
   """
   groups: dict[str, Worst] = {}
   compared = set()
-  recorded = {key[: i + 1] for key in golden for i in _slashes(key)}
+  recorded = {f'{key}/'[: i + 1] for key in golden for i in _slashes(f'{key}/')}
   for group, key, ours in computed:
     if f'{group}/' not in recorded:
       continue
@@ -168,8 +191,19 @@ def main(argv: Sequence[str]) -> int:
   try:
     golden = load(argv[1])
     kind = find_kind(golden)
+    if golden_encoders.needs_weights(golden):
+      weights = _WEIGHTS.value or pathlib.Path(argv[1]).with_name(
+        'resnet10_params.pkl'
+      )
+      golden = {**golden, golden_encoders.WEIGHTS: np.array(str(weights))}
     comparison = compare(golden, kind.replay(golden), kind.inputs)
-  except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+  except (
+    OSError,
+    KeyError,
+    ValueError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+  ) as error:
     print(f'Cannot compare {argv[1]}: {error}', file=sys.stderr)
     return 2
   tolerance = _TOLERANCE.value

@@ -41,3 +41,17 @@ def test_a_subset_reads_its_members_alone():
   np.testing.assert_allclose(
     jax.jit(critic.apply)(subset, *inputs), values[jnp.array([3, 1])], rtol=1e-5
   )
+
+
+def test_members_may_share_their_last_layer():
+  network = critics.make_critic_ensemble(3, 2, (4,), 5, shared_head=True)
+  params = network.init(jax.random.PRNGKey(0))
+  assert params['shared_value']['w'].shape == (4, 1)
+  embedding = jax.random.normal(jax.random.PRNGKey(1), (6, 3))
+  action = jax.random.normal(jax.random.PRNGKey(2), (6, 2))
+  values = network.apply(params, embedding, action)
+  assert values.shape == (5, 6)
+  drawn = critics.take_members(params, jnp.array([3, 1]))
+  np.testing.assert_allclose(
+    network.apply(drawn, embedding, action), values[jnp.array([3, 1])], 1e-6
+  )

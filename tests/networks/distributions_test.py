@@ -51,3 +51,36 @@ def test_mode_and_sample_without_noise_agree():
   np.testing.assert_allclose(
     distribution.sample(jnp.zeros(1)), distribution.mode()
   )
+
+
+@pytest.mark.parametrize('wrap', [lambda f: f, jax.jit])
+def test_normal_log_prob_worked_by_hand(wrap):
+  # log N(1; 0, 2) = -1/8 - log 2 - log(2 pi)/2, log N(3; 3, 1) = -0.9189385.
+  def log_prob(mean, std, action):
+    return distributions.Normal(mean, std).log_prob(action)
+
+  found = wrap(log_prob)(
+    jnp.array([[0.0, 3.0]]), jnp.array([[2.0, 1.0]]), jnp.array([[1.0, 3.0]])
+  )
+  expected = -0.125 - 0.6931472 - 2 * 0.9189385
+  np.testing.assert_allclose(found, [expected], rtol=1e-6)
+
+
+def test_log_prob_of_a_sample_is_that_it_came_with():
+  distribution = distributions.TanhNormal(
+    jnp.array([[0.3, -1.0]]), jnp.array([[0.5, 0.8]])
+  )
+  action, log_prob = distribution.sample_and_log_prob(jnp.array([[1.0, -0.5]]))
+  np.testing.assert_allclose(distribution.log_prob(action), log_prob, rtol=1e-5)
+
+
+def test_log_prob_at_the_bounds_pulls_the_mean_there():
+  def log_prob(mean):
+    return distributions.TanhNormal(mean, jnp.ones(2)).log_prob(
+      jnp.array([1.0, -1.0])
+    )
+
+  value, gradient = jax.value_and_grad(log_prob)(jnp.zeros(2))
+  assert np.isfinite(value)
+  # atanh(0.999) = 3.8002012 standard deviations away.
+  np.testing.assert_allclose(gradient, [3.8002012, -3.8002012], rtol=1e-3)

@@ -53,6 +53,8 @@ class SACConfig:
   # that it does not train, as SERL does: Adam's momentum then moves the policy
   # during critic updates.
   step_idle_optimisers: bool = False
+  # Let all critics share their last layer, as SERL's DrQ does.
+  shared_value_head: bool = False
   # Widths of the hidden layers, each with LayerNorm and tanh.
   hidden_sizes: tuple[int, ...] = (256, 256)
   # Bounds of the policy's standard deviation before tanh.

@@ -32,9 +32,17 @@ class RoundNoise(NamedTuple):
 
 
 def make_algorithm(
-  networks: sac_networks.SACNetworks, config: sac_config.SACConfig
+  networks: sac_networks.SACNetworks,
+  config: sac_config.SACConfig,
+  unroll: bool = False,
 ) -> builder.Algorithm:
-  """Makes SAC's init and update."""
+  """Makes SAC's init and update.
+
+  Args:
+    networks: the agent's.
+    config: the agent's.
+    unroll: see `update_round`.
+  """
 
   def update(
     state: TrainingState, batch: types.Transition
@@ -42,7 +50,8 @@ def make_algorithm(
     _check_batch(batch, config)
     key, noise_key = jax.random.split(state.key)
     noise = draw_noise(networks, config, noise_key)
-    return update_round(networks, config, state._replace(key=key), batch, noise)
+    state = state._replace(key=key)
+    return update_round(networks, config, state, batch, noise, unroll)
 
   return builder.Algorithm(functools.partial(init, networks, config), update)
 
@@ -124,6 +133,7 @@ def update_round(
   state: TrainingState,
   batch: types.Transition,
   noise: RoundNoise,
+  unroll: bool = False,
 ) -> tuple[TrainingState, types.Metrics]:
   """Updates the critics with each minibatch, then policy and temperature.
 
@@ -133,6 +143,8 @@ def update_round(
     state: before the round.
     batch: [updates_per_round, batch_size, ...].
     noise: the round's chance.
+    unroll: compile the updates one after the other instead of a loop: longer to
+      compile, but XLA's convolutions on a CPU are many times slower in loops.
 
   Returns:
     the state after the round, and the metrics: of the critics the mean over
@@ -142,7 +154,9 @@ def update_round(
   def step(state, inputs):
     return critic_step(networks, config, state, *inputs)
 
-  state, critic_metrics = jax.lax.scan(step, state, (batch, noise.critic))
+  state, critic_metrics = jax.lax.scan(
+    step, state, (batch, noise.critic), unroll=unroll
+  )
   if config.actor_batch == 'round':
     policy_batch = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
   else:

@@ -11,6 +11,7 @@ from serl import types
 from serl.agents import builder
 from serl.agents.sac import config as sac_config
 from serl.networks import critics
+from serl.networks import encoders
 from serl.networks import feed_forward
 from serl.networks import observations
 from serl.networks import policies
@@ -48,38 +49,51 @@ class SACNetworks:
 
 
 def make_networks(
-  spec: specs.EnvironmentSpec, config: sac_config.SACConfig
+  spec: specs.EnvironmentSpec,
+  config: sac_config.SACConfig,
+  encoder: encoders.Encoder | None = None,
 ) -> SACNetworks:
-  """Makes the networks for state observations.
+  """Makes the networks.
 
   Args:
     spec: of the environment; actions must be one vector in [-1, 1].
     config: hidden sizes, ensemble size, bounds of std, scaling.
+    encoder: of the observations; None concatenates those of state.
 
   Raises:
     ValueError: if the actions are anything else.
   """
   action_size = _check_actions(spec.actions)
-  flatten = observations.make_flatten(
-    spec.observations, config.scale_observations
-  )
-  embedding_size = observations.flat_size(spec.observations)
+  if encoder is None:
+    encoder = _make_state_encoder(spec.observations, config.scale_observations)
   return SACNetworks(
-    encoder=feed_forward.FeedForward(
-      init=lambda key: {},
-      apply=lambda params, observation: flatten(observation),
-    ),
+    encoder=feed_forward.FeedForward(encoder.init, encoder.apply),
     policy=policies.make_tanh_normal_policy(
-      embedding_size,
+      encoder.size,
       action_size,
       config.hidden_sizes,
       config.min_std,
       config.max_std,
     ),
     critic=critics.make_critic_ensemble(
-      embedding_size, action_size, config.hidden_sizes, config.critic_members
+      encoder.size,
+      action_size,
+      config.hidden_sizes,
+      config.critic_members,
+      config.shared_value_head,
     ),
     action_size=action_size,
+  )
+
+
+def _make_state_encoder(
+  spec: types.NestedSpec, scale: bool
+) -> encoders.Encoder:
+  flatten = observations.make_flatten(spec, scale)
+  return encoders.Encoder(
+    init=lambda key: {},
+    apply=lambda params, observation: flatten(observation),
+    size=observations.flat_size(spec),
   )
 
 

@@ -1,0 +1,72 @@
+"""Every constant of DrQ."""
+
+import dataclasses
+
+from serl.agents.sac import config as sac_config
+from serl.networks import encoders
+
+
+def _sac() -> sac_config.SACConfig:
+  return sac_config.SACConfig(
+    updates_per_round=4,
+    discount=0.96,
+    warmup_steps=0,
+    replay_size=200_000,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class DrQConfig:
+  """SERL's recipe for images (arXiv 2401.16013, appendix)."""
+
+  # The learning rule.
+  sac: sac_config.SACConfig = dataclasses.field(default_factory=_sac)
+  # In front of policy and critics, trained by the critics' loss alone.
+  encoder: encoders.EncoderConfig = dataclasses.field(
+    default_factory=encoders.EncoderConfig
+  )
+  # Pixels that an image is padded by, at its edges, before it is cropped back
+  # to its size at random. 0 leaves images as they are.
+  crop_padding: int = 4
+  # Change brightness, contrast, saturation and hue at random, too.
+  color_jitter: bool = False
+
+  def __post_init__(self):
+    """Checks the values.
+
+    Raises:
+      ValueError: with the offending value and what was expected.
+    """
+    if self.crop_padding < 0:
+      raise ValueError(
+        f'DrQConfig.crop_padding is {self.crop_padding!r}, expected at least '
+        '0 pixels.'
+      )
+
+
+def serl() -> DrQConfig:
+  """Returns SERL's recipe for images."""
+  return DrQConfig()
+
+
+def cpu() -> DrQConfig:
+  """Returns what learns fastest on a few cores, from images of 64 x 64.
+
+  A narrower encoder that keeps where things are, fewer critics, smaller
+  minibatches and larger steps.
+  """
+  return DrQConfig(
+    sac=dataclasses.replace(
+      sac_config.cpu(),
+      batch_size=64,
+      updates_per_round=4,
+      discount=0.97,
+      replay_size=50_000,
+      min_replay_size=200,
+    ),
+    encoder=encoders.EncoderConfig(
+      features=(16, 32, 64),
+      pooling='spatial_embeddings',
+      scale_proprioception=True,
+    ),
+  )

@@ -1,0 +1,48 @@
+"""A small task with two cameras."""
+
+import jax
+import numpy as np
+import pytest
+
+from serl import specs
+from serl import types
+
+
+@pytest.fixture
+def spec():
+  """Two cameras of 32 x 32 and three numbers of state, two actions."""
+  image = specs.BoundedArray((32, 32, 3), np.uint8, 0, 255)
+  return specs.EnvironmentSpec(
+    observations={
+      'front': image,
+      'wrist': image,
+      'tcp_pos': specs.BoundedArray((3,), np.float32, -1.0, 1.0),
+    },
+    actions=specs.BoundedArray((2,), np.float32, -1.0, 1.0),
+    rewards=specs.Array((), np.float32),
+    discounts=specs.BoundedArray((), np.float32, 0.0, 1.0),
+  )
+
+
+@pytest.fixture
+def make_batch(spec):
+  """Makes a batch of random pixels and numbers with the given leading axes."""
+
+  def make(lead, seed=0):
+    random = np.random.default_rng(seed)
+
+    def draw(leaf):
+      shape = (*lead, *leaf.shape)
+      if leaf.dtype == np.uint8:
+        return random.integers(0, 256, shape, np.uint8)
+      return random.uniform(-1, 1, shape).astype(np.float32)
+
+    return types.Transition(
+      observation=jax.tree.map(draw, spec.observations),
+      action=draw(spec.actions),
+      reward=draw(spec.rewards),
+      discount=np.ones(lead, np.float32),
+      next_observation=jax.tree.map(draw, spec.observations),
+    )
+
+  return make
