@@ -39,7 +39,8 @@ class TableSpec:
   max_size: int  # transitions; the oldest go first
   min_size: int  # transitions that must be in before any is sampled
   fraction: float = 1.0  # of each minibatch that is drawn from this table
-  source: str = 'online'  # who fills it: 'online' or 'demonstrations'
+  # Who fills it: 'online' (the actors), 'demonstrations' or 'goals' (files).
+  source: str = 'online'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,3 +74,23 @@ class Builder(Protocol):
 
   def describe(self) -> Mapping[str, Any]:
     """Returns the configuration as plain data, to tell two runs apart."""
+
+
+class OfflineBuilder(Builder, Protocol):
+  """Builds an agent that learns from recorded episodes alone.
+
+  All of its tables have the source 'demonstrations'.
+  """
+
+  def pieces(
+    self, episode: types.Episode
+  ) -> Mapping[str, Sequence[types.Episode]]:
+    """Returns what of an episode goes into each table, by its name."""
+
+  def make_measure(
+    self, networks: Any
+  ) -> Callable[[Any, types.Transition], types.Metrics]:
+    """Returns what tells how well the agent does on recorded steps.
+
+    A pure function: TrainingState, Transition [B, ...] -> values [B] by name.
+    """

@@ -13,13 +13,34 @@ def run_local(config: RunConfig):
   """Runs in this process; see `serl.programs.local`."""
   from serl.programs import local
 
+  _check_online(config)
   return local.run_local(config)
+
+
+def run_offline(config: RunConfig):
+  """Trains from demonstrations alone; see `serl.programs.offline`."""
+  from serl.programs import offline
+
+  return offline.run_offline(config)
+
+
+def evaluate(
+  config: RunConfig,
+  episodes: int = 20,
+  learner_step: int | None = None,
+  film: bool = False,
+):
+  """Evaluates a checkpoint; see `serl.programs.evaluation`."""
+  from serl.programs import evaluation
+
+  return evaluation.evaluate(config, episodes, learner_step, film)
 
 
 def make_program(config: RunConfig, **placement):
   """Returns the `lp.Program`; see `serl.programs.distributed.program`."""
   from serl.programs.distributed import program
 
+  _check_online(config)
   return program.make_program(config, program.Placement(**placement))
 
 
@@ -34,4 +55,13 @@ def launch(config: RunConfig, **placement):
   from serl.programs.distributed import launcher
   from serl.programs.distributed import program
 
+  _check_online(config)
   return launcher.launch(config, program.Placement(**placement))
+
+
+def _check_online(config: RunConfig) -> None:
+  if config.offline:
+    raise ValueError(
+      'Every table of the agent is filled by demonstrations, none by an actor: '
+      'train it with programs.run_offline(config).'
+    )

@@ -1,18 +1,42 @@
 """The command line that the examples share: where, how long, which role."""
 
+from collections.abc import Callable
 import logging as python_logging
+import pathlib
 import sys
 from typing import Any
 import warnings
 
 from absl import flags
+import dm_env
 
+from serl import core
 from serl import programs
+from serl.demos import files
+from serl.demos import recording
+
+_NOISE = 0.05  # in what experts demonstrate: else they show one way alone
 
 
-def define_flags() -> None:
-  """Defines the flags, for `--help` as the calling program's own."""
-  defined = [
+def define_flags(demonstrations: bool = False) -> None:
+  """Defines the flags, for `--help` as the calling program's own.
+
+  Args:
+    demonstrations: whether to define those of `demonstrations`.
+  """
+  defined = []
+  if demonstrations:
+    defined = [
+      flags.DEFINE_string(
+        'demos',
+        None,
+        'Folder or file of demonstrations; without it a script records some.',
+      ),
+      flags.DEFINE_integer(
+        'demo-episodes', 20, 'That the script records.', lower_bound=1
+      ),
+    ]
+  defined += [
     flags.DEFINE_string(
       'run',
       None,
@@ -42,6 +66,27 @@ def define_flags() -> None:
     flags.DEFINE_bool(
       'local', False, 'Run in one process, without Launchpad and Reverb.'
     ),
+    flags.DEFINE_integer(
+      'evaluation-episodes',
+      None,
+      "Of the evaluator's sweeps; a run ends when all of them succeed.",
+      lower_bound=1,
+    ),
+    flags.DEFINE_integer(
+      'max-learner-steps',
+      None,
+      'Rounds after which a run on demonstrations alone ends.',
+    ),
+    flags.DEFINE_integer(
+      'evaluate',
+      None,
+      'Train nothing: evaluate a checkpoint of the run in so many episodes.',
+      lower_bound=1,
+    ),
+    flags.DEFINE_integer(
+      'step', None, 'With --evaluate: learner step of the checkpoint.'
+    ),
+    flags.DEFINE_bool('video', False, 'With --evaluate: film the episodes.'),
     flags.DEFINE_bool(
       'resume', False, 'Refuse to start: only go on with a run that is there.'
     ),
@@ -74,10 +119,39 @@ def is_actor() -> bool:
   return _value('role') == 'actor'
 
 
+def demonstrations(
+  run_dir: str,
+  make_environment: Callable[[int], dm_env.Environment],
+  make_expert: Callable[..., core.Actor],
+) -> str | pathlib.Path:
+  """Returns where the demonstrations are; records them if there are none.
+
+  Those of --demos, else those in the run's folder, where an expert records what
+  is missing.
+
+  Args:
+    run_dir: the run's folder.
+    make_environment: seed -> environment.
+    make_expert: takes the keywords noise and environment.
+  """
+  if _value('demos') is not None:
+    return _value('demos')
+  folder = pathlib.Path(run_dir) / 'demonstrations'
+  done, wanted = len(files.find(folder)), _value('demo-episodes')
+  if done < wanted and not is_actor():
+    # Another seed for what is missing than for what is there.
+    environment = make_environment(done)
+    expert = make_expert(noise=_NOISE, environment=environment)
+    recording.record(lambda _: environment, expert, wanted, folder)
+  return folder
+
+
 def fields(**defaults: Any) -> dict[str, Any]:
   """Returns the fields of `RunConfig` that the flags set, over `defaults`."""
   given = {
     'max_env_steps': _value('max-env-steps'),
+    'max_learner_steps': _value('max-learner-steps'),
+    'evaluation_episodes': _value('evaluation-episodes'),
     'time_limit_s': 60 * _value('minutes') if _value('minutes') else None,
     'updates_per_step': _value('updates-per-step'),
     'steps_per_second': _value('steps-per-second'),
@@ -91,6 +165,10 @@ def fields(**defaults: Any) -> dict[str, Any]:
     'wandb': _value('wandb'),
   }
   found['steps_per_second'] = found.get('steps_per_second') or None
+  if 'stop_at_successes' in defaults:
+    found['stop_at_successes'] = given.get(
+      'evaluation_episodes', defaults['stop_at_successes']
+    )
   return found
 
 
@@ -104,7 +182,13 @@ def run(config: programs.RunConfig) -> int:
   if _value('resume') and not (config.folder / 'config.json').exists():
     return _fail(f'--resume: {config.folder} holds no run to go on with.')
   try:
-    if _value('local'):
+    if _value('evaluate'):
+      summary = programs.evaluate(
+        config, _value('evaluate'), _value('step'), _value('video')
+      )
+    elif config.offline:
+      summary = programs.run_offline(config)
+    elif _value('local'):
       summary = programs.run_local(config)
     else:
       summary = programs.launch(

@@ -39,6 +39,9 @@ class RunConfig:
   # A folder of episode files, or one, or the episodes, for the tables that ask
   # for them.
   demonstrations: recording.Demonstrations | None = None
+  # The same for what the task is to lead to: the next observation of each of
+  # their steps is a goal.
+  goals: recording.Demonstrations | None = None
   seed: int = 0
   # For a machine where the environment cannot be made: the learner's, when the
   # robot is at the actor's. None makes one to see.
@@ -56,6 +59,11 @@ class RunConfig:
   updates_per_step: float = _free(1.0)  # critic updates an environment step
   publish_every: int = _free(10)  # rounds between published parameters
   pull_every_s: float = _free(0.1)  # at least, between an actor's pulls
+
+  # Learning from demonstrations alone, by `run_offline`.
+  max_learner_steps: int = _free(10_000)  # rounds; then the run ends
+  # Of the demonstrations' episodes, which only measure.
+  held_out_fraction: float = 0.1
 
   # Evaluating.
   evaluate: bool = _free(True)  # False on a real robot: it has one arm
@@ -84,6 +92,10 @@ class RunConfig:
     _check(self.num_actors >= 1, self, 'num_actors', 'at least 1')
     _check(self.updates_per_step > 0, self, 'updates_per_step', 'positive')
     _check(self.max_env_steps > 0, self, 'max_env_steps', 'positive')
+    _check(self.max_learner_steps > 0, self, 'max_learner_steps', 'positive')
+    _check(
+      0 <= self.held_out_fraction < 1, self, 'held_out_fraction', 'in [0, 1)'
+    )
     _check(
       self.evaluation_episodes >= 1, self, 'evaluation_episodes', 'at least 1'
     )
@@ -100,20 +112,25 @@ class RunConfig:
       'stop_at_successes',
       f'None or 1 to evaluation_episodes ({self.evaluation_episodes})',
     )
-    wants = [
-      t.name for t in self.builder.make_tables() if t.source == 'demonstrations'
-    ]
-    if wants and self.demonstrations is None:
-      raise ValueError(
-        f'The agent draws from the table {wants[0]!r}, but demonstrations is '
-        'None. Give RunConfig a folder of recorded episodes, or use the '
-        'builder without the RLPD wrapper.'
-      )
+    for source in ('demonstrations', 'goals'):
+      wants = [t.name for t in self.builder.make_tables() if t.source == source]
+      if wants and getattr(self, source) is None:
+        raise ValueError(
+          f'The agent draws from the table {wants[0]!r}, but {source} is None. '
+          'Give RunConfig a folder of recorded episodes, or take the builder '
+          'that asks for them (RLPD, BC, VICE) away.'
+        )
 
   @property
   def folder(self) -> pathlib.Path:
     """The run's folder, absolute: nodes may have another working directory."""
     return pathlib.Path(self.run_dir).expanduser().resolve()
+
+  @property
+  def offline(self) -> bool:
+    """Whether the agent learns from demonstrations alone."""
+    sources = [table.source for table in self.builder.make_tables()]
+    return all(source == 'demonstrations' for source in sources)
 
   def make_spec(self) -> specs.EnvironmentSpec:
     """Returns the environment's spec, from an instance if none is given."""

@@ -8,7 +8,6 @@ from serl import environment_loop
 from serl import specs
 from serl.agents import actors
 from serl.demos import log as log_lib
-from serl.demos import recording
 from serl.programs import config as config_lib
 from serl.programs import evaluation
 from serl.programs import report
@@ -73,6 +72,7 @@ class _Run:
     self._counter.increment(env_steps=log.steps, episodes=len(log))
     self._explore, self._act = self._make_loops(spec, environment, log)
     self._evaluation = None
+    self._best = evaluation.BestPolicy(config.folder)
     if config.evaluate:
       networks = config.builder.make_networks(spec)
       self._evaluation = evaluation.Evaluation(
@@ -103,10 +103,8 @@ class _Run:
     return int(self._counter.get('env_steps'))
 
   def _fill_replay(self, spec, log: log_lib.EpisodeLog) -> None:
-    tables = training_lib.table_of(self._config, 'demonstrations')
-    if tables:
-      names = [table.name for table in tables]
-      for episode in recording.load(self._config.demonstrations, spec):
+    for names, episodes in training_lib.recorded(self._config, spec):
+      for episode in episodes:
         self._replay.insert(episode, names)
     for episode in log.episodes():
       self._replay.insert(episode)
@@ -114,7 +112,9 @@ class _Run:
   def _make_loops(self, spec, environment, log: log_lib.EpisodeLog):
     """Returns the loop that explores at random, and the policy's."""
     config = self._config
-    adder = adders.EpisodeAdder([log.append, self._replay.insert])
+    adder = adders.EpisodeAdder(
+      [log.append, self._replay.insert], adders.step_extras_of(environment)
+    )
     networks = config.builder.make_networks(spec)
     policy_actor = actors.FeedForwardActor(
       config.builder.make_policy(networks),
@@ -147,6 +147,7 @@ class _Run:
     self._evaluated = now
     variables = self._training.get_variables()
     found = self._evaluation.sweep(variables.params, config.evaluation_episodes)
+    self._best.offer(variables.params, variables.learner_steps, found)
     self._loggers['evaluator'].write(
       {
         'learner_steps': variables.learner_steps,

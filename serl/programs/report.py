@@ -26,7 +26,7 @@ class Summary:
   learner_steps: int
   env_steps: int
   elapsed_s: float
-  successes: int | None  # of the last checkpoint; None if not evaluated
+  successes: int | None  # of the best policy; None if not evaluated
   episodes: int
   curve: pathlib.Path
   video: pathlib.Path | None
@@ -43,8 +43,8 @@ class Summary:
     ]
     if self.successes is not None:
       lines.append(
-        f'The last checkpoint succeeded in {self.successes} of {self.episodes} '
-        'new episodes.'
+        f'The best policy succeeded in {self.successes} of {self.episodes} new '
+        'episodes.'
       )
     return '\n'.join(lines)
 
@@ -52,7 +52,7 @@ class Summary:
 def make_report(
   config: config_lib.RunConfig, spec: specs.EnvironmentSpec, reason: str
 ) -> Summary:
-  """Draws the run's curve, evaluates its last checkpoint, films an episode.
+  """Draws the run's curve, evaluates its best policy, films an episode.
 
   Args:
     config: of the run, which has ended.
@@ -62,7 +62,7 @@ def make_report(
   folder = config.folder
   curve = folder / 'learning_curve.png'
   plotting.learning_curve([folder], curve)
-  policy, params, learner_steps = training.load_policy(config, spec)
+  policy, params, _ = training.load_policy(config, spec)
   learner = loggers.read_metrics(folder, 'learner')
   successes, film, no_video = None, None, 'the run evaluates nothing'
   if config.evaluate:
@@ -77,7 +77,7 @@ def make_report(
   summary = Summary(
     run_dir=folder,
     reason=reason,
-    learner_steps=learner_steps,
+    learner_steps=int(learner[-1]['learner_steps']) if learner else 0,
     env_steps=int(learner[-1]['env_steps']) if learner else 0,
     elapsed_s=loggers.last_elapsed(folder),
     successes=successes,

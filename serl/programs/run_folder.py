@@ -3,22 +3,31 @@
 config.json            what makes the run this run
 episodes/ACTOR/        each finished episode, one file
 checkpoints/           the learner's training state and counters
+best_policy/           the policy that did best in a sweep of the evaluator
 metrics/NODE.jsonl     one record a line
 tensorboard/NODE/      the same for TensorBoard
 logs/NODE.txt          what the node printed
+evaluations/           of checkpoints named by hand: STEP.json, STEP.mp4
 learning_curve.png, evaluation.mp4, summary.json
 """
 
 import json
 import os
 import pathlib
+import sys
 import time
 from typing import Any
+
+import safetensors
 
 from serl import specs
 from serl.programs import config as config_lib
 
 _CONFIG = 'config.json'
+# What may stand there before a run is begun.
+_BEFORE = ('demonstrations', 'goals', 'logs')
+# Of the configuration, what a checkpoint is good for.
+_WHAT_ACTS = ('agent', 'environment', 'observations', 'actions')
 
 
 class AnotherRunError(ValueError):
@@ -38,6 +47,16 @@ def checkpoints(folder: pathlib.Path) -> pathlib.Path:
 def log(folder: pathlib.Path, node: str) -> pathlib.Path:
   """Returns the file that a node prints to."""
   return folder / 'logs' / f'{node}.txt'
+
+
+def best_policy(folder: pathlib.Path) -> pathlib.Path:
+  """Returns the folder of the policy that did best in a sweep."""
+  return folder / 'best_policy'
+
+
+def evaluations(folder: pathlib.Path) -> pathlib.Path:
+  """Returns the folder of what `evaluation.evaluate` found."""
+  return folder / 'evaluations'
 
 
 def claim(config: config_lib.RunConfig, spec: specs.EnvironmentSpec) -> bool:
@@ -60,8 +79,7 @@ def claim(config: config_lib.RunConfig, spec: specs.EnvironmentSpec) -> bool:
     raise _not_writable(folder, None)
   path = folder / _CONFIG
   if path.exists():
-    found = json.loads(path.read_text())
-    lines = _differences(described, found['run'])
+    lines = _differences(described, _read(folder)['run'])
     if lines:
       raise AnotherRunError(
         f'{folder} holds a run of another configuration:\n  '
@@ -69,9 +87,7 @@ def claim(config: config_lib.RunConfig, spec: specs.EnvironmentSpec) -> bool:
         + '\nName another folder, or restore the configuration to resume it.'
       )
     return True
-  leftovers = sorted(
-    p.name for p in folder.iterdir() if p.name not in ('demonstrations', 'logs')
-  )
+  leftovers = sorted(p.name for p in folder.iterdir() if p.name not in _BEFORE)
   if leftovers:
     raise AnotherRunError(
       f'{folder} is not empty ({", ".join(leftovers[:5])}) and holds no '
@@ -79,7 +95,15 @@ def claim(config: config_lib.RunConfig, spec: specs.EnvironmentSpec) -> bool:
     )
   temporary = folder / f'.{_CONFIG}'
   temporary.write_text(
-    json.dumps({'started': time.time(), 'run': described}, indent=2) + '\n'
+    json.dumps(
+      {
+        'started': time.time(),
+        'command': [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]],
+        'run': described,
+      },
+      indent=2,
+    )
+    + '\n'
   )
   os.replace(temporary, path)
   return False
@@ -87,7 +111,71 @@ def claim(config: config_lib.RunConfig, spec: specs.EnvironmentSpec) -> bool:
 
 def started(folder: pathlib.Path) -> float:
   """Returns the unix time at which the run was first started."""
-  return json.loads((folder / _CONFIG).read_text())['started']
+  return _read(folder)['started']
+
+
+def command(folder: pathlib.Path) -> list[str]:
+  """Returns the program's file name and the arguments that began the run.
+
+  Raises:
+    AnotherRunError: the folder holds no run; says what it holds.
+  """
+  return _read(folder)['command']
+
+
+def check_policy(
+  config: config_lib.RunConfig, spec: specs.EnvironmentSpec
+) -> None:
+  """Checks that the folder's checkpoints are of this agent and environment.
+
+  Raises:
+    AnotherRunError: they are not; says in what they differ.
+  """
+  given = config.describe(spec)
+  found = _read(config.folder)['run']
+  lines = _differences(
+    {part: given[part] for part in _WHAT_ACTS},
+    {part: found[part] for part in _WHAT_ACTS},
+  )
+  if lines:
+    raise AnotherRunError(
+      f'{config.folder} holds checkpoints of another agent or environment:\n  '
+      + '\n  '.join(lines)
+      + '\nEvaluate it by the program and the flags that trained it.'
+    )
+
+
+def _read(folder: pathlib.Path) -> dict[str, Any]:
+  path = folder / _CONFIG
+  if path.is_file():
+    return json.loads(path.read_text())
+  raise AnotherRunError(
+    f'{folder} is no run: {_held(folder)}. Name the folder that holds the '
+    f"run's {_CONFIG} and checkpoints."
+  )
+
+
+def _held(path: pathlib.Path) -> str:
+  """Returns what is at a path that is no run."""
+  files = sorted(path.glob('*.safetensors')) if path.is_dir() else [path]
+  for file in files:
+    if file.suffix == '.safetensors' and file.is_file():
+      return f'{file.name} holds {_format(file)}, which does not act'
+  if path.is_file():
+    return 'it is a file'
+  return f'it has no {_CONFIG}' if path.is_dir() else 'nothing is there'
+
+
+def _format(path: pathlib.Path) -> str:
+  """Returns what a safetensors file says that it holds."""
+  try:
+    with safetensors.safe_open(path, framework='np') as file:
+      header = json.loads((file.metadata() or {}).get('serl', '{}'))
+  except safetensors.SafetensorError as error:
+    return f'damaged arrays ({error})'
+  if header.get('format') == 'serl-classifier':
+    return 'a reward classifier'
+  return 'arrays alone'
 
 
 def _not_writable(

@@ -14,6 +14,7 @@ from serl import specs
 from serl import types
 from serl.agents import builder
 from serl.agents import learner as learner_lib
+from serl.demos import recording
 from serl.programs import config as config_lib
 from serl.programs import ratio as ratio_lib
 from serl.programs import run_folder
@@ -55,7 +56,8 @@ class Training:
     self._checkpointer = checkpointing.Checkpointer(
       run_folder.checkpoints(config.folder), keep=config.checkpoints_kept
     )
-    self.ratio = make_ratio(config)
+    # Without an environment there are no steps to be ahead of.
+    self.ratio = None if config.offline else make_ratio(config)
     self._news = threading.Condition()
     self._published: core.Variables | None = None
     self._published_at = 0.0
@@ -120,12 +122,18 @@ class Training:
   def log(self, env_steps: int, sizes: Mapping[str, int]) -> None:
     """Writes the metrics of the last round, and where the run stands."""
     counts = {f'{name}_size': size for name, size in sizes.items()}
+    ratio = {}
+    if self.ratio is not None:
+      achieved = self.ratio.achieved(env_steps, self.learner_steps)
+      ratio = {
+        'updates_per_step_asked': self.ratio.asked,
+        'updates_per_step': achieved,
+      }
     self._logger.write(
       {
         'learner_steps': self.learner_steps,
         'env_steps': env_steps,
-        'updates_per_step_asked': self.ratio.asked,
-        'updates_per_step': self.ratio.achieved(env_steps, self.learner_steps),
+        **ratio,
         **counts,
         **jax.device_get(dict(self._metrics)),
       }
@@ -219,26 +227,56 @@ def table_of(
   return [t for t in config.builder.make_tables() if t.source == source]
 
 
-def load_policy(
+def recorded(
   config: config_lib.RunConfig, spec: specs.EnvironmentSpec
-) -> tuple[Callable[..., Any], types.Params, int]:
-  """Returns the evaluation policy, its last checkpoint's params and step.
+) -> Iterator[tuple[list[str], list[types.Episode]]]:
+  """Yields the names of the tables that files fill, with their episodes.
 
   Raises:
-    FileNotFoundError: the run has no checkpoint yet.
+    FileError: nothing is there, or a file is damaged or of another spec.
+  """
+  for source in ('demonstrations', 'goals'):
+    names = [table.name for table in table_of(config, source)]
+    if names:
+      yield names, recording.load(getattr(config, source), spec)
+
+
+def load_policy(
+  config: config_lib.RunConfig,
+  spec: specs.EnvironmentSpec,
+  learner_step: int | None = None,
+) -> tuple[Callable[..., Any], types.Params, int]:
+  """Returns the evaluation policy, its params and the learner steps behind it.
+
+  Args:
+    config: of the run.
+    spec: of its environment.
+    learner_step: of a checkpoint; None for the policy that did best in a sweep
+      of the run, or the last checkpoint's where there was no sweep.
+
+  Raises:
+    FileNotFoundError: the run has no checkpoint yet, or not this one.
   """
   networks = config.builder.make_networks(spec)
   algorithm = config.builder.make_algorithm(networks)
+  policy = config.builder.make_policy(networks, evaluation=True)
+  template = jax.jit(algorithm.init)(learner_key(config))
+  best = checkpointing.Checkpointer(run_folder.best_policy(config.folder))
+  if learner_step is None and best.steps():
+    _, params, counters = best.restore_latest(
+      config.builder.policy_params(template)
+    )
+    return policy, params, int(counters['learner_steps'])
   folder = run_folder.checkpoints(config.folder)
   checkpointer = checkpointing.Checkpointer(folder)
-  found = checkpointer.restore_latest(
-    jax.jit(algorithm.init)(learner_key(config))
-  )
+  if learner_step is None:
+    found = checkpointer.restore_latest(template)
+  else:
+    found = checkpointer.restore(learner_step, template)
   if found is None:
     raise FileNotFoundError(
       f'{folder} holds no checkpoint: the run ended before its first. Start it '
       'again with the same command.'
     )
   step, state, _ = found
-  policy = config.builder.make_policy(networks, evaluation=True)
   return policy, config.builder.policy_params(state), step

@@ -84,9 +84,27 @@ class Checkpointer:
   def restore_latest(
     self, template: Any
   ) -> tuple[int, Any, dict[str, float]] | None:
-    """Returns the last checkpoint, None if there is none.
+    """Returns the last checkpoint as `restore` does, None if there is none."""
+    steps = self.steps()
+    return self.restore(max(steps), template) if steps else None
+
+  def steps(self) -> list[int]:
+    """Returns the steps of the checkpoints that are there, ascending."""
+    if not self._folder.is_dir():
+      return []
+    manager = self._open(writing=False)
+    try:
+      return sorted(manager.all_steps())
+    finally:
+      manager.close()
+
+  def restore(
+    self, step: int, template: Any
+  ) -> tuple[int, Any, dict[str, float]]:
+    """Returns the checkpoint of `step`.
 
     Args:
+      step: of the learner.
       template: a tree of the structure, shapes and dtypes that were saved.
 
     Returns:
@@ -94,15 +112,17 @@ class Checkpointer:
       device, or in numpy where those of the template are.
 
     Raises:
+      FileNotFoundError: there is none of this step.
       CheckpointError: the state that was saved is another one than `template`.
     """
-    if not self._folder.is_dir():
-      return None
+    steps = self.steps()
+    if step not in steps:
+      raise FileNotFoundError(
+        f'{self._folder} holds no checkpoint of learner step {step}; it holds '
+        f'those of {", ".join(map(str, steps)) or "none"}.'
+      )
     manager = self._open(writing=False)
     try:
-      step = manager.latest_step()
-      if step is None:
-        return None
       items = ocp.args.Composite(
         state=ocp.args.StandardRestore(), counters=ocp.args.JsonRestore()
       )

@@ -17,7 +17,13 @@ _EVALUATION = '#1f5fa8'
 _TRAINING = '#e08214'
 _LEARNER = '#4d7f4a'
 _ASKED = '#777777'
+_HELD_OUT = '#a3312a'
 _POINTS = 400  # of a median line
+_UNITS = {
+  'elapsed': 'minutes',
+  'env_steps': 'environment steps',
+  'learner_steps': 'learner steps',
+}
 
 
 class _Curve(NamedTuple):
@@ -74,14 +80,19 @@ def make_figure(runs: Sequence[str | os.PathLike]) -> figure_lib.Figure:
   names = ', '.join(pathlib.Path(run).resolve().name for run in runs)
   figure.suptitle(names if len(runs) < 4 else f'{len(runs)} runs', fontsize=14)
   grid = figure.add_gridspec(4, 6, height_ratios=(1.25, 1.25, 1, 1))
+  offline = any(_measures(record) for record in records)
+  steps = 'learner_steps' if offline else 'env_steps'
   for row, metric in enumerate(('success', 'episode_return')):
-    for column, unit in enumerate(('elapsed', 'env_steps')):
+    for column, unit in enumerate(('elapsed', steps)):
       panel = figure.add_subplot(grid[row, 3 * column : 3 * column + 3])
       _draw_progress(panel, records, metric, unit)
   panels = [
     figure.add_subplot(grid[2 + i // 3, 2 * (i % 3) : 2 * (i % 3) + 2])
     for i in range(6)
   ]
+  if offline:
+    _draw_measures(panels, records)
+    return figure
   _draw_learner(panels[0], records, 'critic_loss', 'critic loss', log=True)
   _draw_learner(panels[1], records, 'actor_loss', 'actor loss')
   _draw_learner(panels[2], records, 'entropy', 'entropy of the policy (nats)')
@@ -214,7 +225,7 @@ def _draw_progress(
     panel.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
   title = {'success': 'success rate', 'episode_return': 'return of an episode'}
   panel.set_title(title[metric])
-  _label(panel, 'minutes' if unit == 'elapsed' else 'environment steps')
+  _label(panel, _UNITS[unit])
 
 
 def _draw_learner(
@@ -231,6 +242,35 @@ def _draw_learner(
     panel.set_yscale('log')
   panel.set_title(title)
   _label(panel, legend=len(records) > 1)
+
+
+def _measures(record: _Records) -> set[str]:
+  """Returns what a run without actors measured, as TABLE/MEASURE.
+
+  The losses that a loss is the sum of are left out.
+  """
+  return {
+    name.partition('/')[2]
+    for name in record.learner
+    if name.startswith('training/') and not name.endswith('_loss')
+  }
+
+
+def _draw_measures(
+  panels: Sequence[axes_lib.Axes], records: Sequence[_Records]
+) -> None:
+  """Draws what a run without actors measures of steps it trains with or not."""
+  parts = (('training', _LEARNER), ('held_out', _HELD_OUT))
+  names = set().union(*map(_measures, records))
+  for panel, name in zip(panels, sorted(names)):
+    for part, color in parts:
+      curves = [_curve(r.learner, f'{part}/{name}') for r in records]
+      _draw_runs(panel, curves, color, part.replace('_', ' '), width=1.2)
+    table, _, measure = name.partition('/')
+    panel.set_title(f'{measure}, {table}'.replace('_', ' '))
+    _label(panel)
+  for panel in panels[len(names) :]:
+    panel.set_visible(False)
 
 
 def _draw_ratio(panel: axes_lib.Axes, records: Sequence[_Records]) -> None:
@@ -273,7 +313,7 @@ def _label(
     panel.set_yticks([])
     return
   panel.set_xlim(left=0)
-  if unit == 'environment steps':
+  if unit != 'minutes':
     panel.xaxis.set_major_formatter(ticker.EngFormatter(sep=''))
   if legend:
     panel.legend(fontsize=8, frameon=False)

@@ -11,6 +11,8 @@ from tests.programs.distributed import fake_run
     ('num_actors', 0),
     ('updates_per_step', 0.0),
     ('max_env_steps', 0),
+    ('max_learner_steps', 0),
+    ('held_out_fraction', 1.0),
     ('evaluation_episodes', 0),
     ('replay', 'disk'),
     ('stop_at_successes', 4),  # of 3 episodes

@@ -68,3 +68,11 @@ def test_configuration_is_plain_data(config):
   assert run['environment']['function'].endswith('make_environment')
   assert run['agent']['wraps']['batch_size'] == 8
   assert 'max_env_steps' not in run
+
+
+def test_remembers_the_command_that_began_it(config, monkeypatch):
+  monkeypatch.setattr('sys.argv', ['/somewhere/train.py', '--preset=cpu'])
+  run_folder.claim(config, fake_run.SPEC)
+  monkeypatch.setattr('sys.argv', ['other.py'])
+  run_folder.claim(config, fake_run.SPEC)
+  assert run_folder.command(config.folder) == ['train.py', '--preset=cpu']

@@ -56,6 +56,19 @@ def test_a_state_comes_back_bit_for_bit(tmp_path):
   assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(again))
 
 
+def test_each_that_was_kept_comes_back_by_its_step(tmp_path):
+  checkpointer = checkpointing.Checkpointer(tmp_path, keep=2)
+  assert checkpointer.steps() == []
+  for step in (5, 7, 9):
+    checkpointer.save(step, _state(seed=step), {'env_steps': 10 * step})
+  assert checkpointer.steps() == [7, 9]
+  step, again, counters = checkpointer.restore(7, _state())
+  assert (step, counters) == (7, {'env_steps': 70})
+  _assert_bitwise_equal(again, _state(seed=7))
+  with pytest.raises(FileNotFoundError, match='step 5; it holds those of 7, 9'):
+    checkpointer.restore(5, _state())
+
+
 def test_every_kind_of_leaf_comes_back(tmp_path):
   state = {
     'half': jnp.arange(3, dtype=jnp.bfloat16),

@@ -131,3 +131,26 @@ def test_one_record_is_drawn_too(tmp_path):
 def test_refuses_a_folder_without_metrics(tmp_path):
   with pytest.raises(FileNotFoundError, match=r'no metrics/\*\.jsonl'):
     plotting.make_figure([tmp_path])
+
+
+def test_a_run_without_actors_shows_what_it_measured(tmp_path):
+  run = tmp_path / 'run'
+  _write(
+    run,
+    'evaluator',
+    [{'elapsed': 60.0, 'learner_steps': 500, 'success': 0.5}],
+  )
+  measured = {
+    f'{part}/steps/{name}': value
+    for part, value in (('training', 0.25), ('held_out', 0.75))
+    for name in ('loss', 'part_loss', 'grip_error')
+  }
+  _write(run, 'learner', [{'elapsed': 30.0, 'learner_steps': 9, **measured}])
+  figure = plotting.make_figure([run])
+  success = _lines(figure, 'success rate', which=1)
+  np.testing.assert_array_equal(success['evaluation'], [[500, 0.5]])
+  titles = [axes.get_title() for axes in figure.axes if axes.get_visible()]
+  assert titles[_PROGRESS:] == ['grip error, steps', 'loss, steps']
+  lines = _lines(figure, 'grip error, steps')
+  np.testing.assert_array_equal(lines['training'], [[0.5, 0.25]])
+  np.testing.assert_array_equal(lines['held out'], [[0.5, 0.75]])

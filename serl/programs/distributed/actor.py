@@ -85,7 +85,10 @@ class Actor:
     )
     shipper.start()
     client = variables.VariableClient(self._learner, config.pull_every_s)
-    adder = adders.EpisodeAdder([log.append, lambda _: shipper.notify()])
+    adder = adders.EpisodeAdder(
+      [log.append, lambda _: shipper.notify()],
+      adders.step_extras_of(environment),
+    )
     logger = loggers.make_logger(
       config.folder, self._name, config.wandb, self._clock.origin
     )

@@ -50,6 +50,7 @@ class Evaluator:
       environment, config.builder.make_policy(networks, evaluation=True)
     )
     client = variables.VariableClient(self._learner, config.pull_every_s)
+    best = evaluation.BestPolicy(config.folder)
     evaluated_step, began = 0, -float('inf')
     try:
       while not stop.is_set():
@@ -68,6 +69,7 @@ class Evaluator:
         )
         if found is not None:
           logger.write({**behind, **found})
+          best.offer(client.params, step, found)
           logging.info('Learner step %d: %s', step, found)
           self._tell(found, stop)
     finally:

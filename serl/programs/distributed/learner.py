@@ -7,7 +7,6 @@ from absl import logging
 import launchpad as lp
 
 from serl import core
-from serl.demos import recording
 from serl.programs import config as config_lib
 from serl.programs import training as training_lib
 from serl.programs.distributed import process
@@ -115,11 +114,11 @@ class Learner:
   def _make_training(
     self, logger: loggers.Logger, status: process.Status
   ) -> training_lib.Training:
-    """Fills the demonstrations' table and builds what trains."""
+    """Fills the tables from files and builds what trains."""
     config = self._config
     status.say('building the networks')
     spec = config.make_spec()
-    self._insert_demonstrations(spec)
+    self._insert_recorded(spec)
     iterator = iterators.make_iterator(
       self._replay.server_address,
       config.builder.make_tables(),
@@ -161,18 +160,12 @@ class Learner:
   def _env_steps(self, states: dict[str, tables.TableState]) -> int:
     return states[training_lib.online_table(self._config).name].inserted
 
-  def _insert_demonstrations(self, spec) -> None:
-    names = [
-      table.name
-      for table in training_lib.table_of(self._config, 'demonstrations')
-    ]
-    if not names:
-      return
+  def _insert_recorded(self, spec) -> None:
     packing = packing_lib.Packing(spec)
-    episodes = recording.load(self._config.demonstrations, spec)
-    for episode in episodes:
-      writing.insert(self._replay, packing, episode, names)
-    logging.info('Inserted %d demonstrations.', len(episodes))
+    for names, episodes in training_lib.recorded(self._config, spec):
+      for episode in episodes:
+        writing.insert(self._replay, packing, episode, names)
+      logging.info('Inserted %d episodes: %s.', len(episodes), ', '.join(names))
 
   def _say_farewell(self, stop: threading.Event) -> None:
     deadline = time.monotonic() + _FAREWELL_S

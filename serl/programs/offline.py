@@ -1,0 +1,247 @@
+"""A run on demonstrations alone: no actor, no environment in the loop."""
+
+from collections.abc import Mapping, Sequence
+import time
+
+from absl import logging
+import jax
+import numpy as np
+
+from serl import specs
+from serl import types
+from serl.demos import recording
+from serl.programs import config as config_lib
+from serl.programs import evaluation as evaluation_lib
+from serl.programs import report
+from serl.programs import run_folder
+from serl.programs import training as training_lib
+from serl.replay import local as local_replay
+from serl.utils import loggers
+
+_EVALUATION_SEED_OFFSET = 10_000  # as in the programs that act
+_TRAINING, _HELD_OUT = 'training', 'held_out'
+
+
+def run_offline(config: config_lib.RunConfig) -> report.Summary:
+  """Trains in this process from the run's demonstrations.
+
+  The run folder and what resuming means are those of `run_local`. Some
+  episodes are held out: they are never trained with, and measured beside
+  as many others. With `config.evaluate` the policy acts in the environment
+  now and then.
+
+  Args:
+    config: of the run; its builder is an `agents.builder.OfflineBuilder`.
+
+  Returns:
+    What came of it.
+
+  Raises:
+    AnotherRunError: the folder is another run's.
+    ValueError: the agent needs an environment to learn, or the demonstrations
+      do not fit or hold nothing for one of its tables.
+  """
+  if not config.offline:
+    online = training_lib.online_table(config).name
+    raise ValueError(
+      f'The agent draws from the table {online!r}, which actors fill: run it '
+      'with programs.run_local or programs.launch.'
+    )
+  spec = config.make_spec()
+  resumed = run_folder.claim(config, spec)
+  logging.info('%s %s.', 'Resuming' if resumed else 'Starting', config.folder)
+  reason = _Run(config, spec).run()
+  return report.make_report(config, spec, reason)
+
+
+def split(
+  episodes: Sequence[types.Episode], held_out_fraction: float
+) -> tuple[list[types.Episode], list[types.Episode]]:
+  """Splits episodes into those to train with and those held out.
+
+  Which side an episode is on depends on its place alone: it stays there when
+  others are recorded behind it.
+
+  Args:
+    episodes: in the order of recording.
+    held_out_fraction: in [0, 1); the first episode is never held out.
+  """
+  # Against the rounding of fractions such as 0.1.
+  ends = np.floor(np.arange(len(episodes) + 1) * held_out_fraction + 1e-9)
+  held_out = np.diff(ends) > 0
+  return (
+    [episode for episode, out in zip(episodes, held_out) if not out],
+    [episode for episode, out in zip(episodes, held_out) if out],
+  )
+
+
+class _Run:
+  """All the parts of a run."""
+
+  def __init__(self, config: config_lib.RunConfig, spec: specs.EnvironmentSpec):
+    self._config = config
+    self._started = time.monotonic()
+    builder = config.builder
+    episodes = recording.load(config.demonstrations, spec)
+    train, held_out = split(episodes, config.held_out_fraction)
+    logging.info(
+      '%d episodes to train with, %d held out.', len(train), len(held_out)
+    )
+    replay = local_replay.LocalReplay(
+      builder.make_tables(), spec, builder.batch_spec(), config.seed
+    )
+    self._sizes = _fill(replay, config, train)
+    self._loggers = {
+      node: loggers.make_logger(config.folder, node, config.wandb)
+      for node in ('learner', 'evaluator')
+    }
+    self._training = training_lib.Training(
+      config, spec, iter(replay), self._loggers['learner']
+    )
+    networks = builder.make_networks(spec)
+    self._measure = jax.jit(builder.make_measure(networks))
+    # As many of those to train with: what the two differ by is overfitting.
+    parts = {_TRAINING: train[: len(held_out)], _HELD_OUT: held_out}
+    self._measured_steps = {
+      f'{part}/{name}': steps
+      for part, chosen in parts.items()
+      for name, steps in _steps_by_table(builder, chosen).items()
+    }
+    self._evaluation = None
+    self._best = evaluation_lib.BestPolicy(config.folder)
+    if config.evaluate:
+      self._environment = config.make_environment(
+        config.seed + _EVALUATION_SEED_OFFSET
+      )
+      self._evaluation = evaluation_lib.Evaluation(
+        self._environment, builder.make_policy(networks, evaluation=True)
+      )
+
+  def run(self) -> str:
+    """Runs until a limit, a success or a Ctrl-C; returns which."""
+    reason = self._limit()
+    self._training.compile()
+    self._measured = self._evaluated = time.monotonic()
+    try:
+      while not reason:
+        self._training.step(0, self._sizes)
+        reason = self._limit()
+        self._measure_if_due(bool(reason))
+        reason = self._evaluate_if_due(bool(reason)) or reason
+    except KeyboardInterrupt:
+      reason = 'interrupted; the same command goes on'
+    self._training.save(0)
+    self._training.log(0, self._sizes)
+    for logger in self._loggers.values():
+      logger.close()
+    if self._evaluation is not None:
+      self._environment.close()
+    return reason
+
+  def _limit(self) -> str:
+    config = self._config
+    if self._training.learner_steps >= config.max_learner_steps:
+      return f'the limit of {config.max_learner_steps:,} learner steps'
+    seconds = time.monotonic() - self._started
+    return training_lib.limit_reached(config, 0, seconds)
+
+  def _measure_if_due(self, last: bool) -> None:
+    """Logs how well the policy does on what it trains with and on the rest."""
+    now = time.monotonic()
+    if not last and now - self._measured < self._config.log_period_s:
+      return
+    self._measured = now
+    found = {
+      f'{path}/{name}': mean
+      for path, steps in self._measured_steps.items()
+      for name, mean in self._means(steps).items()
+    }
+    counts = {'learner_steps': self._training.learner_steps, 'env_steps': 0}
+    self._loggers['learner'].write({**counts, **found})
+
+  def _means(self, steps: types.Transition) -> dict[str, float]:
+    """Returns the means of the builder's measures over steps [N, ...]."""
+    rows = self._config.builder.batch_spec().batch_size
+    state = self._training.learner_state
+    count = len(steps.reward)
+    sums: dict[str, float] = {}
+    for begin in range(0, count, rows):
+      # Always as many rows, so that it compiles once; the last ones repeat.
+      indices = np.minimum(np.arange(begin, begin + rows), count - 1)
+      batch = jax.tree.map(lambda column, i=indices: column[i], steps)
+      values = jax.device_get(self._measure(state, batch))
+      for name, column in values.items():
+        valid = column[: count - begin]
+        sums[name] = sums.get(name, 0.0) + float(np.sum(valid))
+    return {name: total / count for name, total in sums.items()}
+
+  def _evaluate_if_due(self, last: bool) -> str:
+    """Returns why the run is over, if the evaluation says so."""
+    config, now = self._config, time.monotonic()
+    due = last or now - self._evaluated >= config.evaluation_period_s
+    if self._evaluation is None or not due:
+      return ''
+    params = config.builder.policy_params(self._training.learner_state)
+    found = self._evaluation.sweep(params, config.evaluation_episodes)
+    # From its end on: a sweep may take longer than the period.
+    self._evaluated = time.monotonic()
+    steps = self._training.learner_steps
+    self._best.offer(params, steps, found)
+    self._loggers['evaluator'].write(
+      {'learner_steps': steps, 'env_steps': 0, **found}
+    )
+    outcome = (
+      f'{found["successes"]:.0f} of {found["episodes"]} evaluation episodes '
+      'succeeded'
+    )
+    logging.info('Learner step %d: %s.', steps, outcome)
+    wanted = config.stop_at_successes
+    enough = wanted is not None and found['successes'] >= wanted
+    return outcome if enough else ''
+
+
+def _fill(
+  replay: local_replay.LocalReplay,
+  config: config_lib.RunConfig,
+  episodes: Sequence[types.Episode],
+) -> dict[str, int]:
+  """Inserts what the tables take of episodes; returns the tables' sizes."""
+  for episode in episodes:
+    for name, pieces in config.builder.pieces(episode).items():
+      for piece in pieces:
+        replay.insert(piece, [name])
+  tables = [table.name for table in config.builder.make_tables()]
+  sizes = {name: replay.size(name) for name in tables}
+  for name, size in sizes.items():
+    if not size:
+      raise ValueError(
+        f'None of the {len(episodes)} episodes to train with holds a step for '
+        f'the table {name!r}; look at what was recorded, or change what the '
+        'agent asks for.'
+      )
+  return sizes
+
+
+def _steps_by_table(
+  builder, episodes: Sequence[types.Episode]
+) -> Mapping[str, types.Transition]:
+  """Returns what the tables would take of episodes, as steps [N, ...]."""
+  found: dict[str, list[types.Transition]] = {}
+  for episode in episodes:
+    for name, pieces in builder.pieces(episode).items():
+      found.setdefault(name, []).extend(map(_transitions, pieces))
+  return {
+    name: jax.tree.map(lambda *columns: np.concatenate(columns), *parts)
+    for name, parts in found.items()
+    if parts
+  }
+
+
+def _transitions(episode: types.Episode) -> types.Transition:
+  return types.Transition(
+    observation=jax.tree.map(lambda x: x[:-1], episode.observation),
+    action=episode.action,
+    reward=episode.reward,
+    discount=episode.discount,
+    next_observation=jax.tree.map(lambda x: x[1:], episode.observation),
+  )

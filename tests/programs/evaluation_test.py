@@ -1,0 +1,155 @@
+"""Tests of evaluation."""
+
+import dataclasses
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from serl import programs
+from serl.programs import evaluation
+from serl.programs import run_folder
+from serl.testing import fakes
+from serl.utils import checkpointing
+from serl.utils import loggers
+from tests.programs.distributed import fake_run
+
+
+@pytest.mark.parametrize(
+  'successes, episodes, low, high',
+  [
+    # (p + z^2/2n +- z sqrt(p (1 - p) / n + z^2/4n^2)) / (1 + z^2/n) with
+    # z = 1.959964.
+    (0, 10, 0.0, 0.2775),
+    (18, 20, 0.6990, 0.9721),
+    (20, 20, 0.8389, 1.0),
+    (50, 100, 0.4038, 0.5962),
+  ],
+)
+def test_wilson_interval(successes, episodes, low, high):
+  found = evaluation.wilson_interval(successes, episodes)
+  np.testing.assert_allclose(found, (low, high), atol=5e-5)
+
+
+def test_a_sweep_counts_successes_and_their_time():
+  environment = fakes.FakeEnvironment(fake_run.SPEC, seed=1, success=0.5)
+  policy = lambda params, key, observation: jnp.zeros(2)
+  found = evaluation.Evaluation(environment, policy).sweep({}, 20)
+  assert 0 < found['successes'] < 20
+  assert found['success'] == found['successes'] / 20
+  assert found['cycle_steps'] == found['episode_length'] == 10
+  environment = fakes.FakeEnvironment(fake_run.SPEC, success=0.0)
+  found = evaluation.Evaluation(environment, policy).sweep({}, 2)
+  assert found['successes'] == 0
+  assert 'cycle_steps' not in found
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+  """The config of a run that has ended."""
+  config = fake_run.make_config(
+    tmp_path_factory.mktemp('runs') / 'run',
+    max_env_steps=60,
+    steps_per_second=None,
+    evaluate=False,
+    success=1.0,
+  )
+  programs.run_local(config)
+  return config
+
+
+def test_a_checkpoint_is_evaluated(run):
+  report = programs.evaluate(run, episodes=10)
+  assert (report.learner_steps, report.successes) == (20, 10)
+  np.testing.assert_allclose(report.success_interval, (0.7225, 1), atol=5e-5)
+  assert '10 of 10, 100% (95 % interval 72% to 100%)' in str(report)
+  assert 'Cycle time:      10.0 steps until success' in str(report)
+  file = run.folder / 'evaluations' / '20.json'
+  assert json.loads(file.read_text())['successes'] == 10
+
+
+def test_a_step_that_was_not_kept_is_named(run):
+  with pytest.raises(
+    FileNotFoundError, match=r'step 7; it holds those of .*20'
+  ):
+    programs.evaluate(run, episodes=1, learner_step=7)
+  report = programs.evaluate(run, episodes=1, learner_step=20)
+  assert report.learner_steps == 20
+
+
+def test_where_the_demonstrations_came_from_does_not_matter(run):
+  other = dataclasses.replace(run, demonstrations=run.demonstrations[:1])
+  assert programs.evaluate(other, episodes=1).episodes == 1
+
+
+def test_a_checkpoint_of_another_agent_is_refused(run):
+  other = fake_run.make_config(run.folder, learning_rate=0.5, success=1.0)
+  with pytest.raises(run_folder.AnotherRunError, match='critic_learning_rate'):
+    programs.evaluate(other, episodes=1)
+
+
+def test_a_folder_without_a_run_is_refused(run, tmp_path):
+  for folder, reason in (
+    (tmp_path / 'none', 'nothing is there'),
+    (tmp_path, r'it has no config\.json'),
+  ):
+    config = dataclasses.replace(run, run_dir=folder)
+    with pytest.raises(run_folder.AnotherRunError, match=reason):
+      programs.evaluate(config, episodes=1)
+
+
+@pytest.mark.parametrize('name', ['', 'classifier.safetensors'])
+def test_a_classifier_is_refused_as_such(run, tmp_path, name):
+  # The header that agents/classifier/saving.py writes.
+  safetensors.numpy.save_file(
+    {'w': np.zeros(1)},
+    tmp_path / 'classifier.safetensors',
+    {'serl': json.dumps({'format': 'serl-classifier', 'version': 1})},
+  )
+  config = dataclasses.replace(run, run_dir=tmp_path / name)
+  with pytest.raises(
+    run_folder.AnotherRunError, match='a reward classifier, which does not act'
+  ):
+    programs.evaluate(config, episodes=1)
+
+
+def _sweep(successes, episode_return):
+  return {
+    'successes': successes,
+    'episodes': 20,
+    'episode_return': episode_return,
+  }
+
+
+def _kept(folder):
+  checkpointer = checkpointing.Checkpointer(run_folder.best_policy(folder))
+  _, params, counters = checkpointer.restore_latest({'w': np.zeros(2)})
+  return params['w'][0], counters['learner_steps']
+
+
+def test_the_best_policy_is_kept(tmp_path):
+  best = evaluation.BestPolicy(tmp_path)
+  for steps, sweep, kept in (
+    (10, _sweep(0, 1.0), 10),
+    (20, _sweep(3, 0.5), 20),
+    (30, _sweep(2, 9.0), 20),
+    (40, _sweep(3, 0.6), 40),
+    (50, _sweep(3, 0.6), 40),
+    (35, _sweep(4, 0.1), 35),  # of a learner that went back
+  ):
+    best.offer({'w': np.full(2, float(steps))}, steps, sweep)
+    assert _kept(tmp_path) == (kept, kept)
+
+
+def test_a_resumed_run_keeps_its_best_policy(tmp_path):
+  logger = loggers.make_logger(tmp_path, 'evaluator')
+  evaluation.BestPolicy(tmp_path).offer({'w': np.ones(2)}, 10, _sweep(3, 1.0))
+  logger.write({'learner_steps': 10, 'env_steps': 100, **_sweep(3, 1.0)})
+  logger.close()
+  again = evaluation.BestPolicy(tmp_path)
+  again.offer({'w': np.zeros(2)}, 20, _sweep(2, 5.0))
+  assert _kept(tmp_path) == (1.0, 10)
+  again.offer({'w': np.full(2, 5.0)}, 30, _sweep(4, 0.0))
+  assert _kept(tmp_path) == (5.0, 30)
