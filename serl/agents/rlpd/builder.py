@@ -26,8 +26,14 @@ class RLPDBuilder:
     """Checks that each table gives whole rows of every minibatch.
 
     Raises:
-      ValueError: if a table's fraction of the batch is not a whole number.
+      ValueError: if a table's fraction of the batch is not a whole number, or
+        the wrapped builder has a table of goals.
     """
+    if any(table.source == 'goals' for table in self.builder.make_tables()):
+      raise ValueError(
+        'RLPDBuilder is around VICEBuilder, expected the other way round: the '
+        'goals are the last rows of a minibatch.'
+      )
     batch_size = self.builder.batch_spec().batch_size
     for table in reversed(self.make_tables()):
       rows = batch_size * table.fraction

@@ -1,0 +1,234 @@
+"""A trained classifier as a file: safetensors with a header, never pickle.
+
+The arrays carry their paths in the parameters as names. The file's metadata
+hold one entry, 'serl', JSON:
+
+    format       'serl-classifier'
+    version      1
+    images       shape and dtype of each image that it looks at
+    network      every field of `NetworkConfig`; the encoder's weights, if they
+                 are frozen, are not in the file but named by their sha256
+    threshold    above which a probability counts as success
+    report       numbers of `report.Report`
+"""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+import json
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from serl import specs
+from serl import types
+from serl.agents.classifier import config as classifier_config
+from serl.agents.classifier import networks as classifier_networks
+from serl.networks import encoders
+
+FORMAT = 'serl-classifier'
+VERSION = 1
+SUFFIX = '.safetensors'
+_HEADER = 'serl'
+
+
+class ClassifierFileError(ValueError):
+  """A file that is no classifier, or one for other images."""
+
+
+class Classifier(NamedTuple):
+  """A trained classifier and all that is needed to use it."""
+
+  config: classifier_config.NetworkConfig
+  networks: classifier_networks.ClassifierNetworks
+  params: classifier_networks.ClassifierParams
+  threshold: float  # above it is success
+  report: Mapping[str, Any] = {}
+
+  def make_probability(self) -> Callable[[types.NestedArray], float]:
+    """Makes the function of one observation, without batch axis, in [0, 1]."""
+    return classifier_networks.make_probability(self.networks, self.params)
+
+
+def save(path: str | os.PathLike, classifier: Classifier) -> None:
+  """Writes a classifier, whole or not at all; an old one is replaced.
+
+  Args:
+    path: of the file, ending in .safetensors; its folder is made.
+    classifier: to write.
+
+  Raises:
+    ValueError: the path has another ending.
+  """
+  path = pathlib.Path(path)
+  if path.suffix != SUFFIX:
+    raise ValueError(f'{path}: a classifier is called NAME{SUFFIX}.')
+  header = {
+    'format': FORMAT,
+    'version': VERSION,
+    'images': _describe_images(classifier.networks.image_spec),
+    'network': {
+      **dataclasses.asdict(classifier.config),
+      'encoder': classifier.config.encoder.describe(),
+    },
+    'threshold': classifier.threshold,
+    'report': dict(classifier.report),
+  }
+  leaves = jax.tree_util.tree_leaves_with_path(classifier.params)
+  arrays = {_name(p): np.ascontiguousarray(leaf) for p, leaf in leaves}
+  content = safetensors.numpy.save(arrays, {_HEADER: json.dumps(header)})
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+  with open(temporary, 'wb') as file:
+    file.write(content)
+    file.flush()
+    os.fsync(file.fileno())
+  os.replace(temporary, path)
+
+
+def load(
+  path: str | os.PathLike,
+  observation_spec: types.NestedSpec | None = None,
+  weights: str | None = None,
+) -> Classifier:
+  """Reads a classifier.
+
+  Args:
+    path: of the file.
+    observation_spec: of the environment to use it in; None for any.
+    weights: file of the frozen encoder's weights, for one that has them.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ClassifierFileError: it is no classifier, is damaged, looks at images that
+      are not in `observation_spec`, or was trained with other weights.
+  """
+  path = pathlib.Path(path)
+  header, arrays = _read(path)
+  if observation_spec is not None:
+    _check_images(path, header['images'], observation_spec)
+  config = _make_config(path, header['network'], weights)
+  image_spec = {
+    name: specs.Array(tuple(entry['shape']), np.dtype(entry['dtype']), name)
+    for name, entry in header['images'].items()
+  }
+  networks = classifier_networks.make_networks(image_spec, config)
+  params = _unflatten(path, arrays, networks)
+  return Classifier(
+    config, networks, params, header['threshold'], header['report']
+  )
+
+
+def _read(
+  path: pathlib.Path,
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+  if path.is_dir():
+    raise ClassifierFileError(
+      f'{path} is a folder, expected a classifier NAME{SUFFIX}. A folder of '
+      "checkpoints is an agent's, which gives actions, not rewards."
+    )
+  try:
+    with safetensors.safe_open(path, framework='np') as file:
+      metadata = file.metadata() or {}
+      names = file.keys()
+      arrays = {name: file.get_tensor(name) for name in names}
+  except safetensors.SafetensorError as error:
+    raise ClassifierFileError(
+      f'{path}: no safetensors or a damaged file ({error}), expected a '
+      'classifier; train it again with examples/train_reward_classifier.py.'
+    ) from error
+  header = json.loads(metadata.get(_HEADER, '{}'))
+  if header.get('format') != FORMAT:
+    raise ClassifierFileError(
+      f'{path} holds {sorted(arrays)[:3]} and the format '
+      f'{header.get("format")!r}, expected {FORMAT!r}: it holds the weights of '
+      'something else.'
+    )
+  if header['version'] != VERSION:
+    raise ClassifierFileError(
+      f'{path}: version {header["version"]!r} of the format, expected '
+      f'{VERSION}; update serl or train the classifier again.'
+    )
+  return header, arrays
+
+
+def _describe_images(image_spec: Mapping[str, specs.Array]) -> dict[str, Any]:
+  return {
+    path: {'shape': list(leaf.shape), 'dtype': np.dtype(leaf.dtype).name}
+    for path, leaf in image_spec.items()
+  }
+
+
+def _check_images(
+  path: pathlib.Path,
+  expected: Mapping[str, Any],
+  observation_spec: types.NestedSpec,
+) -> None:
+  leaves = specs.flatten(observation_spec)
+  found = _describe_images({p: x for p, x in leaves.items() if p in expected})
+  lines = specs.differences(found, expected)
+  if lines:
+    raise ClassifierFileError(
+      f'{path}: it looks at other images than are observed, which are of '
+      f'{sorted(leaves)}; train one for this environment, or observe what it '
+      'was trained with:\n  ' + '\n  '.join(lines)
+    )
+
+
+def _make_config(
+  path: pathlib.Path, described: Mapping[str, Any], weights: str | None
+) -> classifier_config.NetworkConfig:
+  encoder = dict(described['encoder'], features=None, weights=weights)
+  encoder['features'] = tuple(described['encoder']['features'])
+  frozen = described['encoder']['weights']
+  if frozen is not None and weights is None:
+    raise ClassifierFileError(
+      f'{path}: it was trained on frozen weights of sha256 {frozen[:16]}..., '
+      'which are not in the file; name their file as weights.'
+    )
+  config = encoders.EncoderConfig(**encoder)
+  if config.describe()['weights'] != frozen:
+    raise ClassifierFileError(
+      f'{path}: it was trained on frozen weights of sha256 {frozen}, not on '
+      f'those of {weights}; name the file that it was trained with.'
+    )
+  cameras = described['cameras']
+  return classifier_config.NetworkConfig(
+    **{
+      **described,
+      'cameras': None if cameras is None else tuple(cameras),
+      'encoder': config,
+    }
+  )
+
+
+def _unflatten(
+  path: pathlib.Path,
+  arrays: Mapping[str, np.ndarray],
+  networks: classifier_networks.ClassifierNetworks,
+) -> classifier_networks.ClassifierParams:
+  expected = jax.eval_shape(
+    lambda key: classifier_networks.init(networks, key), jax.random.PRNGKey(0)
+  )
+  leaves = jax.tree_util.tree_leaves_with_path(expected)
+  lines = specs.differences(
+    _describe_images(arrays),
+    _describe_images({_name(p): leaf for p, leaf in leaves}),
+  )
+  if lines:
+    raise ClassifierFileError(
+      f'{path}: its arrays are not those of its header; train it again:\n  '
+      + '\n  '.join(lines)
+    )
+  return jax.tree_util.tree_map_with_path(
+    lambda p, leaf: jnp.asarray(arrays[_name(p)]), expected
+  )
+
+
+def _name(path: Any) -> str:
+  return jax.tree_util.keystr(path)

@@ -1,0 +1,127 @@
+"""Wraps any agent's builder: its reward is learned from goals."""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+from typing import Any
+
+from serl import specs
+from serl import types
+from serl.agents import builder as agent_builder
+from serl.agents.classifier import networks as classifier_networks
+from serl.agents.vice import config as vice_config
+from serl.agents.vice import learning
+
+
+@dataclasses.dataclass(frozen=True)
+class VICEBuilder:
+  """VICE, Fu et al. 2018 (arXiv 1805.11686), around another agent.
+
+  The environment's reward is not used. The table of goals holds transitions
+  whose next observation is a goal; it stands behind the wrapped agent's tables,
+  so that its rows come last in every minibatch.
+  """
+
+  builder: agent_builder.Builder
+  config: vice_config.VICEConfig = dataclasses.field(
+    default_factory=vice_config.VICEConfig
+  )
+
+  def __post_init__(self):
+    """Checks that the wrapped agent gives the classifier what it needs.
+
+    Raises:
+      ValueError: if the agent has fewer updates in a round than the classifier,
+        or no experience of its own.
+    """
+    if not self._own_rows():
+      raise ValueError(
+        'No table of the wrapped agent is filled online, but VICE tells goals '
+        'from what the agent has seen itself: wrap one that explores.'
+      )
+    updates = self.builder.batch_spec().updates_per_round
+    if self.config.updates_per_round > updates:
+      raise ValueError(
+        'VICEConfig.updates_per_round is '
+        f'{self.config.updates_per_round}, expected at most the {updates} '
+        'minibatches of a round of the wrapped agent.'
+      )
+
+  def make_networks(self, spec: specs.EnvironmentSpec) -> learning.VICENetworks:
+    """Returns the wrapped builder's networks and the classifier's."""
+    return learning.VICENetworks(
+      agent=self.builder.make_networks(spec),
+      classifier=classifier_networks.make_networks(
+        spec.observations, self.config.network
+      ),
+    )
+
+  def make_algorithm(
+    self, networks: learning.VICENetworks
+  ) -> agent_builder.Algorithm:
+    """Returns the learning rule."""
+    return learning.make_algorithm(
+      networks,
+      self.config,
+      self.builder.make_algorithm(networks.agent),
+      self.builder.batch_spec(),
+      self._own_rows(),
+    )
+
+  def make_policy(
+    self, networks: learning.VICENetworks, evaluation: bool = False
+  ) -> agent_builder.Policy:
+    """Returns the wrapped builder's policy."""
+    return self.builder.make_policy(networks.agent, evaluation)
+
+  def policy_params(self, state: learning.TrainingState) -> types.Params:
+    """Returns the part of the wrapped builder's state that an actor needs."""
+    return self.builder.policy_params(state.agent)
+
+  def make_tables(self) -> Sequence[agent_builder.TableSpec]:
+    """Returns the wrapped builder's tables and that of the goals."""
+    rows = self.builder.batch_spec().batch_size
+    all_rows = self.batch_spec().batch_size
+    rescaled = (
+      dataclasses.replace(table, fraction=table.fraction * rows / all_rows)
+      for table in self.builder.make_tables()
+    )
+    goals = agent_builder.TableSpec(
+      name='goals',
+      max_size=self.config.max_goals,
+      min_size=1,
+      fraction=self.config.goals_per_minibatch / all_rows,
+      source='goals',
+    )
+    return (*rescaled, goals)
+
+  def batch_spec(self) -> agent_builder.BatchSpec:
+    """Returns the wrapped builder's batch with the goals behind its rows."""
+    wrapped = self.builder.batch_spec()
+    return dataclasses.replace(
+      wrapped, batch_size=wrapped.batch_size + self.config.goals_per_minibatch
+    )
+
+  def describe(self) -> Mapping[str, Any]:
+    """Returns both configurations as plain data."""
+    network = self.config.network
+    return {
+      'agent': 'vice',
+      **dataclasses.asdict(self.config),
+      'network': {
+        **dataclasses.asdict(network),
+        'cameras': None if network.cameras is None else list(network.cameras),
+        'encoder': network.encoder.describe(),
+      },
+      'wraps': self.builder.describe(),
+    }
+
+  def _own_rows(self) -> list[int]:
+    """Returns the rows of a minibatch that the agent has collected itself."""
+    rows: list[int] = []
+    begin = 0
+    for table in self.builder.make_tables():
+      end = begin + round(table.fraction * self.builder.batch_spec().batch_size)
+      if table.source == 'online':
+        rows.extend(range(begin, end))
+      begin = end
+    return rows

@@ -1,0 +1,92 @@
+"""Tests of data."""
+
+import numpy as np
+import pytest
+
+from serl import specs
+from serl.agents.classifier import data
+
+SPEC = {'front': specs.Array((16, 16, 3), np.uint8)}
+
+
+def test_a_label_is_of_what_its_step_led_to(make_episode):
+  episode = make_episode([0, 1, 0, 1])
+  examples = data.from_episodes([episode], SPEC)
+  np.testing.assert_array_equal(examples.success, [False, True, False, True])
+  np.testing.assert_array_equal(
+    examples.images['front'], episode.observation['front'][1:]
+  )
+  bright = examples.images['front'].mean(axis=(1, 2, 3)) > 100
+  np.testing.assert_array_equal(bright, examples.success)
+
+
+def test_no_episode_is_on_both_sides(episodes):
+  examples = data.from_episodes(episodes, SPEC)
+  training, held_out = data.split(examples, 0.25, seed=3)
+  apart = set(training.episode), set(held_out.episode)
+  assert not apart[0] & apart[1]
+  assert len(apart[0]) == 5 and len(apart[1]) == 3
+  # Of those without a success one is on either side.
+  assert len(apart[1] & {6, 7}) == 1
+  for part in (training, held_out):
+    assert part.success.any() and not part.success.all()
+  again = data.split(examples, 0.25, seed=3)[1]
+  np.testing.assert_array_equal(again.episode, held_out.episode)
+
+
+def test_half_of_a_minibatch_are_successes(make_episode):
+  examples = data.from_episodes([make_episode([0] * 99 + [1])], SPEC)
+  images, label = data.draw(np.random.default_rng(0), examples, 8)
+  assert label.dtype == np.float32 and label.sum() == 4
+  bright = images['front'].mean(axis=(1, 2, 3)) > 100
+  np.testing.assert_array_equal(bright, label == 1)
+
+
+def test_folders_of_one_class_are_labelled(make_episode):
+  episode = make_episode([0, 0, 0])
+  labelled = [data.with_label(episode, label) for label in (True, False)]
+  examples = data.from_episodes(labelled, SPEC)
+  np.testing.assert_array_equal(examples.success, [True] * 3 + [False] * 3)
+
+
+def test_refuses_a_single_class(make_episode):
+  with pytest.raises(ValueError, match='0 successes and 4 failures'):
+    data.from_episodes([make_episode([0] * 4)], SPEC)
+  with pytest.raises(ValueError, match='4 successes and 0 failures'):
+    data.from_episodes([make_episode([1] * 4)], SPEC)
+
+
+def test_refuses_a_split_that_leaves_a_side_without_a_class(make_episode):
+  examples = data.from_episodes([make_episode([0, 1])] * 1, SPEC)
+  with pytest.raises(ValueError, match=r'training part .* 0 successes and 0'):
+    data.split(examples, 0.5)
+  with pytest.raises(ValueError, match='held_out_fraction is 1'):
+    data.split(examples, 1)
+
+
+def test_refuses_an_episode_of_one_step(make_episode):
+  with pytest.raises(ValueError, match='Episode 1 has 1 step, expected'):
+    data.from_episodes([make_episode([0, 1]), make_episode([1])], SPEC)
+
+
+def test_refuses_labels_that_are_none(make_episode):
+  episode = make_episode([0, 1])
+  without = episode._replace(extras={'time': np.zeros(2)})
+  with pytest.raises(ValueError, match=r"no extras\['success'\].*'time'"):
+    data.from_episodes([without], SPEC)
+  for labels in (np.array([0, 2]), np.array([0.5, 1.0]), np.array([1])):
+    wrong = episode._replace(extras={'success': labels})
+    with pytest.raises(ValueError, match='of 0 and 1'):
+      data.from_episodes([wrong], SPEC)
+
+
+def test_refuses_images_that_are_not_bytes(make_episode):
+  episode = make_episode([0, 1])
+  floats = episode.observation['front'].astype(np.float32)
+  wrong = episode._replace(observation={'front': floats})
+  with pytest.raises(
+    ValueError, match=r'episode 0: front .* float32, .* uint8'
+  ):
+    data.from_episodes([wrong], SPEC)
+  with pytest.raises(ValueError, match=r'no front, only'):
+    data.from_episodes([episode._replace(observation={'a': floats})], SPEC)

@@ -1,0 +1,134 @@
+"""Tests of saving."""
+
+import dataclasses
+import hashlib
+import json
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from serl import specs
+from serl.agents.classifier import networks as classifier_networks
+from serl.agents.classifier import saving
+from serl.utils import checkpointing
+
+SPEC = {
+  'front': specs.BoundedArray((16, 16, 3), np.uint8, 0, 255),
+  'tcp_pos': specs.Array((3,), np.float32),
+}
+OBSERVATION = {
+  'front': np.full((16, 16, 3), 100, np.uint8),
+  'tcp_pos': np.zeros(3, np.float32),
+}
+
+
+@pytest.fixture
+def classifier(config):
+  networks = classifier_networks.make_networks(SPEC, config.network)
+  params = classifier_networks.init(networks, jax.random.PRNGKey(0))
+  return saving.Classifier(config.network, networks, params, 0.75, {'a': 1})
+
+
+@pytest.fixture
+def path(tmp_path):
+  return tmp_path / 'new' / 'classifier.safetensors'
+
+
+def test_comes_back_as_it_went(classifier, path):
+  saving.save(path, classifier)
+  found = saving.load(path, SPEC)
+  assert found.config == classifier.config
+  assert found.threshold == 0.75 and found.report == {'a': 1}
+  jax.tree.map(np.testing.assert_array_equal, found.params, classifier.params)
+  given = classifier.make_probability()(OBSERVATION)
+  np.testing.assert_allclose(found.make_probability()(OBSERVATION), given)
+  assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_what_it_does_not_look_at_may_differ(classifier, path):
+  saving.save(path, classifier)
+  other = {**SPEC, 'tcp_pos': specs.Array((7,), np.float32)}
+  assert saving.load(path, other).threshold == 0.75
+
+
+@pytest.mark.parametrize(
+  'images, message',
+  [
+    ({'side': SPEC['front']}, 'front: missing, expected'),
+    ({'front': specs.Array((32, 32, 3), np.uint8)}, r'front: .*32.*expected'),
+    ({'front': specs.Array((16, 16, 3), np.float32)}, 'front: .*float32'),
+  ],
+)
+def test_refuses_other_images(classifier, path, images, message):
+  saving.save(path, classifier)
+  with pytest.raises(saving.ClassifierFileError, match=message):
+    saving.load(path, images)
+
+
+def test_refuses_an_agents_checkpoint(tmp_path):
+  checkpointer = checkpointing.Checkpointer(tmp_path / 'checkpoints')
+  checkpointer.save(1, {'policy': np.ones(3, np.float32)}, {})
+  for folder in (tmp_path, tmp_path / 'checkpoints'):
+    with pytest.raises(saving.ClassifierFileError, match="is an agent's"):
+      saving.load(folder)
+
+
+def test_refuses_other_files(tmp_path, classifier, path):
+  with pytest.raises(FileNotFoundError):
+    saving.load(path)
+  weights = tmp_path / 'weights.safetensors'
+  safetensors.numpy.save_file({'w': np.ones(2)}, weights)
+  with pytest.raises(saving.ClassifierFileError, match='something else'):
+    saving.load(weights)
+  saving.save(path, classifier)
+  path.write_bytes(path.read_bytes()[:-10])
+  with pytest.raises(saving.ClassifierFileError, match='damaged'):
+    saving.load(path)
+  with pytest.raises(ValueError, match=r'NAME\.safetensors'):
+    saving.save(tmp_path / 'classifier.pkl', classifier)
+
+
+def _rewrite(path, change):
+  """Writes the file again with another header."""
+  with safetensors.safe_open(path, framework='np') as file:
+    header = json.loads(file.metadata()['serl'])
+    names = file.keys()
+    arrays = {name: file.get_tensor(name) for name in names}
+  change(header, arrays)
+  safetensors.numpy.save_file(arrays, path, {'serl': json.dumps(header)})
+
+
+def test_refuses_another_version(classifier, path):
+  saving.save(path, classifier)
+  _rewrite(path, lambda header, arrays: header.update(version=2))
+  with pytest.raises(
+    saving.ClassifierFileError, match=r'version 2 .*expected 1'
+  ):
+    saving.load(path)
+
+
+def test_refuses_other_arrays(classifier, path):
+  saving.save(path, classifier)
+  name = ".head['logit']['b']"
+  _rewrite(path, lambda header, arrays: arrays.update({name: np.zeros(3)}))
+  with pytest.raises(saving.ClassifierFileError, match=r'logit.*expected'):
+    saving.load(path)
+
+
+def test_frozen_weights_are_named_by_their_hash(classifier, path, tmp_path):
+  weights = tmp_path / 'weights.pkl'
+  weights.write_bytes(b'weights')
+  frozen = dataclasses.replace(
+    classifier.config.encoder, kind='frozen_resnet10', weights=str(weights)
+  )
+  config = dataclasses.replace(classifier.config, encoder=frozen)
+  saving.save(path, classifier._replace(config=config))
+  digest = hashlib.sha256(b'weights').hexdigest()
+  with pytest.raises(saving.ClassifierFileError, match=digest[:16]):
+    saving.load(path)
+  other = tmp_path / 'other.pkl'
+  other.write_bytes(b'others')
+  with pytest.raises(saving.ClassifierFileError, match=f'{digest}, not on'):
+    saving.load(path, weights=str(other))
