@@ -38,6 +38,11 @@ def zeros_like(spec: types.NestedSpec) -> types.NestedArray:
   return tree.map_structure(lambda s: np.zeros(s.shape, s.dtype), spec)
 
 
+def is_image(leaf: specs.Array) -> bool:
+  """Returns whether `leaf` is of bytes [H, W, C] or [stack, H, W, C]."""
+  return leaf.dtype == np.uint8 and len(leaf.shape) in (3, 4)
+
+
 def flatten(nested: Any, prefix: str = '') -> dict[str, Any]:
   """Returns the leaves of a tree of mappings and tuples by 'a/b' paths.
 
@@ -58,6 +63,20 @@ def flatten(nested: Any, prefix: str = '') -> dict[str, Any]:
   return flat
 
 
+def unflatten(flat: Mapping[str, Any]) -> Any:
+  """Returns the tree of mappings whose `flatten` gives `flat`."""
+  nested: dict[str, Any] = {}
+  for path, leaf in flat.items():
+    if not path:
+      return leaf
+    *parents, name = path.split('/')
+    node = nested
+    for parent in parents:
+      node = node.setdefault(parent, {})
+    node[name] = leaf
+  return nested
+
+
 def to_dict(spec: types.NestedSpec) -> dict[str, dict[str, Any]]:
   """Returns `spec` as plain JSON data: one entry for each leaf's path."""
   described = {}
@@ -71,6 +90,17 @@ def to_dict(spec: types.NestedSpec) -> dict[str, dict[str, Any]]:
       entry['maximum'] = np.asarray(leaf.maximum, float).tolist()
     described[path] = entry
   return described
+
+
+def from_dict(described: Mapping[str, Mapping[str, Any]]) -> types.NestedSpec:
+  """Returns the spec that `to_dict` described, its tuples as mappings."""
+  leaves = {}
+  for path, entry in described.items():
+    bounds = [entry[key] for key in ('minimum', 'maximum') if key in entry]
+    kind = specs.BoundedArray if bounds else specs.Array
+    shape, dtype = tuple(entry['shape']), np.dtype(entry['dtype'])
+    leaves[path] = kind(shape, dtype, *bounds, name=path.rpartition('/')[2])
+  return unflatten(leaves)
 
 
 def differences(

@@ -172,7 +172,7 @@ def read(
       f'{path}: checksum {checksum}, expected {header["checksum"]}; the arrays '
       'were changed after they were written: replace the file or remove it'
     )
-  return _unflatten(arrays), header['metadata']
+  return _episode(arrays), header['metadata']
 
 
 def read_header(
@@ -230,7 +230,8 @@ def _open(path: pathlib.Path):
   if start[:1] == b'\x80':
     raise PickleFileError(
       f'{path}: a pickle, expected an episode ({SUFFIX}); pickles are never '
-      "opened here: convert SERL's demonstrations with their importer first"
+      "opened here: SERL's demonstrations are imported by "
+      'python -m serl.tools.convert_data'
     )
   if start not in (b'PK', b'P', b''):
     raise FileError(
@@ -313,7 +314,7 @@ def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def _flatten(episode: types.Episode) -> dict[str, np.ndarray]:
-  """Returns the arrays by their paths, such that `_unflatten` undoes it."""
+  """Returns the arrays by their paths, such that `_episode` undoes it."""
   _check_keys('episode', episode._asdict())
   flat = specs.flatten(episode._asdict())
   return {path: np.asarray(array) for path, array in flat.items()}
@@ -334,15 +335,8 @@ def _check_keys(name: str, nested: Any) -> None:
     )
 
 
-def _unflatten(arrays: Mapping[str, np.ndarray]) -> types.Episode:
-  columns: dict[str, Any] = {'extras': {}}
-  for path, array in arrays.items():
-    *parents, name = path.split('/')
-    node = columns
-    for parent in parents:
-      node = node.setdefault(parent, {})
-    node[name] = array
-  return types.Episode(**columns)
+def _episode(arrays: Mapping[str, np.ndarray]) -> types.Episode:
+  return types.Episode(**{'extras': {}, **specs.unflatten(arrays)})
 
 
 def _sync_folder(folder: pathlib.Path) -> None:

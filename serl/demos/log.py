@@ -11,7 +11,7 @@ from serl.demos import files
 
 
 class EpisodeLog:
-  """A folder of episodes, NNNNNN.npz, that only ever grows.
+  """A folder of episodes, NNNNNN.npz, that grows.
 
   One process writes a folder. Opened again it goes on after the last file.
   """
@@ -69,6 +69,11 @@ class EpisodeLog:
     self._lengths[path] = episode.length
     self._next_number += 1
     return path
+
+  def discard(self, path: pathlib.Path) -> None:
+    """Deletes the episode at `path`; its number is not given again."""
+    del self._lengths[path]
+    path.unlink()
 
   def read(self, index: int) -> types.Episode:
     """Reads the episode that came at `index`, counted from 0."""

@@ -1,8 +1,9 @@
 """Records demonstrations by an actor that knows the task, and loads them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import itertools
 import os
+import pathlib
 import time
 
 from absl import logging
@@ -12,6 +13,7 @@ from serl import core
 from serl import environment_loop
 from serl import specs
 from serl import types
+from serl.demos import datasets
 from serl.demos import files
 from serl.demos import log as log_lib
 from serl.replay import adders
@@ -37,6 +39,31 @@ def succeeded(metrics: Mapping[str, float]) -> bool:
   return bool(metrics['success'])
 
 
+class Operator:
+  """Watches a recording and may interfere; this one does neither.
+
+  Its methods are called between the steps: none may block.
+  """
+
+  def show(self, timestep: dm_env.TimeStep) -> None:
+    """Sees every timestep."""
+
+  def report(self, counts: Mapping[str, int]) -> None:
+    """Hears after each episode what there is by now."""
+
+  def wants_stop(self) -> bool:
+    """Returns whether to end here; the episode under way is dropped."""
+    return False
+
+  def wants_restart(self) -> bool:
+    """Returns whether to drop the episode under way and begin another."""
+    return False
+
+  def wants_discard(self) -> bool:
+    """Returns whether to delete the episode before the one just finished."""
+    return False
+
+
 def record(
   make_environment: Callable[[int], dm_env.Environment],
   actor: core.Actor,
@@ -44,100 +71,161 @@ def record(
   folder: str | os.PathLike | None = None,
   seed: int = 0,
   keep: Callable[[Mapping[str, float]], bool] = succeeded,
+  attempts: int | None = None,
+  operator: Operator | None = None,
 ) -> list[types.Episode]:
   """Records episodes by `actor` until there are enough good ones.
 
   What is in `folder` already counts, so that an interrupted recording goes on.
+  What the environment tells by `step_extras()` is kept in the episodes' extras.
 
   Args:
     make_environment: seed -> environment; the environment is closed at the end.
     actor: a scripted expert or a human's device.
-    episodes: how many to return.
+    episodes: how many to return; fewer are when the operator stops it.
     folder: an `EpisodeLog` to write them to; None keeps them in memory alone.
     seed: of the environment.
     keep: the metrics of an episode (see `environment_loop`) -> whether it is a
       demonstration; by default those that succeeded.
+    attempts: episodes after which to give up; by default some more than twice
+      as many as are missing.
+    operator: of the recording; nobody by default.
 
   Raises:
-    RecordingError: less than half of the episodes were good.
+    RecordingError: too few of the attempts were good.
   """
+  operator = operator or Operator()
   done = 0 if folder is None else len(files.find(folder))
   # Another seed for what is missing: the same one would record again what is
   # there already.
   environment = make_environment(seed + done)
-  spec = specs.make_environment_spec(environment)
   kept: list[types.Episode] = []
   log = None
   if folder is not None:
-    log = log_lib.EpisodeLog(folder, spec, {'actor': type(actor).__name__})
+    log = open_log(folder, environment, actor)
     kept.extend(itertools.islice(log.episodes(), episodes))
-  finished: list[types.Episode] = []
-  watched = _Watched(actor, adders.EpisodeAdder([finished.append]))
-  loop = environment_loop.EnvironmentLoop(environment, watched)
   missing = episodes - len(kept)
-  attempts = 2 * missing + _SLACK
+  if attempts is None:
+    attempts = 2 * missing + _SLACK
+  paths: list[pathlib.Path | None] = []  # of what is recorded here
+  attempt = 0
+  finished = run_episodes(environment, actor, operator)
   try:
-    for attempt in range(attempts):
-      if len(kept) >= episodes:
-        break
-      metrics = loop.run_episode()
-      episode = finished.pop()
-      if not keep(metrics):
+    while len(kept) < episodes and attempt < attempts:
+      metrics, episode = next(finished, (None, None))
+      if episode is None:
+        return kept
+      attempt += 1
+      if operator.wants_discard() and paths:
+        kept.pop()
+        discarded = paths.pop()
+        if log is not None:
+          log.discard(discarded)
+      if keep(metrics):
+        kept.append(episode)
+        paths.append(None if log is None else append(log, episode, metrics))
+      else:
         logging.info('Attempt %d failed: %s.', attempt, metrics)
-        continue
-      kept.append(episode)
-      if log is not None:
-        told = {'episode_return': metrics['episode_return']}
-        log.append(episode, {**told, 'created': time.time()})
+      operator.report({'episodes': len(kept), 'attempts': attempt})
   finally:
     environment.close()
   if len(kept) < episodes:
     raise RecordingError(
-      f'{type(actor).__name__} gave {len(kept) - episodes + missing} good '
-      f'episodes in {attempts} attempts, expected {missing}; look at what it '
-      'does, or record with another actor or seed'
+      f'{type(actor).__name__} gave {len(paths)} good episodes in {attempts} '
+      f'attempts, expected {missing}; look at what it does, or record with '
+      'another actor or seed'
     )
   return kept
 
 
+def open_log(
+  folder: str | os.PathLike, environment: dm_env.Environment, actor: core.Actor
+) -> log_lib.EpisodeLog:
+  """Opens a log for what `actor` does in `environment`."""
+  spec = specs.make_environment_spec(environment)
+  return log_lib.EpisodeLog(folder, spec, {'actor': type(actor).__name__})
+
+
+def append(
+  log: log_lib.EpisodeLog, episode: types.Episode, metrics: Mapping[str, float]
+) -> pathlib.Path:
+  """Writes an episode with its return and the time, and returns its path."""
+  told = {'episode_return': metrics['episode_return']}
+  return log.append(episode, {**told, 'created': time.time()})
+
+
+def run_episodes(
+  environment: dm_env.Environment,
+  actor: core.Actor,
+  operator: Operator,
+  step_extras: Sequence[adders.StepExtras] | None = None,
+) -> Iterator[tuple[Mapping[str, float], types.Episode]]:
+  """Yields each episode as it finishes, with its metrics, until a stop.
+
+  Args:
+    environment: to act in.
+    actor: which acts.
+    operator: who may stop, and restart an episode.
+    step_extras: see `adders.EpisodeAdder`; by default the environment's own,
+      where it has them.
+  """
+  if step_extras is None:
+    step_extras = adders.step_extras_of(environment)
+  finished: list[types.Episode] = []
+  adder = adders.EpisodeAdder([finished.append], step_extras)
+  watched = _Watched(actor, adder, operator)
+  loop = environment_loop.EnvironmentLoop(environment, watched)
+  stop = lambda: operator.wants_stop() or operator.wants_restart()
+  while not operator.wants_stop():
+    metrics = loop.run_episode(stop)
+    if metrics is not None:
+      yield metrics, finished.pop()
+
+
 def load(
-  demonstrations: Demonstrations, spec: specs.EnvironmentSpec
+  demonstrations: Demonstrations,
+  spec: specs.EnvironmentSpec | None = None,
 ) -> list[types.Episode]:
   """Returns demonstrations as episodes that fit `spec`.
 
   Args:
-    demonstrations: a folder or a file of them, or the episodes themselves.
-    spec: of the environment to use them in.
+    demonstrations: a folder or a file of them in any format that `datasets`
+      reads, or the episodes themselves.
+    spec: of the environment to use them in; None for any.
 
   Raises:
     FileError: nothing is there, or a file is damaged or of another spec.
     ValueError: a given episode does not fit `spec`.
   """
   if isinstance(demonstrations, (str, os.PathLike)):
-    return [files.read(path, spec)[0] for path in files.paths(demonstrations)]
-  for episode in demonstrations:
+    found = datasets.read(demonstrations, spec)
+    return [record.episode for record in found.records]
+  for episode in demonstrations if spec is not None else ():
     adders.check(episode, spec)
   return list(demonstrations)
 
 
 class _Watched:
-  """An actor whose steps an adder sees too."""
+  """An actor whose steps an adder and the operator see too."""
 
-  def __init__(self, actor: core.Actor, adder: core.Adder):
+  def __init__(self, actor: core.Actor, adder: core.Adder, operator: Operator):
     self._actor = actor
     self._adder = adder
+    self._operator = operator
 
   def select_action(self, observation: types.NestedArray) -> types.NestedArray:
     return self._actor.select_action(observation)
 
   def observe_first(self, timestep: dm_env.TimeStep) -> None:
     self._adder.add_first(timestep)
+    self._operator.show(timestep)
     self._actor.observe_first(timestep)
 
   def observe(
     self, action: types.NestedArray, next_timestep: dm_env.TimeStep
   ) -> None:
     self._adder.add(action, next_timestep)
+    self._operator.show(next_timestep)
     self._actor.observe(action, next_timestep)
 
   def update(self) -> None:

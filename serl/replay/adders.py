@@ -12,25 +12,37 @@ from serl import types
 
 # What takes a finished episode: a log on disk, a replay, a list's append.
 Sink = Callable[[types.Episode], Any]
+# What the last step was beside dm_env's terms: a scalar or array by name.
+StepExtras = Callable[[], Mapping[str, Any]]
+
+# Steps to make room for before the first episode has told how long they are.
+_FIRST_CAPACITY = 128
 
 
 class EpisodeAdder:
   """A `core.Adder` that gives every finished episode to `sinks`, in order."""
 
-  def __init__(self, sinks: Sequence[Sink]):
+  def __init__(
+    self, sinks: Sequence[Sink], step_extras: Sequence[StepExtras] = ()
+  ):
     """Initialises the adder.
 
     Args:
       sinks: called with each episode when its last step was added. The one that
         makes it durable comes first: what fails stops those behind it.
+      step_extras: called after each step; what they return becomes the columns
+        of the episode's extras.
     """
     self._sinks = tuple(sinks)
+    self._step_extras = tuple(step_extras)
+    self._capacity = _FIRST_CAPACITY
     self.reset()
 
   def reset(self) -> None:
     """Drops the unfinished episode."""
-    self._observations: list[types.NestedArray] = []
-    self._actions: list[types.NestedArray] = []
+    self._observations = _Column('observation', self._capacity + 1)
+    self._actions = _Column('action', self._capacity)
+    self._extras = _Column('extras', self._capacity)
     self._rewards: list[Any] = []
     self._discounts: list[Any] = []
 
@@ -42,7 +54,7 @@ class EpisodeAdder:
         'environment.reset() returned'
       )
     self.reset()
-    self._observations.append(copy(timestep.observation))
+    self._observations.append(timestep.observation)
 
   def add(
     self, action: types.NestedArray, next_timestep: dm_env.TimeStep
@@ -56,10 +68,11 @@ class EpisodeAdder:
 
     Raises:
       ValueError: before any `add_first`; when `next_timestep` is the first of
-        an episode or tells no reward or discount; at the end of an episode
-        that holds a NaN or an infinity, which is not stored.
+        an episode or tells no reward or discount; when an array has another
+        shape or dtype than before; at the end of an episode that holds a NaN or
+        an infinity, which is not stored.
     """
-    if not self._observations:
+    if not self._observations.length:
       raise ValueError('add() came before add_first(): no episode has begun')
     if next_timestep.first():
       raise ValueError(
@@ -68,24 +81,35 @@ class EpisodeAdder:
     # numpy would turn None into NaN without a word.
     if next_timestep.reward is None or next_timestep.discount is None:
       raise ValueError(
-        f'step {len(self._actions)} has reward {next_timestep.reward} and '
+        f'step {self._actions.length} has reward {next_timestep.reward} and '
         f'discount {next_timestep.discount}; both must be numbers after reset()'
       )
-    self._actions.append(copy(action))
+    self._actions.append(action)
     self._rewards.append(next_timestep.reward)
     self._discounts.append(next_timestep.discount)
-    self._observations.append(copy(next_timestep.observation))
+    self._observations.append(next_timestep.observation)
+    self._extras.append(
+      {name: x for tell in self._step_extras for name, x in tell().items()}
+    )
     if next_timestep.last():
       episode = types.Episode(
-        observation=_stack(self._observations),
-        action=_stack(self._actions),
+        observation=self._observations.stacked(),
+        action=self._actions.stacked(),
         reward=np.asarray(self._rewards, np.float32),
         discount=np.asarray(self._discounts, np.float32),
+        extras=self._extras.stacked(),
       )
+      self._capacity = max(self._capacity, episode.length)
       self.reset()
       _check_finite(episode)
       for sink in self._sinks:
         sink(episode)
+
+
+def step_extras_of(environment: dm_env.Environment) -> tuple[StepExtras, ...]:
+  """Returns the environment's own `step_extras`, where it has one."""
+  tell = getattr(environment, 'step_extras', None)
+  return () if tell is None else (tell,)
 
 
 def check(episode: types.Episode, spec: specs.EnvironmentSpec) -> None:
@@ -157,5 +181,57 @@ def _columns(
   }
 
 
-def _stack(steps: Sequence[types.NestedArray]) -> types.NestedArray:
-  return tree.map_structure(lambda *leaves: np.stack(leaves), *steps)
+class _Column:
+  """Rows of a tree of arrays, each copied once: images are large."""
+
+  def __init__(self, name: str, capacity: int):
+    self._name = name
+    self._capacity = capacity
+    self._first: types.NestedArray = None
+    self._buffers: dict[str, np.ndarray] = {}  # [capacity, ...], by paths
+    self.length = 0
+
+  def append(self, row: types.NestedArray) -> None:
+    leaves = {
+      path: np.asarray(leaf)
+      for path, leaf in specs.flatten(row, self._name).items()
+    }
+    if not self.length:
+      self._first = copy(row)
+      self._buffers = {
+        path: np.empty((self._capacity, *leaf.shape), leaf.dtype)
+        for path, leaf in leaves.items()
+      }
+    self._check(leaves)
+    if self.length == self._capacity:
+      self._grow()
+    for path, leaf in leaves.items():
+      self._buffers[path][self.length] = leaf
+    self.length += 1
+
+  def stacked(self) -> types.NestedArray:
+    """Returns the tree with arrays [length, ...]; the column is given up."""
+    rows = [buffer[: self.length] for buffer in self._buffers.values()]
+    return tree.unflatten_as(self._first, rows)
+
+  def _check(self, leaves: Mapping[str, np.ndarray]) -> None:
+    """Refuses what an assignment would broadcast or cast without a word."""
+    given = {p: (x.dtype, x.shape) for p, x in leaves.items()}
+    expected = {p: (x.dtype, x.shape[1:]) for p, x in self._buffers.items()}
+    if given != expected:
+      lines = specs.differences(_named(given), _named(expected))
+      raise ValueError(
+        f'step {self.length} of the episode is not like those before it:\n  '
+        + '\n  '.join(lines)
+      )
+
+  def _grow(self) -> None:
+    self._capacity *= 2
+    for path, buffer in self._buffers.items():
+      larger = np.empty((self._capacity, *buffer.shape[1:]), buffer.dtype)
+      larger[: self.length] = buffer
+      self._buffers[path] = larger
+
+
+def _named(kinds: Mapping[str, tuple]) -> dict[str, str]:
+  return {path: f'{dtype} {shape}' for path, (dtype, shape) in kinds.items()}

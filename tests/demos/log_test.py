@@ -42,6 +42,15 @@ def test_numbers_on_after_a_gap(tmp_path):
   assert again.append(fakes.make_episode(_spec())).name == '000003.npz'
 
 
+def test_discards_an_episode_but_not_its_number(tmp_path):
+  log = log_lib.EpisodeLog(tmp_path, _spec())
+  paths = [log.append(fakes.make_episode(_spec(), n)) for n in (3, 5)]
+  log.discard(paths[1])
+  assert (len(log), log.steps) == (1, 3)
+  assert not paths[1].exists()
+  assert log.append(fakes.make_episode(_spec())).name == '000002.npz'
+
+
 def test_keeps_metadata_of_the_log_and_of_the_episode(tmp_path):
   log = log_lib.EpisodeLog(tmp_path, _spec(), {'actor': 'actor_0', 'note': 'x'})
   path = log.append(fakes.make_episode(_spec()), {'success': 1.0, 'note': 'y'})

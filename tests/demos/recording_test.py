@@ -80,6 +80,88 @@ def test_equal_seeds_record_equal_episodes():
   assert (a.reward != c.reward).any()
 
 
+class _Operator(recording.Operator):
+  """Does, at steps counted over all episodes, what it was told to."""
+
+  def __init__(self, stop=None, restart=None, discard=()):
+    self._stop, self._restart, self._discard = stop, restart, list(discard)
+    self.seen, self.reports = [], []
+
+  def show(self, timestep):
+    self.seen.append(timestep)
+
+  def report(self, counts):
+    self.reports.append(counts)
+
+  def wants_stop(self):
+    return len(self.seen) == self._stop
+
+  def wants_restart(self):
+    # Pressed once, heard once.
+    pressed = len(self.seen) == self._restart
+    self._restart = None if pressed else self._restart
+    return pressed
+
+  def wants_discard(self):
+    return self._discard.pop(0) if self._discard else False
+
+
+def test_an_operator_sees_every_timestep_and_hears_the_counts():
+  operator = _Operator()
+  _record(1.0, 2, operator=operator)
+  assert [t.first() for t in operator.seen].count(True) == 2
+  assert len(operator.seen) == 22
+  assert operator.reports == [
+    {'episodes': 1, 'attempts': 1},
+    {'episodes': 2, 'attempts': 2},
+  ]
+
+
+def test_a_stop_loses_nothing_that_is_finished(tmp_path):
+  operator = _Operator(stop=25)  # in the third episode, of 11 timesteps
+  assert len(_record(1.0, 5, tmp_path, operator=operator)) == 2
+  assert len(files.paths(tmp_path)) == 2
+  assert len(_record(1.0, 5, tmp_path)) == 5
+
+
+def test_a_restart_drops_the_episode_under_way(tmp_path):
+  operator = _Operator(restart=5)
+  episodes = _record(1.0, 2, tmp_path, operator=operator)
+  assert [e.length for e in episodes] == [10, 10]
+  assert len(files.paths(tmp_path)) == 2
+  assert len(operator.seen) == 5 + 22
+
+
+def test_discards_the_episode_before(tmp_path):
+  # Asked after each episode; after the first there is none before it.
+  operator = _Operator(discard=[True, True])
+  episodes = _record(1.0, 2, tmp_path, operator=operator)
+  names = [path.name for path in files.paths(tmp_path)]
+  assert names == ['000001.npz', '000002.npz']
+  for episode, path in zip(episodes, files.paths(tmp_path)):
+    np.testing.assert_array_equal(files.read(path)[0].reward, episode.reward)
+
+
+def test_discards_nothing_that_was_there_before(tmp_path):
+  _record(1.0, 1, tmp_path)
+  operator = _Operator(discard=[True])
+  assert len(_record(1.0, 2, tmp_path, operator=operator)) == 2
+  assert files.paths(tmp_path)[0].name == '000000.npz'
+
+
+def test_keeps_what_the_environment_tells_of_its_steps():
+  class Telling(fakes.FakeEnvironment):
+    def step_extras(self):
+      return {'success': np.uint8(1)}
+
+  (episode,) = recording.record(
+    lambda seed: Telling(_spec(), seed=seed, success=1.0),
+    fakes.FakeActor(_spec()),
+    episodes=1,
+  )
+  assert episode.extras['success'].tolist() == [1] * 10
+
+
 def test_loads_a_folder_a_file_or_a_list(tmp_path):
   episodes = _record(1.0, 2, tmp_path)
   for given in (tmp_path, str(tmp_path), episodes):

@@ -1,6 +1,7 @@
 """Tests for adders."""
 
 import collections
+import tracemalloc
 
 import dm_env
 import numpy as np
@@ -74,6 +75,86 @@ def test_begins_anew_and_drops_the_unfinished_episode():
   adder.add_first(_first())
   adder.add(np.float32([0]), _step(1.0, last=True))
   assert [e.reward.tolist() for e in episodes] == [[1.0]]
+
+
+def test_an_episode_may_be_longer_than_any_before():
+  episodes = []
+  adder = adders.EpisodeAdder([episodes.append])
+  lengths = (300, 2, 700)
+  for length in lengths:
+    adder.add_first(_first())
+    for step in range(1, length + 1):
+      adder.add(np.float32([step]), _step(step, last=step == length))
+  for episode, length in zip(episodes, lengths):
+    steps = np.arange(1, length + 1)
+    np.testing.assert_array_equal(episode.action[:, 0], steps)
+    np.testing.assert_array_equal(episode.observation['x'][1:, 1], steps)
+    assert episode.observation['x'].shape == (length + 1, 2)
+
+
+def test_later_episodes_leave_earlier_ones_alone():
+  episodes = []
+  adder = adders.EpisodeAdder([episodes.append])
+  for value in (1.0, 2.0):
+    adder.add_first(_first())
+    adder.add(np.float32([value]), _step(value, last=True))
+  assert [e.observation['x'][1, 0] for e in episodes] == [1.0, 2.0]
+
+
+def test_each_frame_is_copied_once():
+  # Copied again at the end of the episode, it would stand in memory twice.
+  frame = np.zeros((64, 64, 3), np.uint8)
+  adder = adders.EpisodeAdder([lambda _: None])
+
+  def run(length):
+    adder.add_first(dm_env.restart(frame))
+    for step in range(length):
+      make = dm_env.truncation if step == length - 1 else dm_env.transition
+      adder.add(np.float32([0]), make(0.0, frame))
+
+  run(100)
+  tracemalloc.start()
+  run(100)
+  _, peak = tracemalloc.get_traced_memory()
+  tracemalloc.stop()
+  # Room is made for 128 steps; twice 100 frames would be more.
+  assert peak < 150 * frame.nbytes
+
+
+def test_what_else_a_step_was_becomes_a_column():
+  episodes = []
+  told = iter([0, 1])
+  extras = [
+    lambda: {'success': np.uint8(next(told))},
+    lambda: {'time': 0.5, 'human': {'acted': True}},
+  ]
+  adder = adders.EpisodeAdder([episodes.append], extras)
+  adder.add_first(_first())
+  adder.add(np.float32([0]), _step(1.0))
+  adder.add(np.float32([0]), _step(2.0, last=True))
+  extras = episodes[0].extras
+  assert extras['success'].tolist() == [0, 1]
+  assert extras['success'].dtype == np.uint8
+  assert extras['time'].tolist() == [0.5, 0.5]
+  assert extras['human']['acted'].tolist() == [True, True]
+
+
+@pytest.mark.parametrize(
+  ('observation', 'message'),
+  [
+    (
+      {'x': np.zeros(1, np.float32)},
+      r'x: float32 \(1,\), expected float32 \(2',
+    ),
+    ({'x': np.zeros(2)}, r'x: float64 \(2,\), expected float32 \(2'),
+    ({'y': np.zeros(2, np.float32)}, r'observation/x: missing'),
+  ],
+)
+def test_refuses_steps_that_differ_in_kind(observation, message):
+  adder = adders.EpisodeAdder([])
+  adder.add_first(_first())
+  with pytest.raises(ValueError, match=rf'step 1 (.*\n)+.*{message}'):
+    adder.add(np.float32([0]), dm_env.transition(0.0, observation))
 
 
 def test_mappings_become_dicts():

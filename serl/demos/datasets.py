@@ -1,0 +1,143 @@
+"""Reads a data set of any format that is known here, and writes our own."""
+
+from collections.abc import Iterable, Iterator, Sequence
+import itertools
+import os
+import pathlib
+from typing import NamedTuple
+
+from serl import specs
+from serl.demos import files
+from serl.demos import folders
+from serl.demos import log as log_lib
+from serl.demos import records
+from serl.demos import serl_pickle
+
+EPISODES = 'episodes'
+SERL_PICKLE = "SERL's pickle"
+RLDS = 'RLDS'
+
+_SHOWN_ERRORS = 10
+
+
+class Dataset(NamedTuple):
+  """Episodes, to be read once and one at a time."""
+
+  kind: str  # EPISODES, SERL_PICKLE or RLDS
+  spec: specs.EnvironmentSpec
+  records: Iterator[records.Record]
+
+
+def read(
+  path: str | os.PathLike,
+  spec: specs.EnvironmentSpec | None = None,
+  time_limit: int | None = None,
+  success: bool | None = None,
+) -> Dataset:
+  """Returns the data set at `path`, in whichever format it is.
+
+  What was not recorded by this project is made to fit `spec`, see
+  `records.fit`.
+
+  Args:
+    path: a folder of episodes or one of them, a pickle of SERL's, or a folder
+      of RLDS.
+    spec: of the environment that the data are for; None for that which the data
+      tell, or `records.infer_spec` of the first episode.
+    time_limit: see `serl_pickle.read`; of no other format.
+    success: see `serl_pickle.read`; of no other format.
+
+  Raises:
+    FileError: nothing is there, or it is none of these; or, while it is read,
+      an episode is damaged or does not fit.
+    ImportError: the format needs a package that is not installed.
+    ValueError: an argument is of another format.
+  """
+  path = pathlib.Path(path)
+  kind = _kind(path)
+  if kind != SERL_PICKLE and (time_limit, success) != (None, None):
+    raise ValueError(
+      f'{path}: a time limit and a success can be told only of {SERL_PICKLE}, '
+      f'but this is {kind}'
+    )
+  if kind == EPISODES:
+    paths = files.paths(path)
+    spec = spec or _told_spec(paths[0])
+    return Dataset(kind, spec, _read_episodes(paths, spec))
+  if kind == SERL_PICKLE:
+    found = serl_pickle.read(path, time_limit, success)
+  else:
+    # TensorFlow stands behind this import, which not every reader has.
+    from serl.demos import rlds
+
+    found = rlds.read(path)
+    spec = spec or rlds.read_spec(path)
+  first = next(found)
+  spec = spec or records.infer_spec(first)
+  fitted = (
+    records.fit(record, spec) for record in itertools.chain([first], found)
+  )
+  return Dataset(kind, spec, fitted)
+
+
+def write(
+  folder: str | os.PathLike,
+  found: Iterable[records.Record],
+  spec: specs.EnvironmentSpec,
+) -> None:
+  """Writes a new folder of episodes, whole or not at all.
+
+  Args:
+    folder: of the episodes.
+    found: the episodes; read one at a time.
+    spec: that they fit.
+
+  Raises:
+    FileExistsError: there is such a folder or file.
+    FileError: an episode cannot be read; nothing is written then.
+  """
+  with folders.new(folder) as unfinished:
+    log = log_lib.EpisodeLog(unfinished, spec)
+    for record in found:
+      log.append(record.episode, record.metadata)
+
+
+def _kind(path: pathlib.Path) -> str:
+  if path.is_file():
+    with open(path, 'rb') as file:
+      start = file.read(1)
+    if start == b'\x80' or path.suffix in ('.pkl', '.pickle'):
+      return SERL_PICKLE
+  elif any(path.glob('features.json')) or any(path.glob('*/features.json')):
+    return RLDS
+  return EPISODES
+
+
+def _told_spec(path: pathlib.Path) -> specs.EnvironmentSpec:
+  described = files.read_header(path)['spec']
+  return records.make_spec(
+    specs.from_dict(described['observations']),
+    specs.from_dict(described['actions']),
+  )
+
+
+def _read_episodes(
+  paths: Sequence[pathlib.Path], spec: specs.EnvironmentSpec
+) -> Iterator[records.Record]:
+  """Yields the sound files; names all others at the end, not only the first."""
+  errors = []
+  for path in paths:
+    try:
+      episode, metadata = files.read(path, spec)
+    except files.FileError as error:
+      errors.append(error)
+      continue
+    yield records.Record(str(path), episode, metadata)
+  if len(errors) == 1:
+    raise errors[0]
+  if errors:
+    shown = [str(error) for error in errors[:_SHOWN_ERRORS]]
+    raise files.FileError(
+      f'{len(errors)} of {len(paths)} episodes cannot be read:\n'
+      + '\n'.join(shown)
+    )

@@ -1,0 +1,193 @@
+"""Episodes of any origin, and how they are brought into a spec or refused."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from serl import specs
+from serl import types
+from serl.demos import files
+
+# The name under which SERL keeps all that is no image, in one vector.
+STATE = 'state'
+
+
+class Record(NamedTuple):
+  """One episode of a data set."""
+
+  name: str  # where it came from, for messages
+  episode: types.Episode
+  metadata: Mapping[str, Any] = {}  # JSON data, as `files` keeps it
+
+
+def infer_spec(record: Record) -> specs.EnvironmentSpec:
+  """Returns a spec that such episodes fit, where nobody has told theirs.
+
+  Observations have the shapes and dtypes that are there, and no bounds but the
+  images' 0 to 255. Actions are in [-1, 1], as SERL's all are.
+  """
+  observations = _map(_observation_spec, record.episode.observation)
+  action = np.asarray(record.episode.action)
+  if action.ndim != 2:
+    raise files.FileError(
+      f'{record.name}: actions of shape {action.shape}, expected [T, size]'
+    )
+  return make_spec(
+    observations,
+    specs.BoundedArray(action.shape[1:], np.float32, -1.0, 1.0, 'action'),
+  )
+
+
+def make_spec(
+  observations: types.NestedSpec, actions: types.NestedSpec
+) -> specs.EnvironmentSpec:
+  """Returns an environment's spec from the two that a file tells."""
+  return specs.EnvironmentSpec(
+    observations=observations,
+    actions=actions,
+    rewards=specs.Array((), np.float32, 'reward'),
+    discounts=specs.BoundedArray((), np.float32, 0.0, 1.0, 'discount'),
+  )
+
+
+def fit(record: Record, spec: specs.EnvironmentSpec) -> Record:
+  """Returns an episode that came from elsewhere as one of `spec`.
+
+  A vector 'state' that the spec does not have is cut into the spec's numbers
+  in the sorted order of their names, which is how SERL flattened them. Numbers
+  get the spec's precision. Observed numbers outside of the spec's bounds
+  saturate, as those of our environments do; metadata['saturated'] counts them.
+
+  Args:
+    record: the episode.
+    spec: of the environment that it is for.
+
+  Raises:
+    FileError: something is missing or too much, an image is of another size or
+      dtype, an action is outside of its bounds, a number is not finite.
+  """
+  episode = record.episode
+  observation = _split_state(record.name, episode.observation, spec)
+  columns = {
+    **specs.flatten(observation, 'observation'),
+    **specs.flatten(episode.action, 'action'),
+    'reward': episode.reward,
+    'discount': episode.discount,
+  }
+  expected = {
+    **specs.flatten(spec.observations, 'observation'),
+    **specs.flatten(spec.actions, 'action'),
+    'reward': specs.Array((), np.float32),
+    'discount': specs.BoundedArray((), np.float32, 0.0, 1.0),
+  }
+  problems = [
+    f'{path}: missing, expected {_show(expected[path])}'
+    for path in sorted(set(expected) - set(columns))
+  ]
+  problems += [
+    f'{path}: not expected' for path in sorted(set(columns) - set(expected))
+  ]
+  fitted: dict[str, np.ndarray] = {}
+  saturated: dict[str, int] = {}
+  for path in sorted(set(columns) & set(expected)):
+    column, leaf = np.asarray(columns[path]), expected[path]
+    problem = _problem(path, column, leaf)
+    if problem:
+      problems.append(problem)
+      continue
+    fitted[path] = column.astype(leaf.dtype, copy=False)
+    if path.startswith('observation') and column.dtype.kind == 'f':
+      fitted[path], count = _saturate(fitted[path], leaf)
+      if count:
+        saturated[path] = count
+  if problems:
+    raise files.FileError(
+      f'{record.name} does not fit its spec; convert the data, or name the '
+      'task that they were recorded in:\n  ' + '\n  '.join(problems)
+    )
+  metadata = dict(record.metadata)
+  if saturated:
+    metadata['saturated'] = saturated
+  columns = specs.unflatten(fitted)
+  return Record(
+    record.name, types.Episode(**columns, extras=episode.extras), metadata
+  )
+
+
+def _split_state(
+  name: str, observation: types.NestedArray, spec: specs.EnvironmentSpec
+) -> types.NestedArray:
+  """Returns the observation with its state cut into the parts of `spec`."""
+  if not isinstance(observation, Mapping) or STATE not in observation:
+    return observation
+  if not isinstance(spec.observations, Mapping) or STATE in spec.observations:
+    return observation
+  numbers = {
+    path: leaf
+    for path, leaf in specs.flatten(spec.observations).items()
+    if not specs.is_image(leaf)
+  }
+  # A stack of frames leads the shape; what is cut is the last axis.
+  sizes = [leaf.shape[-1] if leaf.shape else 1 for leaf in numbers.values()]
+  state = np.asarray(observation[STATE])
+  if state.shape[-1] != sum(sizes):
+    raise files.FileError(
+      f'{name}: {STATE} has {state.shape[-1]} numbers, but the spec has '
+      f'{sum(sizes)}: {dict(zip(numbers, sizes))}; name the task that the file '
+      'was recorded in'
+    )
+  parts = np.split(state, np.cumsum(sizes)[:-1], axis=-1)
+  images = {k: v for k, v in observation.items() if k != STATE}
+  return {**images, **specs.unflatten(dict(zip(numbers, parts)))}
+
+
+def _problem(path: str, column: np.ndarray, leaf: specs.Array) -> str | None:
+  """Returns what keeps a column out of `leaf`, None if nothing does."""
+  if specs.is_image(leaf):
+    if column.dtype == leaf.dtype and column.shape[1:] == leaf.shape:
+      return None
+    return (
+      f'{path}: {_show(column[0])}, expected {_show(leaf)}; make the '
+      'environment of that size, or the images of its size and bytes of floats'
+    )
+  castable = np.can_cast(column.dtype, leaf.dtype, 'same_kind')
+  if column.shape[1:] != leaf.shape or not castable:
+    return f'{path}: {_show(column[0])}, expected {_show(leaf)}'
+  if not np.isfinite(column).all():
+    step = int(np.argmin(np.isfinite(column.reshape(len(column), -1)).all(1)))
+    return f'{path}: {column[step]} at step {step}, expected finite numbers'
+  if path.startswith('observation') or not hasattr(leaf, 'minimum'):
+    return None
+  outside = (column < leaf.minimum) | (column > leaf.maximum)
+  if outside.any():
+    step = int(np.argmax(outside.reshape(len(column), -1).any(1)))
+    return (
+      f'{path}: {column[step]} at step {step}, expected within '
+      f'[{leaf.minimum}, {leaf.maximum}]; scale the values to that range'
+    )
+  return None
+
+
+def _saturate(column: np.ndarray, leaf: specs.Array) -> tuple[np.ndarray, int]:
+  """Returns the column within the leaf's bounds and how much was outside."""
+  if not hasattr(leaf, 'minimum'):
+    return column, 0
+  clipped = np.clip(column, leaf.minimum, leaf.maximum).astype(leaf.dtype)
+  return clipped, int((clipped != column).sum())
+
+
+def _observation_spec(column: np.ndarray) -> specs.Array:
+  if column.dtype == np.uint8:
+    return specs.BoundedArray(column.shape[1:], np.uint8, 0, 255)
+  return specs.Array(column.shape[1:], np.float32)
+
+
+def _show(array: Any) -> str:
+  return f'{np.dtype(array.dtype).name} {list(array.shape)}'
+
+
+def _map(function: Any, nested: types.NestedArray) -> Any:
+  if isinstance(nested, Mapping):
+    return {key: _map(function, value) for key, value in nested.items()}
+  return function(np.asarray(nested))

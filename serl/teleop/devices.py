@@ -1,0 +1,115 @@
+"""What people drive the arm with, and the actor behind it."""
+
+from typing import NamedTuple, Protocol
+
+import dm_env
+import numpy as np
+
+from serl import specs
+from serl import types
+
+# Of the gripper. At the bound itself the density of a tanh-Gaussian policy,
+# which may be asked to imitate this, is infinite.
+_FIRM = 0.95
+# The parts of an action by its length: translation, rotation, gripper.
+_LAYOUTS = {
+  3: (True, False, False),
+  4: (True, False, True),
+  6: (True, True, False),
+  7: (True, True, True),
+}
+
+
+class DeviceError(RuntimeError):
+  """There is no such device, or it is gone."""
+
+
+class Command(NamedTuple):
+  """What a person asks of the arm at this moment."""
+
+  # [6] float32 in [-1, 1]: along x, y, z and about x, y, z, base frame.
+  motion: np.ndarray
+  closing: int  # 1 closes the gripper, -1 opens it, 0 asks nothing of it
+
+  @property
+  def moves(self) -> bool:
+    """Whether anything is asked for."""
+    return bool(self.closing or self.motion.any())
+
+
+class Device(Protocol):
+  """A keyboard, a SpaceMouse."""
+
+  def read(self) -> Command:
+    """Returns what is asked for now; never waits.
+
+    Raises:
+      DeviceError: the device is gone.
+    """
+
+
+def make_action(
+  command: Command,
+  spec: specs.BoundedArray,
+  scale: float = 1.0,
+  closes: int = 1,
+) -> np.ndarray:
+  """Returns the action that a command means.
+
+  Args:
+    command: of a device.
+    spec: of the action: [3] translation, [4] with a gripper behind it, [6] with
+      a rotation behind it, [7] with both.
+    scale: of the motion.
+    closes: the sign of actions that close the gripper: 1 in PickCube, -1 on
+      the real arm.
+
+  Raises:
+    ValueError: the action has another shape.
+  """
+  if len(spec.shape) != 1 or spec.shape[0] not in _LAYOUTS:
+    raise ValueError(
+      f'The action is {spec}; expected [A] with A one of {list(_LAYOUTS)}, '
+      'which is what devices can drive.'
+    )
+  gripper = np.array([_FIRM * closes * command.closing])
+  motion = scale * command.motion
+  parts = (motion[:3], motion[3:], gripper)
+  chosen = [p for p, used in zip(parts, _LAYOUTS[spec.shape[0]]) if used]
+  action = np.concatenate(chosen)
+  return np.clip(action, spec.minimum, spec.maximum).astype(spec.dtype)
+
+
+class DeviceActor:
+  """A `core.Actor` that does what a person asks for."""
+
+  def __init__(
+    self,
+    device: Device,
+    spec: specs.BoundedArray,
+    scale: float = 1.0,
+    closes: int = 1,
+  ):
+    """Initialises the actor; see `make_action` for the arguments.
+
+    Raises:
+      ValueError: actions of this spec cannot be driven by a device.
+    """
+    self._device = device
+    self._arguments = {'spec': spec, 'scale': scale, 'closes': closes}
+    make_action(Command(np.zeros(6, np.float32), 0), **self._arguments)
+
+  def select_action(self, observation: types.NestedArray) -> np.ndarray:
+    """Returns the action asked for at this moment."""
+    return make_action(self._device.read(), **self._arguments)
+
+  def observe_first(self, timestep: dm_env.TimeStep) -> None:
+    """Learns nothing."""
+
+  def observe(
+    self, action: types.NestedArray, next_timestep: dm_env.TimeStep
+  ) -> None:
+    """Learns nothing."""
+
+  def update(self) -> None:
+    """Has no parameters."""

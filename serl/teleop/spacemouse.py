@@ -1,0 +1,96 @@
+"""The SpaceMouse: six axes and two buttons."""
+
+import threading
+
+import easyhid
+import numpy as np
+import pyspacemouse
+
+from serl.teleop import devices
+
+# Its reports come every 8 ms while it is moved.
+_POLL_S = 0.005
+
+
+class SpaceMouse:
+  """A `devices.Device` that a thread reads, some 200 times a second.
+
+  Its user faces the arm: pulled towards them it moves the arm along +x, to
+  their right along +y, up along +z, and turned it turns the arm about these
+  axes. The left button closes the gripper, the right one opens it.
+  """
+
+  def __init__(self, dead_zone: float = 0.001):
+    """Opens the first SpaceMouse that is plugged in.
+
+    Args:
+      dead_zone: the norm of the six axes, each in [-1, 1], up to which the
+        mouse counts as at rest.
+
+    Raises:
+      devices.DeviceError: there is none, or it may not be read.
+    """
+    self._dead_zone = dead_zone
+    try:
+      # The convention with one right-handed frame for both; older ones turn
+      # about other axes than they move along.
+      self._mouse = pyspacemouse.open(
+        axis_convention=pyspacemouse.AxisConvention.HID_Z_UP
+      )
+    except (RuntimeError, easyhid.HIDException) as error:
+      raise devices.DeviceError(
+        f'Cannot open a SpaceMouse ({error}); expected one that is plugged in, '
+        'the library of libhidapi-hidraw0 (apt), and the right to read and '
+        'write /dev/hidraw* (a udev rule).'
+      ) from error
+    self._command = devices.Command(np.zeros(6, np.float32), 0)
+    self._error: Exception | None = None
+    self._stop = threading.Event()
+    self._thread = threading.Thread(target=self._run, daemon=True)
+    self._thread.start()
+
+  def read(self) -> devices.Command:
+    """Returns what the mouse asks for now; never waits.
+
+    Raises:
+      devices.DeviceError: it was unplugged.
+    """
+    if self._error is not None:
+      raise devices.DeviceError(
+        f'The SpaceMouse is gone ({self._error}); plug it in and open it again.'
+      ) from self._error
+    return self._command
+
+  def close(self) -> None:
+    """Lets go of the mouse."""
+    self._stop.set()
+    self._thread.join()
+    self._mouse.close()
+
+  def _run(self) -> None:
+    seen = -1.0
+    # Reads return at once, with or without a report: to go on reading would
+    # take a core.
+    while not self._stop.wait(_POLL_S):
+      try:
+        while (state := self._mouse.read()).t != seen:
+          seen = state.t
+      except (easyhid.HIDException, OSError) as error:
+        self._error = error
+        return
+      self._command = _command(state, self._dead_zone)
+
+
+def _command(
+  state: pyspacemouse.SpaceMouseState, dead_zone: float
+) -> devices.Command:
+  """Returns a copy, in the base frame, of the state that each read changes."""
+  # The mouse's own x is to its right, its y away from the user.
+  motion = np.array(
+    [-state.y, state.x, state.z, -state.pitch, state.roll, state.yaw],
+    np.float32,
+  )
+  if np.linalg.norm(motion) <= dead_zone:
+    motion[:] = 0.0
+  left, right = (*state.buttons, 0, 0)[:2]  # there are mice without
+  return devices.Command(np.clip(motion, -1, 1), left - right)

@@ -1,0 +1,288 @@
+"""What the recording tools share: a device, keys, a preview and counters."""
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping
+import contextlib
+import os
+import pathlib
+import signal
+import sys
+import time
+from typing import Any, NamedTuple
+
+import dm_env
+import imageio.v2 as imageio
+import numpy as np
+
+from serl import core
+from serl import specs
+from serl.demos import files
+from serl.demos import recording
+from serl.environments.sim import rendering
+from serl.environments.sim import tasks
+from serl.environments.wrappers import pacing
+from serl.teleop import devices
+from serl.teleop import keyboard
+from serl.teleop import scripted
+
+_PREVIEW_S = 1.0  # between two pictures in the folder
+_DISCARD, _RESTART = '\x7f', 'n'
+_HELP = (
+  'Backspace: delete the episode before this one   n: begin this one anew\n'
+  'Ctrl-C: end here; finished episodes are on disk already'
+)
+
+
+class Session(NamedTuple):
+  """What there is to record with."""
+
+  make_environment: Callable[[int], dm_env.Environment]
+  actor: core.Actor
+  folder: pathlib.Path
+  seed: int
+  operator: recording.Operator
+  person: bool  # acts, not an expert
+  keys: keyboard.Keyboard | None  # None without a terminal
+
+
+def make_parser(tool: str, description: str) -> argparse.ArgumentParser:
+  """Returns a parser of the arguments that the recording tools share."""
+  parser = argparse.ArgumentParser(
+    prog=f'python -m serl.tools.{tool}',
+    description=description,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  add = parser.add_argument
+  add('task', metavar='TASK', help=', '.join(sorted(tasks.TASKS)))
+  add(
+    '--out',
+    metavar='FOLDER',
+    type=pathlib.Path,
+    required=True,
+    help='of the episodes; what is there already counts',
+  )
+  add(
+    '--device',
+    choices=['scripted', 'keyboard', 'spacemouse'],
+    default='scripted',
+    help='who acts: an expert that knows the task, or a person',
+  )
+  add('--seed', type=int, default=0, help='of the random starts and the noise')
+  add('--size', type=int, help='height and width of the images, pixels')
+  add(
+    '--noise',
+    type=float,
+    default=0.05,
+    help="standard deviation in the expert's actions, default %(default)s",
+  )
+  add(
+    '--scale',
+    type=float,
+    default=0.2,
+    help="of a person's motion, default %(default)s; 1 is the arm's fastest",
+  )
+  add(
+    '--steps-per-second',
+    type=_positive,
+    default=10.0,
+    help='the pace where a person acts, default %(default)s',
+  )
+  add(
+    '--no-preview',
+    action='store_true',
+    help="show nothing; else a person with a display gets MuJoCo's viewer "
+    '(leave the keyboard to the terminal), others preview.png in the folder',
+  )
+  return parser
+
+
+def run(
+  parser: argparse.ArgumentParser,
+  options: argparse.Namespace,
+  target: Mapping[str, int],
+  record: Callable[[Session], Mapping[str, int]],
+) -> int:
+  """Records, and returns the exit code: 130 when the user stopped it.
+
+  Args:
+    parser: of the tool.
+    options: what it has parsed.
+    target: how many there shall be, by name.
+    record: records and returns how many there are.
+  """
+  try:
+    with _open_session(options, target) as session:
+      counts = record(session)
+  except (
+    ValueError,
+    OSError,
+    devices.DeviceError,
+    recording.RecordingError,
+    rendering.RenderingUnavailableError,
+  ) as error:
+    kept = len(files.find(options.out))
+    parser.error(f'{error}\n{kept} finished episodes are in {options.out}')
+  print(f'{_describe(counts, target)} in {session.folder}')
+  if any(counts[name] < target[name] for name in target):
+    print('Stopped early; the same command goes on from here.')
+    return 128 + signal.SIGINT
+  return 0
+
+
+@contextlib.contextmanager
+def _open_session(
+  options: argparse.Namespace, target: Mapping[str, int]
+) -> Iterator[Session]:
+  # Other starts than those of the episodes that are there.
+  seed = options.seed + len(files.find(options.out))
+  person = options.device != 'scripted'
+  with contextlib.ExitStack() as stack:
+    keys = None
+    if person or keyboard.is_terminal(sys.stdin):
+      keys = stack.enter_context(keyboard.Keyboard())
+    environment = tasks.make(options.task, seed, options.size)
+    stack.callback(environment.close)
+    if person:
+      environment = pacing.RealTime(environment, 1 / options.steps_per_second)
+      mouse = _open_mouse(stack) if options.device == 'spacemouse' else None
+      actor = devices.DeviceActor(
+        mouse or keys, environment.action_spec(), options.scale
+      )
+    else:
+      actor = _make_expert(options.task, seed, options.noise, environment)
+    options.out.mkdir(parents=True, exist_ok=True)
+    show = lambda timestep: None
+    if not options.no_preview:
+      show = _make_preview(stack, environment, options.out, person)
+    operator = stack.enter_context(_Console(keys, target, show))
+    if keys is not None:
+      print(_HELP)
+    if options.device == 'keyboard':
+      print(keyboard.HELP)
+    yield Session(
+      make_environment=lambda _: environment,
+      actor=actor,
+      folder=options.out,
+      seed=seed,
+      operator=operator,
+      person=person,
+      keys=keys,
+    )
+
+
+def _open_mouse(stack: contextlib.ExitStack) -> devices.Device:
+  try:
+    from serl.teleop import spacemouse
+  except ImportError as error:
+    raise devices.DeviceError(
+      f"{error}; the SpaceMouse needs pip install 'serl[franka]'"
+    ) from error
+  return stack.enter_context(contextlib.closing(spacemouse.SpaceMouse()))
+
+
+def _make_expert(
+  task: str, seed: int, noise: float, environment: dm_env.Environment
+) -> core.Actor:
+  if task not in scripted.EXPERTS:
+    raise ValueError(
+      f'the task {task!r} has no expert; use --device=keyboard or spacemouse'
+    )
+  return scripted.EXPERTS[task](noise, seed, environment)
+
+
+def _make_preview(
+  stack: contextlib.ExitStack,
+  environment: Any,
+  folder: pathlib.Path,
+  person: bool,
+) -> Callable[[dm_env.TimeStep], None]:
+  """Returns what shows a timestep."""
+  images = [
+    name
+    for name, leaf in specs.flatten(environment.observation_spec()).items()
+    if specs.is_image(leaf)
+  ]
+  if not (person or images):
+    return lambda timestep: None
+  if person and (sys.platform != 'linux' or os.environ.get('DISPLAY')):
+    import mujoco.viewer
+
+    viewer = stack.enter_context(
+      mujoco.viewer.launch_passive(environment.model, environment.data)
+    )
+    return lambda timestep: viewer.sync()
+
+  def draw(timestep: dm_env.TimeStep) -> np.ndarray:
+    if not images:
+      return environment.render()
+    arrays = specs.flatten(timestep.observation)
+    return np.concatenate([arrays[name] for name in images], axis=1)
+
+  latest = -np.inf
+
+  def write(timestep: dm_env.TimeStep) -> None:
+    nonlocal latest
+    if time.monotonic() - latest < _PREVIEW_S:
+      return
+    unfinished = folder / '.preview.png'
+    imageio.imwrite(unfinished, draw(timestep))
+    unfinished.replace(folder / 'preview.png')
+    latest = time.monotonic()
+
+  return write
+
+
+class _Console(recording.Operator):
+  """Hears the keys, and Ctrl-C between two steps; prints the counters."""
+
+  def __init__(
+    self,
+    keys: keyboard.Keyboard | None,
+    target: Mapping[str, int],
+    show: Callable[[dm_env.TimeStep], None],
+  ):
+    self._keys = keys
+    self._target = target
+    self._stopped = False
+    self._handlers: dict[int, Any] = {}
+    self.show = show
+
+  def __enter__(self) -> '_Console':
+    for number in (signal.SIGINT, signal.SIGTERM):
+      self._handlers[number] = signal.signal(number, self._stop)
+    return self
+
+  def __exit__(self, *_) -> None:
+    for number, handler in self._handlers.items():
+      signal.signal(number, handler)
+
+  def _stop(self, number: int, _) -> None:
+    # A second one does what it always does, should a step never end.
+    signal.signal(number, self._handlers[number])
+    self._stopped = True
+
+  def report(self, counts: Mapping[str, int]) -> None:
+    print(_describe(counts, self._target), flush=True)
+
+  def wants_stop(self) -> bool:
+    return self._stopped
+
+  def wants_restart(self) -> bool:
+    return self._keys is not None and self._keys.pressed(_RESTART)
+
+  def wants_discard(self) -> bool:
+    return self._keys is not None and self._keys.pressed(_DISCARD)
+
+
+def _positive(text: str) -> float:
+  number = float(text)
+  if not number > 0:
+    raise argparse.ArgumentTypeError(f'{text} is not more than 0')
+  return number
+
+
+def _describe(counts: Mapping[str, int], target: Mapping[str, int]) -> str:
+  return ', '.join(
+    f'{name} {n} of {target[name]}' if name in target else f'{name} {n}'
+    for name, n in counts.items()
+  )

@@ -1,0 +1,166 @@
+"""Converts data sets: python -m serl.tools.convert_data IN OUT [--to FORMAT].
+
+IN is a folder of episodes, a pickle of SERL's demonstrations or a folder of
+RLDS; its format is found out. OUT is a new folder: of episodes, which training
+reads; of RLDS (needs tensorflow-datasets); or a LeRobotDataset v3.0 (needs
+pyarrow). It appears whole or not at all, and nothing is overwritten.
+
+  convert_data franka_lift_cube_image_20_trajs.pkl demos --task=pick_cube_vision
+"""
+
+import argparse
+import collections
+from collections.abc import Iterable, Iterator, Sequence
+import pathlib
+from typing import Any
+
+from rich import progress
+
+from serl import specs
+from serl.demos import datasets
+from serl.demos import records
+
+_FORMATS = ('episodes', 'rlds', 'lerobot')
+
+
+def convert(flags: argparse.Namespace) -> list[str]:
+  """Converts what `flags` say; returns what is to be told of it, by lines."""
+  spec = None if flags.task is None else _task_spec(flags.task)
+  success = None if flags.success is None else flags.success == 'yes'
+  dataset = datasets.read(flags.source, spec, flags.time_limit, success)
+  tally: collections.Counter[str] = collections.Counter()
+  found = _tallied(dataset.records, tally)
+  shown = progress.track(found, f'{dataset.kind} to {flags.to}')
+  if flags.to == 'episodes':
+    datasets.write(flags.folder, shown, dataset.spec)
+  # Each of these formats has its package, which the others do without.
+  elif flags.to == 'rlds':
+    from serl.demos import rlds
+
+    rlds.write(flags.folder, shown, dataset.spec)
+  else:
+    from serl.demos import lerobot
+
+    lerobot.write(
+      flags.folder,
+      shown,
+      dataset.spec,
+      flags.steps_per_second,
+      flags.instruction,
+    )
+  return _report(flags, dataset.kind, tally)
+
+
+def _task_spec(task: str) -> specs.EnvironmentSpec:
+  # MuJoCo stands behind this import, which data do not need.
+  from serl.environments.sim import tasks
+
+  environment = tasks.make(task)
+  try:
+    return specs.make_environment_spec(environment)
+  finally:
+    environment.close()
+
+
+def _tallied(
+  found: Iterable[records.Record], tally: collections.Counter[str]
+) -> Iterator[records.Record]:
+  for record in found:
+    tally['episodes'] += 1
+    tally['steps'] += record.episode.length
+    tally[f'end {record.metadata.get("end", "")}'] += 1
+    for path, count in record.metadata.get('saturated', {}).items():
+      tally[f'saturated {path}'] += count
+    yield record
+
+
+def _report(
+  flags: argparse.Namespace, kind: str, tally: collections.Counter[str]
+) -> list[str]:
+  lines = [
+    f'{flags.folder}: {tally["episodes"]} episodes, {tally["steps"]} steps'
+  ]
+  if kind == datasets.SERL_PICKLE:
+    lines.append(
+      f'ended by: {tally["end time_limit"]} time limit, '
+      f'{tally["end termination"]} termination, {tally["end cut"]} cut off'
+    )
+    if tally['end termination'] and flags.time_limit is None:
+      lines.append(
+        'the terminations have a discount of 0; if episodes were also ended by '
+        'a limit of N steps, which the file does not tell: --time-limit=N'
+      )
+  lines += [
+    f'{name.removeprefix("saturated ")}: {count} numbers were outside of the '
+    "task's bounds and saturate"
+    for name, count in tally.items()
+    if name.startswith('saturated ')
+  ]
+  return lines
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+  parser = argparse.ArgumentParser(
+    prog='python -m serl.tools.convert_data',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  parser.add_argument('source', metavar='IN', type=pathlib.Path)
+  parser.add_argument('folder', metavar='OUT', type=pathlib.Path)
+  parser.add_argument('--to', choices=_FORMATS, default='episodes')
+  parser.add_argument(
+    '--task',
+    metavar='NAME',
+    help='a simulated task, as serl.tools.view takes it: the data are made to '
+    'fit its spec, so that they train in it',
+  )
+  parser.add_argument(
+    '--time-limit',
+    metavar='N',
+    type=_positive,
+    help='of a pickle: episodes of N steps were ended by the clock, not by the '
+    'task, and are bootstrapped from',
+  )
+  parser.add_argument(
+    '--success',
+    choices=('yes', 'no'),
+    help='of a pickle for the reward classifier: what all its transitions are',
+  )
+  parser.add_argument(
+    '--steps-per-second',
+    metavar='HZ',
+    type=_positive,
+    default=10,
+    help='for lerobot: at which the data were recorded (default: 10)',
+  )
+  parser.add_argument(
+    '--instruction',
+    metavar='TEXT',
+    help='for lerobot: the task as one would tell a person',
+  )
+  flags = parser.parse_args(arguments)
+  if flags.to == 'lerobot' and not flags.instruction:
+    parser.error('--to=lerobot needs an --instruction, as "lift the cube"')
+  flags.error = parser.error
+  return flags
+
+
+def _positive(text: str) -> int:
+  value = int(text)
+  if value < 1:
+    raise argparse.ArgumentTypeError(f'{value}, expected at least 1')
+  return value
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+  """Converts the data set that `arguments` name."""
+  flags: Any = _parse(arguments)
+  try:
+    lines = convert(flags)
+  except (ImportError, OSError, ValueError) as error:
+    flags.error(str(error))
+  print('\n'.join(lines))
+
+
+if __name__ == '__main__':
+  main()

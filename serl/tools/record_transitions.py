@@ -1,0 +1,55 @@
+"""Records transitions into success, and others, for a reward classifier.
+
+  python -m serl.tools.record_transitions pick_cube_vision --out=transitions
+
+The simulation tells what success is where the expert acts; a person holds the
+space bar while there is success. Whole episodes are kept, a file each, with the
+labels as the column 'success' of their extras. Ctrl-C ends it; the same command
+goes on.
+"""
+
+from collections.abc import Mapping, Sequence
+import sys
+
+from serl.demos import transitions
+from serl.tools import console
+
+# Terminals take so long to repeat a key that is held.
+_TAP_S = 0.7
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+  """Records what `arguments` name and returns the exit code."""
+  parser = console.make_parser('record_transitions', __doc__)
+  for name, count in (('successes', 200), ('failures', 1000)):
+    parser.add_argument(
+      f'--{name}',
+      type=int,
+      default=count,
+      help='how many there shall be at least, default %(default)s',
+    )
+  options = parser.parse_args(arguments)
+  target = transitions.Counts(options.successes, options.failures)
+
+  def record(session: console.Session) -> Mapping[str, int]:
+    label = None
+    if session.person:
+      label = lambda: session.keys.held(' ', _TAP_S)
+      print('Space, held down: what is seen is success')
+    counts = transitions.record(
+      session.make_environment,
+      session.actor,
+      target,
+      session.folder,
+      session.seed,
+      label,
+      patience=None if session.person else 20,
+      operator=session.operator,
+    )
+    return counts._asdict()
+
+  return console.run(parser, options, target._asdict(), record)
+
+
+if __name__ == '__main__':
+  sys.exit(main())

@@ -1,0 +1,129 @@
+"""Tests for datasets."""
+
+import pickle
+
+import numpy as np
+import pytest
+import tree
+
+from serl import specs
+from serl.demos import datasets
+from serl.demos import files
+from serl.demos import recording
+from serl.demos import records
+from serl.testing import fakes
+
+
+def _write(folder, count=3):
+  spec = fakes.make_image_spec()
+  for i in range(count):
+    episode = fakes.make_episode(spec, length=4 + i, seed=i)
+    files.write(folder / f'{i}.npz', episode, spec, {'number': i})
+  return spec
+
+
+def _write_pickle(path, size=1.0):
+  """Two episodes for `fakes.make_state_spec`: SERL's state, flattened."""
+  observe = lambda e, t: {'state': np.array([[e, t, 0, 1]], np.float32) / 10}
+  transitions = [
+    {
+      'observations': observe(e, t),
+      'actions': np.full(2, size, np.float32),
+      'next_observations': observe(e, t + 1),
+      'rewards': 1.0,
+      'masks': float(t < 4),
+      'dones': t == 4,
+    }
+    for e in range(2)
+    for t in range(5)
+  ]
+  path.write_bytes(pickle.dumps(transitions))
+
+
+def test_a_folder_of_episodes_comes_with_its_spec(tmp_path):
+  spec = _write(tmp_path)
+  dataset = datasets.read(tmp_path)
+  assert dataset.kind == datasets.EPISODES
+  assert specs.to_dict(dataset.spec.observations) == specs.to_dict(
+    spec.observations
+  )
+  assert specs.to_dict(dataset.spec.actions) == specs.to_dict(spec.actions)
+  assert [
+    (record.name, record.episode.length, record.metadata)
+    for record in dataset.records
+  ] == [(str(tmp_path / f'{i}.npz'), 4 + i, {'number': i}) for i in range(3)]
+
+
+def test_every_damaged_file_is_named(tmp_path):
+  _write(tmp_path, 4)
+  for i in (1, 3):
+    whole = (tmp_path / f'{i}.npz').read_bytes()
+    (tmp_path / f'{i}.npz').write_bytes(whole[:-40])
+  found = datasets.read(tmp_path).records
+  assert [next(found).episode.length, next(found).episode.length] == [4, 6]
+  with pytest.raises(files.FileError, match='2 of 4 episodes') as error:
+    next(found)
+  assert '1.npz: torn' in str(error.value)
+  assert '3.npz: torn' in str(error.value)
+
+
+def test_a_pickle_is_made_to_fit_the_spec(tmp_path):
+  _write_pickle(tmp_path / 'demos.pkl')
+  spec = fakes.make_state_spec()
+  dataset = datasets.read(tmp_path / 'demos.pkl', spec, time_limit=5)
+  assert dataset.kind == datasets.SERL_PICKLE
+  first, second = dataset.records
+  np.testing.assert_allclose(
+    second.episode.observation['gripper'][:, 0], np.full(6, 0.1)
+  )
+  np.testing.assert_allclose(
+    second.episode.observation['tcp_pos'][3], [0.3, 0, 0.1]
+  )
+  assert first.episode.discount[-1] == 1
+  assert datasets.read(tmp_path / 'demos.pkl').spec.observations.keys() == {
+    'state'
+  }
+
+
+def test_demonstrations_may_be_a_pickle(tmp_path):
+  _write_pickle(tmp_path / 'demos.pkl')
+  loaded = recording.load(tmp_path / 'demos.pkl', fakes.make_state_spec())
+  assert [episode.length for episode in loaded] == [5, 5]
+
+
+def test_a_pickle_of_large_actions_is_refused(tmp_path):
+  _write_pickle(tmp_path / 'demos.pkl', size=2.0)
+  with pytest.raises(files.FileError, match=r'demos\.pkl.*\n.*scale the'):
+    datasets.read(tmp_path / 'demos.pkl').records.__next__()
+
+
+def test_what_is_written_comes_back(tmp_path):
+  _write_pickle(tmp_path / 'demos.pkl')
+  dataset = datasets.read(tmp_path / 'demos.pkl', fakes.make_state_spec())
+  datasets.write(tmp_path / 'demos', dataset.records, dataset.spec)
+  again = list(datasets.read(tmp_path / 'demos', dataset.spec).records)
+  expected = datasets.read(tmp_path / 'demos.pkl', dataset.spec).records
+  for a, b in zip(again, expected, strict=True):
+    tree.map_structure(np.testing.assert_array_equal, a.episode, b.episode)
+    assert a.metadata == b.metadata
+
+
+def test_nothing_is_written_of_data_that_fail(tmp_path):
+  def found():
+    yield records.Record('a', fakes.make_episode(fakes.make_state_spec()))
+    raise files.FileError('torn')
+
+  with pytest.raises(files.FileError, match='torn'):
+    datasets.write(tmp_path / 'demos', found(), fakes.make_state_spec())
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_a_time_limit_is_of_a_pickle_only(tmp_path):
+  _write(tmp_path)
+  with pytest.raises(ValueError, match='but this is episodes'):
+    datasets.read(tmp_path, time_limit=100)
+
+
+def test_refuses_nothing(tmp_path):
+  with pytest.raises(files.FileError, match='no episode in it'):
+    datasets.read(tmp_path)

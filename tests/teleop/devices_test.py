@@ -1,0 +1,75 @@
+"""What a command means as an action."""
+
+import numpy as np
+import pytest
+
+from serl import core
+from serl import specs
+from serl.teleop import devices
+
+MOTION = np.float32([0.1, -0.2, 0.3, 0.4, -0.5, 0.6])
+
+
+def _spec(size):
+  return specs.BoundedArray((size,), np.float32, -1, 1, name='action')
+
+
+@pytest.mark.parametrize(
+  ('size', 'expected'),
+  [
+    (3, [0.1, -0.2, 0.3]),
+    (4, [0.1, -0.2, 0.3, 0.95]),
+    (6, [0.1, -0.2, 0.3, 0.4, -0.5, 0.6]),
+    (7, [0.1, -0.2, 0.3, 0.4, -0.5, 0.6, 0.95]),
+  ],
+)
+def test_the_length_of_the_action_tells_its_parts(size, expected):
+  command = devices.Command(MOTION, 1)
+  action = devices.make_action(command, _spec(size))
+  np.testing.assert_allclose(action, expected, rtol=1e-6)
+  assert action.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+  ('closing', 'closes', 'expected'),
+  [(1, 1, 0.95), (-1, 1, -0.95), (1, -1, -0.95), (0, 1, 0.0)],
+)
+def test_the_gripper_closes_by_the_sign_of_its_arm(closing, closes, expected):
+  command = devices.Command(MOTION, closing)
+  action = devices.make_action(command, _spec(4), closes=closes)
+  assert action[3] == pytest.approx(expected)
+
+
+def test_scales_the_motion_and_stays_within_the_bounds():
+  command = devices.Command(MOTION, 1)
+  action = devices.make_action(command, _spec(4), scale=5.0)
+  np.testing.assert_allclose(action, [0.5, -1.0, 1.0, 0.95])
+
+
+def test_a_command_moves_when_anything_is_asked_for():
+  still = np.zeros(6, np.float32)
+  assert not devices.Command(still, 0).moves
+  assert devices.Command(still, -1).moves
+  assert devices.Command(MOTION, 0).moves
+
+
+def test_the_actor_does_what_the_device_asks_at_that_moment():
+  class Device:
+    command = devices.Command(np.zeros(6, np.float32), 0)
+
+    def read(self):
+      return self.command
+
+  device = Device()
+  actor = devices.DeviceActor(device, _spec(3), scale=2.0)
+  assert isinstance(actor, core.Actor)
+  assert actor.select_action({}).tolist() == [0, 0, 0]
+  device.command = devices.Command(MOTION, 0)
+  np.testing.assert_allclose(actor.select_action({}), [0.2, -0.4, 0.6])
+
+
+@pytest.mark.parametrize('shape', [(5,), (), (2, 3)])
+def test_refuses_actions_that_no_device_drives(shape):
+  spec = specs.BoundedArray(shape, np.float32, -1, 1)
+  with pytest.raises(ValueError, match=r'expected \[A\] with A one of'):
+    devices.DeviceActor(None, spec)
