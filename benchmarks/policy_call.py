@@ -1,10 +1,11 @@
-"""Times one action of the state policy, as the actor makes it.
+"""Times one action of a policy, as the actor makes it.
 
-Usage: python benchmarks/policy_call.py
+python benchmarks/policy_call.py
 """
 
 import time
 
+import drq_update
 import jax
 import numpy as np
 import report
@@ -12,8 +13,10 @@ import report
 from serl import core
 from serl import specs
 from serl.agents import actors
+from serl.agents import builder as builder_lib
+from serl.agents import drq
+from serl.agents import sac
 from serl.agents import variables
-from serl.agents.sac import builder as sac_builder
 
 
 class _Source:
@@ -43,10 +46,13 @@ def state_spec() -> specs.EnvironmentSpec:
   )
 
 
-def call_ms(evaluation: bool, calls: int = 1000) -> float:
+def call_ms(
+  builder: builder_lib.Builder,
+  spec: specs.EnvironmentSpec,
+  evaluation: bool,
+  calls: int,
+) -> float:
   """Returns the median milliseconds of `select_action` and `update`."""
-  spec = state_spec()
-  builder = sac_builder.SACBuilder()
   networks = builder.make_networks(spec)
   state = builder.make_algorithm(networks).init(jax.random.PRNGKey(0))
   client = variables.VariableClient(_Source(builder.policy_params(state)))
@@ -64,11 +70,23 @@ def call_ms(evaluation: bool, calls: int = 1000) -> float:
   return 1e3 * float(np.median(durations[1:]))
 
 
+def main() -> None:
+  state, vision = state_spec(), drq_update.vision_spec(128)
+  small_images = drq_update.vision_spec(64)
+  for name, builder, spec, reference, asked in (
+    ('policy_call_state', sac.SACBuilder(), state, (0.50, 0.10), 0.2),
+    ('policy_call_128', drq.DrQBuilder(), vision, (4.7, None), 4.0),
+    ('policy_call_64', drq.DrQBuilder(drq.cpu()), small_images, None, None),
+  ):
+    calls = 1000 if spec is state else 200
+    report.emit(
+      name,
+      sampled_ms=call_ms(builder, spec, False, calls),
+      mode_ms=call_ms(builder, spec, True, calls),
+      reference_ms=reference,
+      asked_sampled_ms=asked,
+    )
+
+
 if __name__ == '__main__':
-  report.emit(
-    'policy_call_state',
-    sampled_ms=call_ms(evaluation=False),
-    mode_ms=call_ms(evaluation=True),
-    reference_sampled_ms=0.50,
-    reference_mode_ms=0.10,
-  )
+  main()

@@ -22,8 +22,9 @@ def main(_):
     run_dir=command.run_dir('runs/sac_state_sim'),
     make_environment=pick_cube.make,
     builder=sac.SACBuilder(_PRESETS[_PRESET.value]()),
-    stop_at_successes=20,
-    **command.fields(updates_per_step=1.0, steps_per_second=100),
+    **command.fields(
+      stop_at_successes=20, updates_per_step=1.0, steps_per_second=100
+    ),
   )
   sys.exit(command.run(config))
 

@@ -1,4 +1,4 @@
-"""The contracts between the rooms: actor, adder, source of variables."""
+"""The contracts between the rooms: actor, adder, faults, source of variables."""
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -45,6 +45,15 @@ class Adder(Protocol):
 
   def reset(self) -> None:
     """Drops the unfinished episode."""
+
+
+class FaultError(RuntimeError):
+  """A part of the robot failed: its arm, a camera, what a person drives it by.
+
+  Environments and actors raise it when a step, a reset or an action cannot be
+  trusted; they hold the arm before. The episode is dropped and a later `reset`
+  is tried, which raises it again while the part is not back.
+  """
 
 
 class Variables(NamedTuple):

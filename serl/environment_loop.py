@@ -3,11 +3,18 @@
 from collections.abc import Callable
 import time
 
+from absl import logging
 import dm_env
 
 from serl import core
 from serl.utils import counting
 from serl.utils import loggers
+
+# Between two attempts to begin an episode after a fault, s: the first, doubled
+# after each fault until the longest.
+_FIRST_WAIT_S = 0.5
+_LONGEST_WAIT_S = 5.0
+_POLL_S = 0.1  # should_stop is asked so often meanwhile
 
 
 class EnvironmentLoop:
@@ -19,6 +26,7 @@ class EnvironmentLoop:
     actor: core.Actor,
     counter: counting.Counter | None = None,
     logger: loggers.Logger | None = None,
+    sleep: Callable[[float], None] = time.sleep,
   ):
     """Initialises the loop.
 
@@ -30,16 +38,21 @@ class EnvironmentLoop:
       counter: of 'env_steps' and 'episodes', counted as episodes finish, so
         that it agrees with what was stored; a new one by default.
       logger: takes one record an episode.
+      sleep: waits for a time, s.
     """
     self._environment = environment
     self._actor = actor
     self._counter = counter or counting.Counter()
     self._logger = logger
+    self._sleep = sleep
 
   def run_episode(
     self, should_stop: Callable[[], bool] = lambda: False
   ) -> dict[str, float] | None:
     """Runs one episode and reports it.
+
+    After a `core.FaultError` the unfinished episode is dropped, and another one
+    is begun as soon as that is possible.
 
     Args:
       should_stop: asked before every step; after a True the episode is dropped.
@@ -47,8 +60,37 @@ class EnvironmentLoop:
     Returns:
       The metrics of the episode, None if it was dropped: 'episode_return',
       'episode_length' (steps), 'steps_per_second', the counts 'env_steps' and
-      'episodes', and what the environment and the actor tell.
+      'episodes', what the environment and the actor tell and, if there were
+      any, 'faults' before it.
     """
+    faults, wait = 0, _FIRST_WAIT_S
+    while True:
+      try:
+        return self._run_episode(should_stop, faults)
+      except core.FaultError as fault:
+        faults += 1
+        logging.error(
+          'The episode is dropped and none of it stored, trying again in '
+          '%g s (fault %d): %s',
+          wait,
+          faults,
+          fault,
+        )
+      if not self._waited(wait, should_stop):
+        return None
+      wait = min(2 * wait, _LONGEST_WAIT_S)
+
+  def _waited(self, wait: float, should_stop: Callable[[], bool]) -> bool:
+    """Returns after `wait` seconds, or False as soon as it should stop."""
+    for _ in range(round(wait / _POLL_S)):
+      if should_stop():
+        return False
+      self._sleep(_POLL_S)
+    return True
+
+  def _run_episode(
+    self, should_stop: Callable[[], bool], faults: int
+  ) -> dict[str, float] | None:
     started = time.perf_counter()
     timestep = self._environment.reset()
     self._actor.observe_first(timestep)
@@ -72,6 +114,8 @@ class EnvironmentLoop:
       **_told_by(self._environment, 'episode_metrics'),
       **_told_by(self._actor, 'metrics'),
     }
+    if faults:
+      metrics['faults'] = faults
     if self._logger is not None:
       self._logger.write(metrics)
     return metrics

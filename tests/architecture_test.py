@@ -21,7 +21,8 @@ MAY_IMPORT = {
   'specs': (),
   'core': (),
   'ops': (),
-  'networks': (),
+  # Weights that are pickled are read by the one reader that runs nothing.
+  'networks': ('serl.utils.restricted_pickle',),
   'utils': (),
   'testing': (),
   'agents': ('serl.networks', 'serl.ops', 'serl.utils'),
@@ -29,7 +30,12 @@ MAY_IMPORT = {
   'environment_loop': ('serl.utils',),
   'teleop': (),
   'replay': ('serl.agents.builder',),
-  'demos': ('serl.environment_loop', 'serl.replay.adders'),
+  # The pickles of SERL are opened by the one reader that runs nothing.
+  'demos': (
+    'serl.environment_loop',
+    'serl.replay.adders',
+    'serl.utils.restricted_pickle',
+  ),
   'programs': (
     'serl.agents',
     'serl.demos',
@@ -48,7 +54,10 @@ MAY_IMPORT['tools'] = (*MAY_IMPORT['programs'], 'serl.programs')
 # Packages that only these modules (and what is below them) may import.
 HOMES = {
   'reverb': ('serl.replay',),
-  'tensorflow': ('serl.replay',),
+  # RLDS is a format of tensorflow-datasets.
+  'tensorflow': ('serl.replay', 'serl.demos.rlds'),
+  'tensorflow_datasets': ('serl.demos.rlds',),
+  'pyarrow': ('serl.demos.lerobot',),
   'launchpad': ('serl.programs.distributed',),
   'wandb': ('serl.utils.loggers',),
   'tensorboardX': ('serl.utils.loggers',),

@@ -1,9 +1,12 @@
 """Tests for environment_loop."""
 
+import dm_env
 import numpy as np
 import pytest
 
+from serl import core
 from serl import environment_loop
+from serl.replay import adders
 from serl.testing import fakes
 from serl.utils import counting
 
@@ -107,3 +110,90 @@ def test_does_nothing_where_it_should_stop_at_once():
   loop, actor, _ = _make()
   loop.run(should_stop=lambda: True)
   assert actor.calls == []
+
+
+class _Failing(fakes.FakeEnvironment):
+  """Raises in the given calls of reset and step, counted from 0 together."""
+
+  def __init__(self, failing, episode_length=3):
+    super().__init__(fakes.make_state_spec(), episode_length)
+    self._failing = set(failing)
+    self._calls = 0
+
+  def _call(self, method, *args):
+    self._calls += 1
+    if self._calls - 1 in self._failing:
+      raise core.FaultError('the camera is unplugged')
+    return method(*args)
+
+  def reset(self):
+    return self._call(super().reset)
+
+  def step(self, action):
+    return self._call(super().step, action)
+
+
+class _Recording(fakes.FakeActor):
+  """Stores its episodes."""
+
+  def __init__(self):
+    super().__init__(fakes.make_state_spec())
+    self.episodes = []
+    self._adder = adders.EpisodeAdder([self.episodes.append])
+
+  def observe_first(self, timestep: dm_env.TimeStep) -> None:
+    self._adder.add_first(timestep)
+
+  def observe(self, action, next_timestep: dm_env.TimeStep) -> None:
+    self._adder.add(action, next_timestep)
+
+
+def test_after_a_fault_nothing_of_the_episode_is_stored_and_it_goes_on():
+  waits, actor, counter = [], _Recording(), counting.Counter()
+  loop = environment_loop.EnvironmentLoop(
+    # In the second step of the first episode, then in two attempts to reset.
+    _Failing(failing=(2, 3, 4)),
+    actor,
+    counter,
+    sleep=waits.append,
+  )
+
+  metrics = loop.run_episode()
+
+  assert metrics['faults'] == 3
+  assert metrics['episode_length'] == 3
+  assert [episode.length for episode in actor.episodes] == [3]
+  assert counter.get('env_steps') == 3
+  # 0.5 s, then twice as long, then twice as long again.
+  assert sum(waits) == pytest.approx(0.5 + 1.0 + 2.0)
+
+
+def test_tells_no_faults_where_there_were_none():
+  loop, _, _ = _make()
+  assert 'faults' not in loop.run_episode()
+
+
+def test_the_wait_after_faults_has_a_limit():
+  waits = []
+  loop = environment_loop.EnvironmentLoop(
+    _Failing(failing=range(10)), _Recording(), sleep=waits.append
+  )
+  loop.run_episode()
+  # 0.5, 1, 2 and 4 s, then 5 s each.
+  assert sum(waits) == pytest.approx(7.5 + 6 * 5.0)
+
+
+def test_stops_while_it_waits_for_what_failed():
+  waits = []
+  loop = environment_loop.EnvironmentLoop(
+    _Failing(failing=range(1000)), _Recording(), sleep=waits.append
+  )
+  assert loop.run_episode(_after(3)) is None
+  assert len(waits) == 3
+
+
+def test_another_error_ends_the_run():
+  loop, actor, _ = _make()
+  actor.select_action = lambda observation: np.zeros(3, np.float32)
+  with pytest.raises(ValueError, match='shape'):
+    loop.run_episode()

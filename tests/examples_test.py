@@ -7,6 +7,12 @@ import pytest
 _EXAMPLES = sorted(
   (pathlib.Path(__file__).parent.parent / 'examples').glob('*.py')
 )
+# Those that share the command line of a run, and act while they learn.
+_RUNS = [
+  path
+  for path in _EXAMPLES
+  if 'command.define_flags(' in path.read_text() and path.stem != 'bc_sim'
+]
 
 
 @pytest.mark.parametrize('path', _EXAMPLES, ids=lambda path: path.stem)
@@ -14,29 +20,35 @@ def test_is_short(path):
   assert len(path.read_text().splitlines()) <= 80
 
 
-@pytest.mark.parametrize('path', _EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', _RUNS, ids=lambda path: path.stem)
 def test_runs_for_some_steps(path, tmp_path):
+  flags = ['--max-env-steps=1200', '--updates-per-step=0.5']
+  if 'image-size' in path.read_text():
+    flags = ['--max-env-steps=1100', '--updates-per-step=0.02']
+    flags += ['--image-size=32']
+  if 'demonstrations=True' in path.read_text():
+    flags += ['--demo-episodes=2']
   done = subprocess.run(
     [
       sys.executable,
       path,
       '--local',
       f'--run={tmp_path / "run"}',
-      '--max-env-steps=1200',
       '--steps-per-second=0',
-      '--updates-per-step=0.5',
+      '--evaluation-episodes=2',
+      *flags,
     ],
     capture_output=True,
     text=True,
     check=False,
   )
   assert done.returncode == 0, done.stderr
-  assert '1,200 environment steps' in done.stdout
+  assert 'The best policy succeeded in' in done.stdout
   assert (tmp_path / 'run' / 'learning_curve.png').exists()
   assert list((tmp_path / 'run' / 'checkpoints').iterdir())
 
 
-@pytest.mark.parametrize('path', _EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', _RUNS, ids=lambda path: path.stem)
 def test_help_explains_its_flags(path):
   done = subprocess.run(
     [sys.executable, path, '--help'],
@@ -46,3 +58,80 @@ def test_help_explains_its_flags(path):
   )
   for flag in ('--run', '--preset', '--role', '--minutes'):
     assert flag in done.stdout
+
+
+def test_trains_a_reward_classifier(tmp_path):
+  (path,) = (p for p in _EXAMPLES if p.stem == 'train_reward_classifier')
+  command = [sys.executable, path, '--record=12', '--steps=2']
+  done = subprocess.run(
+    [*command, f'--output={tmp_path}'],
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 0, done.stderr
+  assert len(list((tmp_path / 'episodes').iterdir())) == 12
+  for name in ('classifier.safetensors', 'report.json', 'report.png'):
+    assert (tmp_path / name).exists()
+  # The same command takes what is recorded; another learns from it alone.
+  done = subprocess.run(
+    [*command, f'--data={tmp_path / "episodes"}', '--cameras=side'],
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 1
+  assert 'no image side' in done.stderr
+  help_text = subprocess.run(
+    [sys.executable, path, '--help'], capture_output=True, text=True
+  ).stdout
+  for flag in ('--data', '--success', '--failure', '--weights', '--preset'):
+    assert flag in help_text
+
+
+def _run(name, *arguments):
+  path = _EXAMPLES[0].with_name(name)
+  return subprocess.run(
+    [sys.executable, path, *arguments],
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+
+
+def test_behaviour_cloning_trains_and_is_evaluated(tmp_path):
+  run = tmp_path / 'run'
+  done = _run(
+    'bc_sim.py', f'--run={run}', '--demo-episodes=2', '--max-learner-steps=5'
+  )
+  assert done.returncode == 0, done.stderr
+  assert 'Ended: the limit of 5 learner steps.' in done.stdout
+  assert (run / 'learning_curve.png').exists()
+  done = _run('evaluate.py', f'--run={run}', '--episodes=2', '--step=5')
+  assert done.returncode == 0, done.stderr
+  assert f'learner step 5 of {run}' in done.stdout
+  assert '% (95 % interval 0% to ' in done.stdout
+  assert (run / 'evaluations' / '5.json').exists()
+  done = _run('evaluate.py', f'--run={run}', '--step=6')
+  assert done.returncode == 1
+  assert 'no checkpoint of learner step 6; it holds those of 5' in done.stderr
+
+
+def test_evaluation_refuses_what_no_example_here_trained(tmp_path):
+  done = _run('evaluate.py', f'--run={tmp_path}')
+  assert done.returncode == 1
+  assert f'{tmp_path} is no run: it has no config.json' in done.stderr
+  (tmp_path / 'config.json').write_text('{"command": ["../mine.py"]}')
+  done = _run('evaluate.py', f'--run={tmp_path}')
+  assert done.returncode == 1
+  assert 'was trained by ../mine.py, which is not in' in done.stderr
+
+
+def test_help_of_behaviour_cloning_and_of_evaluation():
+  for name, flags in (
+    ('bc_sim.py', ('--run', '--demos', '--[no]images', '--max-learner-steps')),
+    ('evaluate.py', ('--run', '--episodes', '--step', '--[no]video')),
+  ):
+    stdout = _run(name, '--help').stdout
+    for flag in flags:
+      assert f'  {flag}: ' in stdout

@@ -1,5 +1,7 @@
 """Scripted experts: policies that know the task, for demonstrations."""
 
+from typing import Protocol
+
 import dm_env
 import numpy as np
 
@@ -17,20 +19,36 @@ _CLOSING_STEPS = 6  # that the fingers take to hold the cube
 _LIFT_HEIGHT = 0.27  # m, a cube held there has risen by more than 0.2 m
 
 
+class HasBlock(Protocol):
+  """An environment that knows where its cube is."""
+
+  @property
+  def block_position(self) -> np.ndarray:
+    """The centre of the cube, [3], m, base frame."""
+
+
 class PickCubeExpert:
-  """Picks up the cube of PickCube by its observations alone.
+  """Picks up the cube of PickCube.
 
   It moves above the cube, descends, closes the gripper and lifts; a cube that
   slipped away is approached anew.
   """
 
-  def __init__(self, noise: float = 0.0, seed: int = 0):
+  def __init__(
+    self,
+    noise: float = 0.0,
+    seed: int = 0,
+    environment: HasBlock | None = None,
+  ):
     """Creates the expert.
 
     Args:
       noise: standard deviation of the Gaussian noise that is added to the
         three translations of an action.
       seed: of the noise.
+      environment: the one that is acted in, which is asked for the cube:
+        images do not tell this expert where it is. Without it, the cube's
+        position must be observed.
 
     Raises:
       ValueError: if the noise is negative.
@@ -39,6 +57,7 @@ class PickCubeExpert:
       raise ValueError(f'noise={noise}; expected a standard deviation >= 0.')
     self._noise = noise
     self._rng = np.random.default_rng(seed)
+    self._environment = environment
     self._begin()
 
   def _begin(self) -> None:
@@ -46,8 +65,12 @@ class PickCubeExpert:
     self._closed_steps = 0
 
   def select_action(self, observation: types.NestedArray) -> np.ndarray:
-    """Returns the next action, [4] float32, for an observation of PickCube."""
-    block = observation['block_pos'].astype(float)
+    """Returns the next action, [4] float32, for an observation of PickCube.
+
+    Raises:
+      ValueError: if the cube is neither observed nor asked for.
+    """
+    block = self._find_block(observation)
     tcp = observation['tcp_pos'].astype(float)
     goal, closing = self._plan(block, tcp)
     # Where the target that the tool trails must be; it is not observed.
@@ -55,6 +78,16 @@ class PickCubeExpert:
     step = np.clip((goal - target) / _TRANSLATION_SCALE, -_LARGEST, _LARGEST)
     step += self._noise * self._rng.standard_normal(3)
     return np.clip(np.append(step, closing), -1.0, 1.0).astype(np.float32)
+
+  def _find_block(self, observation: types.NestedArray) -> np.ndarray:
+    if self._environment is not None:
+      return self._environment.block_position
+    if 'block_pos' not in observation:
+      raise ValueError(
+        f'The observation {sorted(observation)} has no block_pos; expected the '
+        "cube's position in it, or PickCubeExpert(environment=...) to ask."
+      )
+    return observation['block_pos'].astype(float)
 
   def _plan(
     self, block: np.ndarray, tcp: np.ndarray
@@ -87,5 +120,8 @@ class PickCubeExpert:
     """Has no parameters."""
 
 
-# By the name of the simulated task.
-EXPERTS = {'pick_cube': PickCubeExpert}
+# By the name of the simulated task; each takes noise, seed and environment.
+EXPERTS = {
+  'pick_cube': PickCubeExpert,
+  'pick_cube_vision': PickCubeExpert,
+}

@@ -1,6 +1,7 @@
 """Shows a simulated task: in MuJoCo's viewer, or as a file without a display.
 
 python -m serl.tools.view pick_cube --policy=expert --output=pick_cube.mp4
+python -m serl.tools.view pick_cube_vision --images --output=cameras.png
 """
 
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 from absl import app
 from absl import flags
+import dm_env
 import imageio.v2 as imageio
 import mujoco.viewer
 import numpy as np
@@ -33,22 +35,31 @@ _OUTPUT = flags.DEFINE_string(
 _EPISODES = flags.DEFINE_integer(
   'episodes', 1, 'How many to show.', lower_bound=1
 )
+_IMAGES = flags.DEFINE_boolean(
+  'images',
+  False,
+  'Draw the images that are observed, not the picture for people: a .png shows '
+  'a few moments of an episode, a row for each camera.',
+)
+
+_MOMENTS = 8  # of an episode, in a .png of its images
 
 Policy = Callable[[Any], np.ndarray]
 
 
-def make_policy(name: str, task: str, seed: int, spec: Any) -> Policy:
+def make_policy(name: str, task: str, seed: int, environment: Any) -> Policy:
   """Returns a function of the observation.
 
   Args:
     name: 'expert', 'random' or 'zero'.
     task: whose expert is meant.
     seed: of the random actions.
-    spec: of the action.
+    environment: which the policy shall act in.
 
   Raises:
     ValueError: if the task has no expert.
   """
+  spec = environment.action_spec()
   if name == 'random':
     rng = np.random.default_rng(seed)
     return lambda _: rng.uniform(spec.minimum, spec.maximum, spec.shape)
@@ -56,21 +67,21 @@ def make_policy(name: str, task: str, seed: int, spec: Any) -> Policy:
     return lambda _: np.zeros(spec.shape, spec.dtype)
   if task not in scripted.EXPERTS:
     raise ValueError(f'The task {task!r} has no expert; choose another policy.')
-  return scripted.EXPERTS[task]().select_action
+  return scripted.EXPERTS[task](environment=environment).select_action
 
 
 def run_episodes(
   environment: Any, policy: Policy, episodes: int
-) -> Iterator[None]:
-  """Yields after each reset and each step, and reports each episode's end."""
+) -> Iterator[dm_env.TimeStep]:
+  """Yields each reset's and each step's, and reports each episode's end."""
   for episode in range(episodes):
     timestep = environment.reset()
     total = 0.0
-    yield
+    yield timestep
     while not timestep.last():
       timestep = environment.step(policy(timestep.observation))
       total += float(timestep.reward)
-      yield
+      yield timestep
     metrics = environment.episode_metrics()
     print(
       f'episode {episode + 1}: return {total:.1f}, '
@@ -91,43 +102,84 @@ def show(environment: Any, policy: Policy, episodes: int) -> None:
 
 
 def draw(
-  environment: Any, policy: Policy, episodes: int, path: pathlib.Path
+  environment: Any,
+  policy: Policy,
+  episodes: int,
+  path: pathlib.Path,
+  images: bool,
 ) -> None:
-  """Draws the episodes to a video, or their last moment to a picture."""
+  """Draws the episodes to a video, or their last moment to a picture.
+
+  Args:
+    environment: to act in.
+    policy: what acts.
+    episodes: how many.
+    path: of the file, .mp4 or .png.
+    images: whether to draw the observed images, above each other; a picture
+      then holds `_MOMENTS` of them beside each other, from the last episode.
+
+  Raises:
+    ValueError: if images are wanted and none are observed.
+  """
+  names = [
+    name
+    for name, spec in environment.observation_spec().items()
+    if len(spec.shape) == 3
+  ]
+  if images and not names:
+    raise ValueError('--images: this task observes none; see the others.')
+
+  def picture(timestep: dm_env.TimeStep) -> np.ndarray:
+    if not images:
+      return environment.render()
+    return np.concatenate([timestep.observation[name] for name in names])
+
   steps = run_episodes(environment, policy, episodes)
   if path.suffix == '.png':
-    for _ in steps:
-      pass
-    imageio.imwrite(path, environment.render())
+    pictures = []
+    for timestep in steps:
+      if timestep.first():
+        pictures.clear()
+      if images or timestep.last():
+        pictures.append(picture(timestep))
+    chosen = np.linspace(0, len(pictures) - 1, min(_MOMENTS, len(pictures)))
+    strip = [pictures[moment] for moment in chosen.astype(int)]
+    imageio.imwrite(path, np.concatenate(strip, axis=1))
     return
   fps = round(1 / environment.control_timestep)
   with imageio.get_writer(path, fps=fps) as video:
-    for _ in steps:
-      video.append_data(environment.render())
+    for timestep in steps:
+      video.append_data(picture(timestep))
 
 
 def view(
-  task: str, policy: str, seed: int, episodes: int, output: str | None
+  task: str,
+  policy: str,
+  seed: int,
+  episodes: int,
+  output: str | None,
+  images: bool = False,
 ) -> None:
   """Shows or draws `episodes` of `task`; see the flags for the arguments.
 
   Raises:
-    ValueError: if the task, its expert or the kind of file is unknown.
+    ValueError: if the task, its expert or the kind of file is unknown, or if
+      images are wanted of a task that observes none.
     RenderingUnavailableError: if there is a file to draw and no OpenGL.
   """
   display = sys.platform != 'linux' or os.environ.get('DISPLAY')
   path = None
-  if output or not display:
+  if output or images or not display:
     path = pathlib.Path(output or f'{task}.mp4')
     if path.suffix not in ('.mp4', '.png'):
       raise ValueError(f'--output={path}; expected a name in .mp4 or .png.')
   environment = tasks.make(task, seed)
   try:
-    act = make_policy(policy, task, seed, environment.action_spec())
+    act = make_policy(policy, task, seed, environment)
     if path is None:
       show(environment, act, episodes)
     else:
-      draw(environment, act, episodes, path)
+      draw(environment, act, episodes, path, images)
       print(f'Written to {path.resolve()}')
   finally:
     environment.close()
@@ -137,7 +189,14 @@ def main(argv: list[str]) -> int:
   if len(argv) != 2:
     raise app.UsageError(f'Name one task: {", ".join(sorted(tasks.TASKS))}.')
   try:
-    view(argv[1], _POLICY.value, _SEED.value, _EPISODES.value, _OUTPUT.value)
+    view(
+      argv[1],
+      _POLICY.value,
+      _SEED.value,
+      _EPISODES.value,
+      _OUTPUT.value,
+      _IMAGES.value,
+    )
   except (ValueError, OSError, rendering.RenderingUnavailableError) as error:
     print(f'view: {error}', file=sys.stderr)
     return 1

@@ -70,3 +70,22 @@ def test_noise_is_on_the_translation_and_seeded():
 def test_refuses_negative_noise():
   with pytest.raises(ValueError, match=r'noise=-0\.1'):
     scripted.PickCubeExpert(noise=-0.1)
+
+
+def test_lifts_what_it_does_not_observe():
+  # Without cameras drawn, but as the vision task: the cube is not observed.
+  environment = pick_cube.make(seed=0)
+  expert = scripted.EXPERTS['pick_cube_vision'](environment=environment)
+  for _ in range(3):
+    timestep = environment.reset()
+    expert.observe_first(timestep)
+    while not timestep.last():
+      blind = dict(timestep.observation)
+      del blind['block_pos']
+      timestep = environment.step(expert.select_action(blind))
+    assert environment.episode_metrics()['success'] == 1.0
+
+
+def test_a_cube_that_nobody_tells_is_an_error():
+  with pytest.raises(ValueError, match=r"\['tcp_pos'\] has no block_pos"):
+    scripted.PickCubeExpert().select_action({'tcp_pos': np.zeros(3)})

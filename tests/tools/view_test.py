@@ -1,6 +1,7 @@
 """The viewer's tool draws where there is no display."""
 
 import contextlib
+import dataclasses
 import subprocess
 import sys
 
@@ -52,6 +53,36 @@ def test_writes_the_last_picture(headless, picture):
   assert imageio.imread(headless / 'cube.png').shape == (480, 640, 3)
 
 
+def test_draws_what_is_observed(headless, picture, monkeypatch):
+  config = dataclasses.replace(pick_cube.VISION, episode_steps=2, image_size=16)
+  monkeypatch.setitem(
+    view.tasks.TASKS,
+    'pick_cube_vision',
+    lambda seed: pick_cube.make_vision(seed, config),
+  )
+  task = 'pick_cube_vision'
+  view.view(task, 'expert', 0, 2, output='strip.png', images=True)
+  strip = imageio.imread(headless / 'strip.png')
+  # Two cameras; one episode's reset and two steps.
+  assert strip.shape == (32, 48, 3)
+  first = pick_cube.make_vision(0, config)
+  first.reset()
+  while not first.step(np.zeros(4)).last():
+    pass
+  observation = first.reset().observation
+  first.close()
+  np.testing.assert_array_equal(strip[:16, :16], observation['front'])
+  np.testing.assert_array_equal(strip[16:, :16], observation['wrist'])
+  view.view(task, 'zero', 0, 1, output='strip.mp4', images=True)
+  with imageio.get_reader(headless / 'strip.mp4') as video:
+    assert video.count_frames() == 3
+
+
+def test_images_that_nobody_observes_are_refused(headless, picture):
+  with pytest.raises(ValueError, match='--images: this task observes none'):
+    view.view('pick_cube', 'zero', 0, 1, output='strip.png', images=True)
+
+
 def test_refuses_another_kind_of_file(headless):
   with pytest.raises(ValueError, match=r'cube\.gif; expected'):
     view.view('pick_cube', 'zero', 0, 1, output='cube.gif')
@@ -88,16 +119,17 @@ def test_plays_in_the_viewer_where_there_is_a_display(monkeypatch, capsys):
 
 
 def test_policies_act_within_the_spec():
-  spec = pick_cube.make(seed=0).action_spec()
-  zero = view.make_policy('zero', 'pick_cube', 0, spec)
+  environment = pick_cube.make(seed=0)
+  zero = view.make_policy('zero', 'pick_cube', 0, environment)
   np.testing.assert_array_equal(zero(None), np.zeros(4))
   first, second = (
-    view.make_policy('random', 'pick_cube', 3, spec)(None) for _ in range(2)
+    view.make_policy('random', 'pick_cube', 3, environment)(None)
+    for _ in range(2)
   )
   np.testing.assert_array_equal(first, second)
   assert first.shape == (4,) and (np.abs(first) <= 1).all()
   with pytest.raises(ValueError, match="'other' has no expert"):
-    view.make_policy('expert', 'other', 0, spec)
+    view.make_policy('expert', 'other', 0, environment)
 
 
 def run(*arguments):

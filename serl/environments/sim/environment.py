@@ -2,11 +2,11 @@
 
 The arm is the physics: measurements and commands. A task begins an episode,
 acts, observes and rewards. This module keeps the time, the step types, the
-random numbers, the sums for the log and the pictures. None knows the others'
-business.
+random numbers, the sums for the log and the pictures, those that are observed
+as those for people. None knows the others' business.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import math
 from typing import Protocol
 
@@ -45,7 +45,7 @@ class Task(Protocol):
     """Returns the spec of the action."""
 
   def observation_spec(self) -> dict[str, specs.BoundedArray]:
-    """Returns the specs of the observation."""
+    """Returns the specs of the observation, without the images."""
 
   def reward_spec(self) -> specs.BoundedArray:
     """Returns the spec of the reward."""
@@ -58,33 +58,54 @@ class SimEnvironment(dm_env.Environment):
   trusted to conform to the spec; `ActionGuard` makes sure of it.
   """
 
-  def __init__(self, task: Task, seed: int = 0):
+  def __init__(
+    self,
+    task: Task,
+    seed: int = 0,
+    cameras: Sequence[str] = (),
+    image_size: int = 128,
+  ):
     """Creates the environment.
 
     Args:
       task: what is done.
       seed: of the random starts. Equal seeds and actions give equal episodes,
         bit for bit.
+      cameras: of the model; what they see is observed by their names, in the
+        fast look. Without any, nothing is drawn.
+      image_size: height and width of their images, pixels.
+
+    Raises:
+      ValueError: if the model has no such camera or the size is none.
     """
+    known = [task.model.camera(i).name for i in range(task.model.ncam)]
+    for camera in cameras:
+      if camera not in known:
+        raise ValueError(f'No camera {camera!r}; the model has {known}.')
+    if image_size < 1:
+      raise ValueError(f'image_size={image_size}; expected pixels, at least 1.')
     self._task = task
     self._rng = np.random.default_rng(seed)
+    self._cameras = tuple(cameras)
+    self._image_size = image_size
     self._steps = 0
     self._running = False
+    self._done = False
     self._metrics: dict[str, float] = {}
-    self._renderers: dict[tuple[int, int], rendering.Renderer] = {}
+    self._renderers: dict[tuple, rendering.Renderer] = {}
 
   def reset(self) -> dm_env.TimeStep:
     """Begins the next episode."""
     self._task.begin_episode(self._rng)
     self._steps = 0
     self._running = True
-    done, measures = self._task.progress()
+    self._done, measures = self._task.progress()
     self._metrics = {
-      'success': float(done),
+      'success': float(self._done),
       **measures,
       **{f'reward/{name}': 0.0 for name in self._task.reward_terms()},
     }
-    return dm_env.restart(self._task.observe())
+    return dm_env.restart(self._observe())
 
   def step(self, action: np.ndarray) -> dm_env.TimeStep:
     """Acts for one control step; begins an episode if none is running.
@@ -110,15 +131,23 @@ class SimEnvironment(dm_env.Environment):
       dm_env.StepType.MID if self._running else dm_env.StepType.LAST,
       np.float32(reward),
       np.float32(1.0),
-      self._task.observe(),
+      self._observe(),
     )
+
+  def _observe(self) -> dict[str, np.ndarray]:
+    size = self._image_size
+    images = {
+      camera: self._draw(camera, size, size, rendering.FAST)
+      for camera in self._cameras
+    }
+    return {**images, **self._task.observe()}
 
   def _record(self, terms: Mapping[str, float]) -> None:
     metrics = self._metrics
     for name, value in terms.items():
       metrics[f'reward/{name}'] += value
-    done, measures = self._task.progress()
-    if done:
+    self._done, measures = self._task.progress()
+    if self._done:
       metrics['success'] = 1.0
     for name, value in measures.items():
       metrics[name] = max(metrics[name], value)
@@ -132,13 +161,25 @@ class SimEnvironment(dm_env.Environment):
     """
     return dict(self._metrics)
 
+  def step_extras(self) -> dict[str, np.uint8]:
+    """Returns what the last step was beside dm_env's terms.
+
+    'success' is 1 if the task is done in the present state, else 0.
+    """
+    return {'success': np.uint8(self._done)}
+
   def action_spec(self) -> specs.BoundedArray:
     """Returns the spec of the action."""
     return self._task.action_spec()
 
   def observation_spec(self) -> dict[str, specs.BoundedArray]:
     """Returns the specs of the observation."""
-    return self._task.observation_spec()
+    shape = (self._image_size, self._image_size, 3)
+    images = {
+      camera: specs.BoundedArray(shape, np.uint8, 0, 255, name=camera)
+      for camera in self._cameras
+    }
+    return {**images, **self._task.observation_spec()}
 
   def reward_spec(self) -> specs.BoundedArray:
     """Returns the spec of the reward."""
@@ -164,15 +205,23 @@ class SimEnvironment(dm_env.Environment):
     return self._task.data
 
   def render(
-    self, camera: str = 'front', height: int = 480, width: int = 640
+    self, camera: str = 'picture', height: int = 480, width: int = 640
   ) -> np.ndarray:
-    """Returns a picture of the present state, [height, width, 3] uint8."""
-    size = (height, width)
-    if size not in self._renderers:
-      self._renderers[size] = rendering.Renderer(self.model, height, width)
-    return self._renderers[size].render(self.data, camera)
+    """Returns a picture of the present state, [height, width, 3] uint8.
+
+    It is made for people; policies observe images in the fast look.
+    """
+    return self._draw(camera, height, width, rendering.FULL)
+
+  def _draw(
+    self, camera: str, height: int, width: int, look: rendering.Look
+  ) -> np.ndarray:
+    key = (height, width, look)
+    if key not in self._renderers:
+      self._renderers[key] = rendering.Renderer(self.model, height, width, look)
+    return self._renderers[key].render(self.data, camera)
 
   def close(self) -> None:
-    """Frees the renderers; the next `render` makes new ones."""
+    """Frees the renderers; the next picture makes new ones."""
     while self._renderers:
       self._renderers.popitem()[1].close()

@@ -1,10 +1,11 @@
 """The Cartesian impedance law of the arm, evaluated inside `mujoco.mj_step`.
 
 The law of serl_franka_controllers: a spring and a damper between the tool and
-its target, the spring's error clipped axis by axis. A law in Python would cost
-twice the physics; here twelve actuators on the tool's site are the law, six
-springs and six dampers. The clip of an error is the force range of its spring,
-which is why springs and dampers are apart.
+its target, the spring's error clipped axis by axis, and what integral of it is
+asked for. A law in Python would cost twice the physics; here twelve actuators
+on the tool's site are the law, six springs and six dampers. The clip of an
+error is the force range of its spring, which is why springs and dampers are
+apart.
 
 The springs of the translation act along the axes of the base frame. Those of
 the rotation act along the axes of the target, a mocap body.
@@ -22,6 +23,8 @@ _TARGET_SITE = 'impedance_target'
 _SPRINGS = tuple(f'impedance_spring_{i}' for i in range(6))
 _DAMPERS = tuple(f'impedance_damper_{i}' for i in range(6))
 _NO_CLIP = (math.inf, math.inf, math.inf)
+# What the integral of the error, in m ms and rad ms, may grow to.
+_LARGEST_INTEGRAL = np.array([0.1] * 3 + [0.3] * 3)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,13 +39,30 @@ class Impedance:
   # The error (tool minus target) is clipped to [-negative, clip] on x, y, z.
   translational_clip: tuple[float, ...] = _NO_CLIP  # m
   translational_clip_negative: tuple[float, ...] = _NO_CLIP  # m
-  # Clip of the quaternion's vector part, to both sides, on the target's axes.
+  # The same of the quaternion's vector part, on the target's axes.
   rotational_clip: tuple[float, ...] = _NO_CLIP
-  # Time constant of the low-pass on the target's position, s. The real
-  # controller's 0.005 per millisecond is 0.2; 0 follows at once.
+  rotational_clip_negative: tuple[float, ...] = _NO_CLIP
+  # Of the clipped error's integral since the last command, in m ms and rad ms.
+  translational_Ki: float = 0.0  # N/(m ms)
+  rotational_Ki: float = 0.0  # N m/(rad ms)
+  # Time constant of the low-pass on the target, s. The real controller's 0.005
+  # per millisecond is 0.2; 0 follows at once.
   target_time_constant: float = 0.0
   nullspace_stiffness: float = 0.2  # N m/rad, joints 2 to 7
   joint1_nullspace_stiffness: float = 20.0  # N m/rad, joint 1
+  nullspace_damping: float = 0.0  # N m s/rad, joints 2 to 7
+  joint1_nullspace_damping: float = 0.0  # N m s/rad, joint 1
+
+
+# The arm goes limp: for another law to move it.
+OFF = Impedance(
+  translational_stiffness=0.0,
+  translational_damping=0.0,
+  rotational_stiffness=0.0,
+  rotational_damping=0.0,
+  nullspace_stiffness=0.0,
+  joint1_nullspace_stiffness=0.0,
+)
 
 
 def add_actuators(spec: mujoco.MjSpec, site: str) -> None:
@@ -80,6 +100,7 @@ class Law:
     self._springs = [model.actuator(name).id for name in _SPRINGS]
     self._dampers = [model.actuator(name).id for name in _DAMPERS]
     first = self._springs[0]
+    damper = self._dampers[0]
     filters = model.actuator_actadr[first]
     mocap = model.body(TARGET_BODY).mocapid[0]
     # Views into the simulation's memory: they follow and they command it.
@@ -87,9 +108,22 @@ class Law:
     self._filtered_position = data.act[filters : filters + 3]
     self._mocap_position = data.mocap_pos[mocap]
     self._mocap_quaternion = data.mocap_quat[mocap]
+    self._tool = data.actuator_length[first : first + 6]
+    self._integral_force = data.ctrl[damper : damper + 6]
+    self._target_quaternion = self._mocap_quaternion.copy()
+    self._integral = np.zeros(6)
+    self._impedance = OFF
+    self._Ki = np.zeros(6)
+    self._integrates = False
 
   def set_parameters(self, impedance: Impedance) -> None:
     """Makes `impedance` the law's parameters from the next step on."""
+    self._impedance = impedance
+    self._Ki = np.repeat(
+      (impedance.translational_Ki, impedance.rotational_Ki), 3
+    )
+    self._integrates = self._Ki.any()
+    self._forget()
     for axis in range(6):
       if axis < 3:
         stiffness = per_metre = impedance.translational_stiffness
@@ -101,17 +135,20 @@ class Law:
         stiffness = impedance.rotational_stiffness
         per_metre = stiffness / 2
         damping = impedance.rotational_damping
-        high = low = impedance.rotational_clip[axis - 3]
+        high = impedance.rotational_clip[axis - 3]
+        low = impedance.rotational_clip_negative[axis - 3]
       spring, damper = self._springs[axis], self._dampers[axis]
       self._model.actuator_gainprm[spring, 0] = per_metre
       self._model.actuator_biasprm[spring, :3] = 0, -per_metre, 0
-      self._model.actuator_forcelimited[spring] = math.isfinite(high + low)
-      if math.isfinite(high + low):
+      limited = stiffness > 0 and not math.isinf(min(high, low))
+      self._model.actuator_forcelimited[spring] = limited
+      if limited:
         self._model.actuator_forcerange[spring] = (
           -stiffness * high,
           stiffness * low,
         )
-      self._model.actuator_gainprm[damper, 0] = 0
+      # What commands a damper is a force: the integral's.
+      self._model.actuator_gainprm[damper, 0] = 1
       self._model.actuator_biasprm[damper, :3] = 0, 0, -damping
     self._model.actuator_dynprm[self._springs[:3], 0] = (
       impedance.target_time_constant
@@ -126,13 +163,61 @@ class Law:
     """Commands the tool's position, [3], m, base frame."""
     self._target_position[:] = position
     self._mocap_position[:] = position  # for the viewer; no force needs it
+    self._forget()
 
   def set_target_orientation(self, quaternion: np.ndarray) -> None:
     """Commands the tool's orientation, [4], MuJoCo's wxyz, base frame."""
-    self._mocap_quaternion[:] = quaternion
+    self._target_quaternion[:] = quaternion
+    if self._impedance.target_time_constant == 0:
+      self._mocap_quaternion[:] = quaternion
 
   def reset(self, position: np.ndarray, quaternion: np.ndarray) -> None:
     """Commands a pose that the law holds at once, without the low-pass."""
     self.set_target(position)
     self.set_target_orientation(quaternion)
     self._filtered_position[:] = position
+    self._mocap_quaternion[:] = quaternion
+
+  def advance(self, duration: float) -> None:
+    """Does what the springs and dampers leave undone, before physics steps.
+
+    The orientation's low-pass and the integral: both are slow, and a call for
+    several physics steps is enough.
+
+    Args:
+      duration: of those steps, s.
+    """
+    if self._impedance.target_time_constant > 0:
+      blend = 1 - math.exp(-duration / self._impedance.target_time_constant)
+      # Of the two quaternions of a rotation, the one nearby.
+      sign = math.copysign(1, self._mocap_quaternion @ self._target_quaternion)
+      self._mocap_quaternion += blend * (
+        sign * self._target_quaternion - self._mocap_quaternion
+      )
+      mujoco.mju_normalize4(self._mocap_quaternion)
+    if self._integrates:
+      self._integrate(duration)
+
+  def _forget(self) -> None:
+    """Begins the integral anew, as the real controller does on a command."""
+    self._integral[:] = 0.0
+    self._integral_force[:] = 0.0
+
+  def _integrate(self, duration: float) -> None:
+    impedance = self._impedance
+    error = self._tool.copy()
+    error[:3] -= self._filtered_position
+    error[3:] /= 2  # as the quaternion's vector part
+    error = np.clip(
+      error,
+      np.negative(
+        impedance.translational_clip_negative
+        + impedance.rotational_clip_negative
+      ),
+      impedance.translational_clip + impedance.rotational_clip,
+    )
+    self._integral += 1e3 * duration * error
+    np.clip(
+      self._integral, -_LARGEST_INTEGRAL, _LARGEST_INTEGRAL, out=self._integral
+    )
+    self._integral_force[:] = -self._Ki * self._integral

@@ -54,7 +54,13 @@ class Config:
   # at this speed. Both scale what the networks see.
   position_margin: float = 0.02  # m
   velocity_bound: float = 1.0  # m/s
+  # What is seen instead of the cube's position; without cameras, that is given.
+  cameras: tuple[str, ...] = ()
+  image_size: int = 128  # pixels, height and width
   impedance: impedance_lib.Impedance = _IMPEDANCE
+
+
+VISION = Config(cameras=('front', 'wrist'))
 
 
 class _Task:
@@ -78,6 +84,11 @@ class _Task:
     bounds = self._observation_spec.values()
     self._minimum = np.concatenate([spec.minimum for spec in bounds])
     self._maximum = np.concatenate([spec.maximum for spec in bounds])
+    ends = np.cumsum([spec.shape[0] for spec in bounds]).tolist()
+    self._parts = {
+      name: slice(start, end)
+      for name, start, end in zip(self._observation_spec, [0, *ends], ends)
+    }
     self._start_height = 0.0
 
   def begin_episode(self, rng: np.random.Generator) -> None:
@@ -101,10 +112,14 @@ class _Task:
     self._arm.set_gripper(min(max(closing, 0.0), 1.0))
     self._arm.step(self._substeps)
 
+  @property
+  def block_position(self) -> np.ndarray:
+    return self._block_position.copy()
+
   def observe(self) -> dict[str, np.ndarray]:
     values = np.concatenate(
       (
-        self._block_position,
+        () if self._config.cameras else self._block_position,
         (self._arm.gripper_command,),
         self._arm.tcp_position,
         self._arm.tcp_velocity,
@@ -113,12 +128,7 @@ class _Task:
       casting='same_kind',
     )
     values = np.minimum(np.maximum(values, self._minimum), self._maximum)
-    return {
-      'block_pos': values[:3],
-      'gripper_pos': values[3:4],
-      'tcp_pos': values[4:7],
-      'tcp_vel': values[7:10],
-    }
+    return {name: values[part] for name, part in self._parts.items()}
 
   def reward_terms(self) -> Mapping[str, float]:
     config = self._config
@@ -177,6 +187,8 @@ def _observation_spec(config: Config) -> dict[str, specs.BoundedArray]:
     'tcp_pos': (low, high),
     'tcp_vel': (-speed, speed),
   }
+  if config.cameras:
+    del bounds['block_pos']
   return {
     name: specs.BoundedArray(
       minimum.shape,
@@ -201,6 +213,9 @@ class PickCube(environment.SimEnvironment):
     gripper_pos: [1] the commanded closing, 0 (open) to 1 (closed).
     tcp_pos: [3] m, the tool centre point.
     tcp_vel: [3] m/s.
+  With cameras, block_pos gives way to an image [size, size, 3] uint8 by the
+  name of each: 'front' faces the arm, 'wrist' is on the gripper and sees its
+  fingers.
 
   Reward: 0.3 exp(-20 |block - tcp|) + 0.7 clip(lift / 0.2, 0, 1), both lengths
   in metres, so at most 1 a step. Lifting the cube does not end the episode.
@@ -215,8 +230,16 @@ class PickCube(environment.SimEnvironment):
     Args:
       seed: of where the cube starts.
       config: the constants of the task.
+
+    Raises:
+      ValueError: if there is no such camera or no such image size.
     """
-    super().__init__(_Task(config), seed)
+    super().__init__(_Task(config), seed, config.cameras, config.image_size)
+
+  @property
+  def block_position(self) -> np.ndarray:
+    """Where the cube's centre is, [3], m, base frame: what experts go by."""
+    return self._task.block_position
 
 
 def make(
@@ -230,3 +253,23 @@ def make(
     config: the constants of the task.
   """
   return action_guard.ActionGuard(PickCube(seed, config))
+
+
+def make_vision(
+  seed: int = 0,
+  config: Config = VISION,
+) -> dm_env.Environment:
+  """Returns PickCube as two cameras see it, behind the same guard.
+
+  Args:
+    seed: of where the cube starts.
+    config: the constants of the task.
+
+  Raises:
+    ValueError: if the config names no cameras, or one that is not there.
+  """
+  if not config.cameras:
+    raise ValueError(
+      f'cameras={config.cameras}; expected some: begin with `VISION`.'
+    )
+  return make(seed, config)

@@ -6,15 +6,20 @@ needs no OpenGL, and the order of imports does not matter. MUJOCO_GL is
 respected where it is set.
 """
 
+import atexit
+import copy
 import ctypes
 import importlib
 import os
 import sys
-from typing import Any
+from typing import Any, NamedTuple
+import weakref
 
 from absl import logging
 import mujoco
 import numpy as np
+
+from serl.environments.sim import meshes
 
 # By backend: the libraries that must load. EGL goes first: it is the faster.
 _LIBRARIES = {
@@ -50,10 +55,12 @@ def choose_backend() -> str:
   missing = {}
   for backend, libraries in _LIBRARIES.items():
     missing[backend] = [name for name in libraries if not _loads(name)]
+    if backend == 'egl' and not missing[backend] and not _egl_has_device():
+      missing[backend] = ["a driver (libgl1-mesa-dri or the GPU maker's)"]
     if not missing[backend]:
       return backend
   raise RenderingUnavailableError(
-    f'No OpenGL to draw with: {missing} cannot be loaded. {_HELP}'
+    f'No OpenGL to draw with; missing, by kind: {missing}. {_HELP}'
   )
 
 
@@ -65,9 +72,30 @@ def _loads(library: str) -> bool:
   return True
 
 
+def _egl_has_device() -> bool:
+  """Returns whether EGL has found a driver with something to draw on.
+
+  Asked of the library itself: PyOpenGL, once it has tried EGL, stays with it.
+  """
+  egl = ctypes.CDLL('libEGL.so.1')
+  egl.eglGetProcAddress.restype = ctypes.c_void_p
+  address = egl.eglGetProcAddress(b'eglQueryDevicesEXT')
+  if not address:
+    return False
+  prototype = ctypes.CFUNCTYPE(
+    ctypes.c_uint, ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(ctypes.c_int)
+  )
+  count = ctypes.c_int()
+  found = prototype(address)(0, None, ctypes.byref(count))
+  return bool(found) and count.value > 0
+
+
 def _make_context(height: int, width: int) -> Any:
   """Returns a current OpenGL context of the chosen backend."""
   backend = choose_backend()
+  # Mesa's, read when it loads: small pictures gain nothing by more threads, and
+  # the other cores are the learner's.
+  os.environ.setdefault('LP_NUM_THREADS', '1')
   logging.log_first_n(logging.INFO, 'Drawing with %s.', 1, backend)
   try:
     module = importlib.import_module(f'mujoco.{backend}')
@@ -81,37 +109,79 @@ def _make_context(height: int, width: int) -> Any:
   return context
 
 
-class Renderer:
-  """Draws one model in one size. Close it: it holds OpenGL's memory."""
+class Look(NamedTuple):
+  """How much is spent on a picture; the physics is no part of it."""
 
-  def __init__(self, model: mujoco.MjModel, height: int, width: int):
+  simple_meshes: bool
+  shadow_size: int  # pixels of the shadow's map; 0 draws no shadows
+
+
+# For policies: in software, a thirtieth of the other's time.
+FAST = Look(simple_meshes=True, shadow_size=0)
+# For people. MuJoCo's own 4096 pixels take three times as long in software.
+FULL = Look(simple_meshes=False, shadow_size=1024)
+
+_open: weakref.WeakSet['Renderer'] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+  for renderer in list(_open):
+    renderer.close()
+
+
+class Renderer:
+  """Draws one model in one size and look.
+
+  It holds OpenGL's memory until it is closed, deleted, or Python ends.
+  """
+
+  def __init__(
+    self,
+    model: mujoco.MjModel,
+    height: int,
+    width: int,
+    look: Look = FULL,
+  ):
     """Creates the renderer.
 
     Args:
-      model: to draw; its off-screen buffer is enlarged to the size if needed.
+      model: to draw; it is left as it is, whatever the look.
       height: of the pictures, pixels.
       width: of the pictures, pixels.
+      look: how they shall look.
 
     Raises:
       RenderingUnavailableError: if this machine cannot draw.
     """
+    self._context = self._gl_context = None
     self._model = model
     self._shape = (height, width, 3)
     self._rectangle = mujoco.MjrRect(0, 0, width, height)
-    buffer = model.vis.global_
-    buffer.offheight = max(buffer.offheight, height)
-    buffer.offwidth = max(buffer.offwidth, width)
+    self._cameras = {model.camera(i).name: i for i in range(model.ncam)}
     self._scene = mujoco.MjvScene(model, maxgeom=1000)
+    self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = look.shadow_size > 0
     self._options = mujoco.MjvOption()
     self._camera = mujoco.MjvCamera()
     self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+    # OpenGL is given its own copy of the meshes here, and once.
+    drawn = copy.copy(model)
+    drawn.vis.global_.offheight = height
+    drawn.vis.global_.offwidth = width
+    drawn.vis.quality.shadowsize = look.shadow_size
+    drawn.vis.quality.offsamples = 0
+    if look.simple_meshes:
+      meshes.simplify(drawn)
     self._gl_context = _make_context(height, width)
     self._context = mujoco.MjrContext(
-      model, mujoco.mjtFontScale.mjFONTSCALE_100.value
+      drawn, mujoco.mjtFontScale.mjFONTSCALE_100.value
     )
     mujoco.mjr_setBuffer(
       mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context
     )
+    _open.add(self)
+    # Last in, first out: OpenGL registered its own end when it was loaded.
+    atexit.unregister(_close_all)
+    atexit.register(_close_all)
 
   def render(self, data: mujoco.MjData, camera: str) -> np.ndarray:
     """Returns what `camera` sees, [height, width, 3] uint8.
@@ -119,12 +189,14 @@ class Renderer:
     Raises:
       ValueError: if the model has no such camera.
     """
-    cameras = [self._model.camera(i).name for i in range(self._model.ncam)]
-    if camera not in cameras:
-      raise ValueError(f'No camera {camera!r}; the model has {cameras}.')
-    self._camera.fixedcamid = cameras.index(camera)
+    if camera not in self._cameras:
+      raise ValueError(
+        f'No camera {camera!r}; the model has {list(self._cameras)}.'
+      )
+    self._camera.fixedcamid = self._cameras[camera]
     # Another renderer's context may have become current since.
     self._gl_context.make_current()
+    # For every camera anew: it carries the headlight.
     mujoco.mjv_updateScene(
       self._model,
       data,
@@ -142,9 +214,12 @@ class Renderer:
 
   def close(self) -> None:
     """Frees OpenGL's memory; closing twice does nothing."""
-    if self._context is None:
-      return
-    self._gl_context.make_current()
-    self._context.free()
-    self._gl_context.free()
+    if self._context is not None:
+      self._gl_context.make_current()
+      self._context.free()
+    if self._gl_context is not None:
+      self._gl_context.free()
     self._context = self._gl_context = None
+
+  def __del__(self):
+    self.close()

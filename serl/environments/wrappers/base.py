@@ -1,12 +1,15 @@
-"""The wrapper that changes nothing.
+"""The wrapper that changes nothing, and the one that changes what is observed.
 
 Our own: dm-env-wrappers loads scipy's signal processing and imageio for it.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import dm_env
 import numpy as np
+
+from serl import types
 
 
 class EnvironmentWrapper(dm_env.Environment):
@@ -41,3 +44,35 @@ class EnvironmentWrapper(dm_env.Environment):
 
   def close(self) -> None:
     self._environment.close()
+
+
+class ObservationWrapper(EnvironmentWrapper):
+  """Changes every observation alike: a subclass defines `observe`."""
+
+  def reset(self) -> dm_env.TimeStep:
+    return self._observed(self._environment.reset())
+
+  def step(self, action: np.ndarray) -> dm_env.TimeStep:
+    return self._observed(self._environment.step(action))
+
+  def observe(self, observation: types.NestedArray) -> types.NestedArray:
+    """Returns a new observation, made from the environment's."""
+    raise NotImplementedError
+
+  def _observed(self, timestep: dm_env.TimeStep) -> dm_env.TimeStep:
+    return timestep._replace(observation=self.observe(timestep.observation))
+
+
+def named_specs(environment: dm_env.Environment) -> dict[str, Any]:
+  """Returns the observation spec as a new dictionary.
+
+  Raises:
+    ValueError: it has no names.
+  """
+  spec = environment.observation_spec()
+  if not isinstance(spec, Mapping):
+    raise ValueError(
+      f'The observation is {spec}; expected a mapping of named arrays, as '
+      'this wrapper goes by their names.'
+    )
+  return dict(spec)

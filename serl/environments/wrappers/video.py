@@ -21,7 +21,7 @@ class VideoRecorder(base.EnvironmentWrapper):
     self,
     environment: dm_env.Environment,
     path: str | os.PathLike,
-    camera: str = 'front',
+    camera: str = 'picture',
     height: int = 480,
     width: int = 640,
   ):

@@ -13,14 +13,31 @@ import numpy as np
 import pytest
 
 from serl.environments.sim import pick_cube
+from serl.environments.sim import rendering
 from serl.teleop import scripted
 
 STILL = np.zeros(4, np.float32)
+SMALL = dataclasses.replace(pick_cube.VISION, image_size=32)
+
+
+def skip_without_opengl():
+  try:
+    rendering.choose_backend()
+  except rendering.RenderingUnavailableError as error:
+    pytest.skip(f'no OpenGL: {error}')
 
 
 @pytest.fixture(name='environment')
 def make_environment():
   environment = pick_cube.make(seed=0)
+  yield environment
+  environment.close()
+
+
+@pytest.fixture(name='vision')
+def make_vision_environment():
+  skip_without_opengl()
+  environment = pick_cube.make_vision(seed=0, config=SMALL)
   yield environment
   environment.close()
 
@@ -33,6 +50,12 @@ class PickCubeTest(test_utils.EnvironmentTestMixin, absltest.TestCase):
 class GuardedPickCubeTest(test_utils.EnvironmentTestMixin, absltest.TestCase):
   def make_object_under_test(self):
     return pick_cube.make(seed=0)
+
+
+class VisionPickCubeTest(test_utils.EnvironmentTestMixin, absltest.TestCase):
+  def make_object_under_test(self):
+    skip_without_opengl()
+    return pick_cube.make_vision(seed=0, config=SMALL)
 
 
 def rollout(environment, actions):
@@ -234,6 +257,126 @@ def test_divergence_is_told(environment, monkeypatch, tmp_path):
   environment.data.joint('block').qvel[:] = np.nan
   with pytest.raises(FloatingPointError, match='diverged at step 1'):
     environment.step(STILL)
+
+
+def test_step_extras_tell_whether_the_cube_is_up_now(environment):
+  assert environment.step_extras() == {'success': 0}
+  environment.reset()
+  for height, success in ((0.1, 0), (0.3, 1), (0.1, 0)):
+    place_block(environment, (0.5, 0.0, height))
+    environment.step(STILL)
+    extras = environment.step_extras()
+    assert extras == {'success': success}
+    assert extras['success'].dtype == np.uint8
+  assert environment.episode_metrics()['success'] == 1.0
+  environment.reset()
+  assert environment.step_extras() == {'success': 0}
+
+
+def test_images_stand_for_the_cubes_position(vision):
+  spec = vision.observation_spec()
+  assert list(spec) == ['front', 'wrist', 'gripper_pos', 'tcp_pos', 'tcp_vel']
+  observation = vision.reset().observation
+  for name, value in observation.items():
+    spec[name].validate(value)
+  for camera in ('front', 'wrist'):
+    assert observation[camera].shape == (32, 32, 3)
+    assert observation[camera].dtype == np.uint8
+  assert not np.array_equal(observation['front'], observation['wrist'])
+
+
+def test_what_is_seen_changes_no_physics(vision):
+  state = pick_cube.make(seed=0)
+  actions = np.random.default_rng(4).uniform(-1, 1, (150, 4))
+  for action in actions:
+    seen, known = vision.step(action), state.step(action)
+    assert seen.reward == known.reward
+    for name in ('gripper_pos', 'tcp_pos', 'tcp_vel'):
+      np.testing.assert_array_equal(
+        seen.observation[name], known.observation[name]
+      )
+  np.testing.assert_array_equal(vision.data.qpos, state.data.qpos)
+  np.testing.assert_array_equal(vision.data.qvel, state.data.qvel)
+  np.testing.assert_array_equal(vision.block_position, state.block_position)
+
+
+def test_equal_seeds_give_equal_images(vision):
+  other = pick_cube.make_vision(seed=0, config=SMALL)
+  actions = np.random.default_rng(5).uniform(-1, 1, (20, 4))
+  for action in actions:
+    first, second = vision.step(action), other.step(action)
+    for camera in ('front', 'wrist'):
+      np.testing.assert_array_equal(
+        first.observation[camera], second.observation[camera]
+      )
+  other.close()
+
+
+def test_an_observed_image_is_not_drawn_over(vision):
+  image = vision.reset().observation['wrist']
+  before = image.copy()
+  for _ in range(5):
+    vision.step(np.array((0.5, 0.5, -0.5, 1.0)))
+  np.testing.assert_array_equal(image, before)
+
+
+def red(image):
+  """The pixels of the cube, as (rows, columns)."""
+  image = image.astype(int)
+  others = np.maximum(image[..., 1], image[..., 2])
+  return np.nonzero((image[..., 0] > 60) & (image[..., 0] > 2 * others))
+
+
+def test_the_cube_is_seen_wherever_it_starts():
+  skip_without_opengl()
+  config = dataclasses.replace(pick_cube.VISION, image_size=64)
+  environment = pick_cube.make_vision(config=config)
+  centres = {'front': {}, 'wrist': {}}
+  for x in (0.25, 0.4, 0.55):
+    for y in (-0.25, 0.0, 0.25):
+      environment.reset()
+      place_block(environment, (x, y, 0.02))
+      observation = environment.step(STILL).observation
+      for camera, centre in centres.items():
+        rows, columns = red(observation[camera])
+        centre[x, y] = rows.mean(), columns.mean()
+        if camera == 'front':
+          assert np.ptp(rows) >= 3 and np.ptp(columns) >= 3, (x, y)
+        assert len(rows) >= 6, (camera, x, y)
+  environment.close()
+  # The front camera looks towards the base and the wrist's away from it.
+  front, wrist = centres['front'], centres['wrist']
+  assert front[0.55, 0.0][0] > front[0.25, 0.0][0] + 10
+  assert wrist[0.55, 0.0][0] < wrist[0.25, 0.0][0] - 10
+  assert front[0.4, 0.25][1] > front[0.4, -0.25][1] + 20
+  assert wrist[0.4, 0.25][1] < wrist[0.4, -0.25][1] - 20
+
+
+def test_a_held_cube_stays_before_the_wrist_and_rises_in_front(vision):
+  expert = scripted.PickCubeExpert(environment=vision)
+  timestep = vision.reset()
+  first = timestep.observation
+  while not timestep.last():
+    timestep = vision.step(expert.select_action(timestep.observation))
+  assert vision.step_extras() == {'success': 1}
+  rows, columns = red(timestep.observation['wrist'])
+  # Between the fingers, and large.
+  assert len(rows) > 20
+  assert abs(columns.mean() - 15.5) < 2
+  rose = red(first['front'])[0].mean() - red(timestep.observation['front'])[0]
+  assert rose.mean() > 5
+
+
+def test_wrong_cameras_and_sizes_are_refused():
+  for change, message in (
+    ({'cameras': ('front', 'side')}, "No camera 'side'; the model has"),
+    ({'image_size': 0}, 'image_size=0; expected'),
+    ({'cameras': ()}, r'cameras=\(\); expected some'),
+  ):
+    with pytest.raises(ValueError, match=message):
+      pick_cube.make_vision(
+        config=dataclasses.replace(pick_cube.VISION, **change)
+      )
 
 
 def test_state_needs_no_opengl_and_nothing_heavy():

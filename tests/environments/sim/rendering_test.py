@@ -1,5 +1,8 @@
 """Pictures show the scene, and their memory is given back."""
 
+import os
+import subprocess
+import sys
 import weakref
 
 import mujoco
@@ -54,8 +57,70 @@ def test_sizes_take_turns(environment):
 
 
 def test_an_unknown_camera_lists_the_known(environment):
-  with pytest.raises(ValueError, match=r"'back'; the model has \['front'\]"):
+  with pytest.raises(ValueError, match=r"'back'; the model has \['picture',"):
     environment.render(camera='back')
+
+
+def test_the_fast_look_resembles_the_full_and_touches_no_model(environment):
+  model = environment.model
+  before = model.mesh_vert.copy(), model.mesh_face.copy()
+  pictures = {}
+  for look in (rendering.FAST, rendering.FULL):
+    renderer = rendering.Renderer(model, 96, 128, look)
+    pictures[look] = renderer.render(environment.data, 'picture').astype(int)
+    renderer.close()
+  np.testing.assert_array_equal(model.mesh_vert, before[0])
+  np.testing.assert_array_equal(model.mesh_face, before[1])
+  difference = np.abs(pictures[rendering.FAST] - pictures[rendering.FULL])
+  changed = difference.max(axis=-1) > 40
+  # Edges, and where the shadow fell; not the arm itself.
+  assert 0.005 < changed.mean() < 0.1
+
+
+def test_each_camera_is_drawn_the_same_in_any_order(environment):
+  # The headlight moves with the camera.
+  front = environment.render('front', 32, 32)
+  wrist = environment.render('wrist', 32, 32)
+  np.testing.assert_array_equal(environment.render('front', 32, 32), front)
+  np.testing.assert_array_equal(environment.render('wrist', 32, 32), wrist)
+
+
+def test_many_in_a_row_leak_nothing(environment):
+  resource = pytest.importorskip('resource')
+  state = environment.data
+
+  def draw(times):
+    for _ in range(times):
+      renderer = rendering.Renderer(environment.model, 32, 32, rendering.FAST)
+      renderer.render(state, 'wrist')
+      renderer.close()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+  before = draw(3)
+  # One context's meshes alone are some megabytes.
+  assert draw(9) - before < 9
+  assert len(rendering._open) == 1  # the fixture's
+
+
+def test_what_is_dropped_is_freed(environment):
+  renderer = rendering.Renderer(environment.model, 16, 16, rendering.FAST)
+  context = weakref.ref(renderer._gl_context)
+  del renderer
+  assert context() is None
+
+
+def test_what_is_left_open_ends_without_a_word(environment):
+  code = (
+    'from serl.environments.sim import pick_cube\n'
+    'environment = pick_cube.make_vision()\n'
+    'environment.reset()\n'
+    'environment.render()\n'
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', code], capture_output=True, text=True
+  )
+  assert done.returncode == 0, done.stderr
+  assert done.stderr == ''
 
 
 def test_one_renderer_a_size_and_none_after_close(environment, monkeypatch):
@@ -90,7 +155,31 @@ def test_chooses_what_loads(monkeypatch, present, backend):
   monkeypatch.delenv('MUJOCO_GL', raising=False)
   monkeypatch.setattr(rendering.sys, 'platform', 'linux')
   monkeypatch.setattr(rendering, '_loads', lambda name: name in present)
+  monkeypatch.setattr(rendering, '_egl_has_device', lambda: True)
   assert rendering.choose_backend() == backend
+
+
+def test_egl_without_a_driver_is_passed_over():
+  if not rendering._loads('libEGL.so.1'):
+    pytest.skip('no EGL')
+  code = (
+    'from serl.environments.sim import rendering\n'
+    'try:\n'
+    '  print(rendering.choose_backend())\n'
+    'except rendering.RenderingUnavailableError as error:\n'
+    '  print(error)\n'
+  )
+  variables = {**os.environ, '__EGL_VENDOR_LIBRARY_DIRS': '/nonexistent'}
+  variables.pop('MUJOCO_GL', None)
+  done = subprocess.run(
+    [sys.executable, '-c', code],
+    env=variables,
+    capture_output=True,
+    text=True,
+  )
+  has_osmesa = rendering._loads('libOSMesa.so.8')
+  expected = 'osmesa' if has_osmesa else "'egl': [\"a driver"
+  assert expected in done.stdout, done.stderr
 
 
 def test_without_opengl_names_the_packages(monkeypatch):

@@ -1,5 +1,10 @@
+import pathlib
+import tempfile
+
+from absl.testing import absltest
 import dm_env
 from dm_env import specs
+from dm_env import test_utils
 import numpy as np
 import pytest
 
@@ -14,13 +19,15 @@ class _Painter(dm_env.Environment):
   def __init__(self, control_timestep):
     self.control_timestep = control_timestep
     self.closed = False
-    self._step = 0
+    self._step = 10
 
   def reset(self):
     self._step = 0
     return dm_env.restart(np.zeros(1))
 
   def step(self, action):
+    if self._step == 10:
+      return self.reset()
     self._step += 1
     make = dm_env.truncation if self._step == 10 else dm_env.transition
     return make(0.0, np.zeros(1))
@@ -32,11 +39,19 @@ class _Painter(dm_env.Environment):
     return specs.Array((1,), float)
 
   def render(self, camera, height, width):
-    assert camera == 'front'
+    assert camera == 'picture'
     return np.full((height, width, 3), 20 * self._step, np.uint8)
 
   def close(self):
     self.closed = True
+
+
+class VideoRecorderTest(test_utils.EnvironmentTestMixin, absltest.TestCase):
+  def make_object_under_test(self):
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    path = pathlib.Path(folder.name) / 'film.mp4'
+    return video.VideoRecorder(_Painter(0.1), path, height=16, width=16)
 
 
 @pytest.mark.parametrize('control_timestep, shown', [(0.1, 1), (0.02, 2)])

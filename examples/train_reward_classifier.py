@@ -1,0 +1,78 @@
+"""Trains a reward classifier of images; writes it and the report on it."""
+
+import dataclasses
+import pathlib
+import sys
+
+from absl import app
+from absl import flags
+
+from serl.agents import classifier
+from serl.agents.classifier import data
+from serl.agents.classifier import report as report_lib
+from serl.agents.classifier import training
+from serl.demos import files
+from serl.demos import recording
+from serl.environments.sim import pick_cube
+from serl.teleop import scripted
+
+_PRESETS = {'cpu': classifier.cpu, 'serl': classifier.serl}
+_PRESET = flags.DEFINE_enum(
+  'preset', 'cpu', list(_PRESETS), 'For a few cores, or for an accelerator.'
+)
+_DATA = flags.DEFINE_string(
+  'data', None, 'Folder of episodes with a label at each step.'
+)
+_SUCCESS = flags.DEFINE_string('success', None, 'Folder of successes alone.')
+_FAILURE = flags.DEFINE_string('failure', None, 'Folder of failures alone.')
+_OUTPUT = flags.DEFINE_string('output', 'runs/classifier', 'Folder to write.')
+_CAMERAS = flags.DEFINE_list('cameras', None, 'Those to look at; all if unset.')
+_WEIGHTS = flags.DEFINE_string(
+  'weights', None, "File of SERL's ResNet-10: train on its frozen features."
+)
+_STEPS = flags.DEFINE_integer('steps', None, "Updates; the preset's if unset.")
+_RATE = flags.DEFINE_float(
+  'false-positive-rate', 0.01, 'That the proposed threshold keeps to.'
+)
+_RECORD = flags.DEFINE_integer(
+  'record', 30, 'Without data: episodes that scripts record in simulation.'
+)
+_SEED = flags.DEFINE_integer('seed', 0, 'Of the split and of the training.')
+
+
+def record(folder: pathlib.Path) -> pathlib.Path:
+  """Records the cube pick: a good expert's, then those of one that fails."""
+  config = dataclasses.replace(pick_cube.VISION, image_size=64)
+  for noise, total in ((0.05, 2 * _RECORD.value // 3), (1.0, _RECORD.value)):
+    keep = lambda metrics: True
+    made = pick_cube.make_vision(_SEED.value + total, config)
+    actor = scripted.PickCubeExpert(noise, environment=made)
+    recording.record(lambda _, e=made: e, actor, total, folder, keep=keep)
+  return folder
+
+
+def main(_):
+  output = pathlib.Path(_OUTPUT.value)
+  read = lambda folder: [files.read(path)[0] for path in files.paths(folder)]
+  episodes = read(_DATA.value) if _DATA.value else []
+  for folder, label in ((_SUCCESS.value, True), (_FAILURE.value, False)):
+    found = read(folder) if folder else []
+    episodes += [data.with_label(episode, label) for episode in found]
+  episodes = episodes or read(record(output / 'episodes'))
+  cameras = tuple(_CAMERAS.value) if _CAMERAS.value else None
+  config = _PRESETS[_PRESET.value](cameras, _WEIGHTS.value)
+  config = dataclasses.replace(
+    config,
+    training_steps=_STEPS.value or config.training_steps,
+    false_positive_rate=_RATE.value,
+  )
+  try:
+    trained, report = training.train(config, episodes, _SEED.value)
+  except ValueError as error:
+    sys.exit(str(error))
+  classifier.save(output / 'classifier.safetensors', trained)
+  print(*report_lib.write(report, output), sep='\n')
+
+
+if __name__ == '__main__':
+  app.run(main)

@@ -1,0 +1,32 @@
+"""What the environment asks of a camera."""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from serl import core
+
+
+class CameraError(core.FaultError):
+  """A camera gives no pictures, or none that one could act on."""
+
+
+class Frame(NamedTuple):
+  """A picture, cut and scaled to what is observed."""
+
+  image: np.ndarray  # [H, W, 3] uint8, RGB
+  time: float  # when it arrived, s, on the environment's clock
+
+
+class Camera(Protocol):
+  """A camera that runs by itself."""
+
+  def read(self) -> Frame:
+    """Returns the newest picture; never waits.
+
+    Raises:
+      CameraError: there is none, or the camera is frozen, black or gone.
+    """
+
+  def close(self) -> None:
+    """Lets go of the camera."""

@@ -1,0 +1,226 @@
+"""Cameras that a thread reads, watches and restarts."""
+
+from collections.abc import Callable
+import threading
+import time
+from typing import Protocol
+
+from absl import logging
+import cv2
+import numpy as np
+
+from serl.environments.franka import cameras
+from serl.environments.franka import config as config_lib
+
+_FIRST_PICTURE_S = 15.0  # that a camera may take to start
+_RESTART_S = 0.5  # between two attempts to restart one
+_REPORT_S = 5.0  # between two reports of one that does not come back
+_BLACK = 2.0  # of 255, the mean of a picture of nothing
+
+
+class Source(Protocol):
+  """A camera that is open."""
+
+  def grab(self) -> np.ndarray:
+    """Returns the next picture, [H, W, 3] uint8, RGB.
+
+    Raises:
+      CameraError: there is none in time, or the camera is gone.
+    """
+
+  def close(self) -> None:
+    """Lets go of the camera."""
+
+
+def prepare(
+  image: np.ndarray, config: config_lib.CameraConfig, size: int
+) -> np.ndarray:
+  """Returns what of a picture is observed.
+
+  Args:
+    image: [H, W, 3] uint8.
+    config: says which part is kept.
+    size: height and width of the result.
+
+  Returns:
+    [size, size, 3] uint8; a part that is not square is squeezed.
+  """
+  part = image[slice(*(config.rows or (None,)))]
+  part = part[:, slice(*(config.columns or (None,)))]
+  # Of the pixels that become one the mean: less noise than one of them.
+  return cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA)
+
+
+class Capture:
+  """A `cameras.Camera` over a source, of which only the newest picture is kept.
+
+  A source that fails, or gives only black or only equal pictures, is closed and
+  opened again until it works.
+  """
+
+  def __init__(
+    self,
+    open_source: Callable[[], Source],
+    config: config_lib.CameraConfig,
+    size: int,
+    now: Callable[[], float] = time.monotonic,
+  ):
+    """Opens the camera; returns when there is a first picture.
+
+    Args:
+      open_source: opens it; raises a CameraError if it cannot.
+      config: of the camera.
+      size: height and width of what is observed.
+      now: the environment's clock, s.
+
+    Raises:
+      CameraError: there is no such camera, or it gives no picture.
+    """
+    self._open_source = open_source
+    self._config = config
+    self._size = size
+    self._now = now
+    self._frame: cameras.Frame | None = None
+    self._raw: np.ndarray | None = None
+    self._changed = self._lit = now()
+    self._error = ''
+    self._started = threading.Event()
+    self._stop = threading.Event()
+    source = open_source()
+    self._thread = threading.Thread(
+      target=self._run, args=(source,), name=config.name, daemon=True
+    )
+    self._thread.start()
+    if not self._started.wait(_FIRST_PICTURE_S):
+      self.close()
+      raise cameras.CameraError(
+        f'The camera {config.name!r} ({config.serial}) gave no picture within '
+        f'{_FIRST_PICTURE_S:g} s. {self._error}'.strip()
+      )
+
+  def read(self) -> cameras.Frame:
+    """Returns the newest picture; never waits.
+
+    Raises:
+      CameraError: the camera is frozen, black, silent or gone.
+    """
+    problem = self._problem(since=-np.inf)
+    if problem:
+      raise cameras.CameraError(
+        f'The camera {self._config.name!r} ({self._config.serial}) {problem}; '
+        f'it is being restarted. {self._error}'.strip()
+      )
+    return self._frame
+
+  def close(self) -> None:
+    """Lets go of the camera."""
+    self._stop.set()
+    self._thread.join(_FIRST_PICTURE_S)
+
+  def _problem(self, since: float) -> str:
+    """Returns what has been wrong for too long, '' if nothing.
+
+    Args:
+      since: when the camera was opened, s; before it nothing counts.
+    """
+    now, patience = self._now(), self._config.patience
+    times = {
+      'gives no pictures': self._frame.time if self._frame else -np.inf,
+      'is black (a cap, or no light)': self._lit,
+    }
+    if not self._config.noiseless:
+      times['is frozen: its pictures are all the same'] = self._changed
+    for problem, last in times.items():
+      if now - max(last, since) > patience:
+        return problem
+    return ''
+
+  def _run(self, source: Source | None) -> None:
+    reported = -np.inf
+    while not self._stop.is_set():
+      try:
+        if source is None:
+          source = self._open_source()
+        self._follow(source)
+      except cameras.CameraError as error:
+        self._error = str(error)
+        if self._now() - reported > _REPORT_S:
+          reported = self._now()
+          logging.error(
+            'Restarting the camera %r: %s', self._config.name, error
+          )
+      if source is not None:
+        source.close()
+        source = None
+      self._stop.wait(_RESTART_S)
+
+  def _follow(self, source: Source) -> None:
+    """Keeps the newest picture until the source fails or it is closed."""
+    opened = self._now()
+    while not self._stop.is_set():
+      self._take(source.grab())
+      problem = self._problem(since=opened)
+      if problem:
+        raise cameras.CameraError(f'it {problem}')
+
+  def _take(self, image: np.ndarray) -> None:
+    now = self._now()
+    if self._raw is None or not np.array_equal(image, self._raw):
+      self._changed = now
+    if image.mean() > _BLACK:
+      self._lit = now
+    self._raw = image
+    image = prepare(image, self._config, self._size)
+    # Whoever has it keeps it while the next ones come.
+    image.setflags(write=False)
+    self._frame = cameras.Frame(image, now)
+    self._started.set()
+
+
+class VideoDevice:
+  """A `Source`: a camera that the system knows as a video device (V4L2)."""
+
+  def __init__(self, config: config_lib.CameraConfig):
+    """Opens the camera.
+
+    Raises:
+      CameraError: it cannot be opened.
+    """
+    serial = config.serial
+    self._name = serial
+    self._capture = cv2.VideoCapture(
+      int(serial) if serial.isdigit() else serial
+    )
+    if not self._capture.isOpened():
+      raise cameras.CameraError(
+        f'Cannot open the video device {serial!r}; expected one of '
+        '/dev/video*, or its number, that nobody else uses.'
+      )
+    settings = {
+      cv2.CAP_PROP_FRAME_WIDTH: config.width,
+      cv2.CAP_PROP_FRAME_HEIGHT: config.height,
+      cv2.CAP_PROP_FPS: config.rate,
+      cv2.CAP_PROP_BUFFERSIZE: 1,
+    }
+    if config.exposure is not None:
+      settings[cv2.CAP_PROP_AUTO_EXPOSURE] = 1  # V4L2's number for manual
+      settings[cv2.CAP_PROP_EXPOSURE] = config.exposure
+    for setting, value in settings.items():
+      self._capture.set(setting, value)
+
+  def grab(self) -> np.ndarray:
+    """Returns the next picture, [H, W, 3] uint8, RGB.
+
+    Raises:
+      CameraError: there is none.
+    """
+    taken, image = self._capture.read()
+    if not taken:
+      raise cameras.CameraError(
+        f'the video device {self._name!r} gives no picture'
+      )
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+  def close(self) -> None:
+    """Lets go of the camera."""
+    self._capture.release()

@@ -1,0 +1,173 @@
+"""The arm behind its server, over HTTP."""
+
+from collections.abc import Callable, Mapping, Sequence
+import json
+import time
+from typing import Any
+
+import numpy as np
+import urllib3
+
+from robot_server import protocol
+from serl.environments.franka import robot
+
+# s: until a connection stands, until an answer comes, and until one comes that
+# a roslaunch or a motion precedes.
+_CONNECT_S = 0.5
+_ANSWER_S = 0.3
+_PATIENT_S = 60.0
+# Where the mistake is on this side, so that to try again is of no use.
+_MISTAKES = (400, 401, 403, 404, 405, 413, 415)
+_READ_AGAIN = urllib3.Retry(total=1, status=0, redirect=0, other=0)
+
+
+class RequestError(ValueError):
+  """The server refused a request that will never be right."""
+
+
+class HttpRobot:
+  """A `robot.Robot` over one connection that is kept alive.
+
+  What only reads is asked once more when the connection broke; a command is
+  not, since it may have arrived.
+  """
+
+  def __init__(
+    self,
+    url: str,
+    token: str | None = None,
+    now: Callable[[], float] = time.monotonic,
+  ):
+    """Initialises the client; it connects with the first request.
+
+    Args:
+      url: of the server, 'http://HOST:PORT/'.
+      token: that the server demands.
+      now: the environment's clock, s.
+
+    Raises:
+      ValueError: the address is none.
+    """
+    parsed = urllib3.util.parse_url(url)
+    if parsed.scheme not in ('http', 'https') or not parsed.host:
+      raise ValueError(f"url={url!r}; expected 'http://HOST:PORT/'.")
+    self._url = url
+    self._now = now
+    self._headers = {'Content-Type': 'application/json'}
+    if token is not None:
+      self._headers['Authorization'] = f'Bearer {token}'
+    self._pool = urllib3.connection_from_url(url, maxsize=1, block=True)
+
+  def health(self) -> Mapping[str, Any]:
+    """Returns the server's account of the arm, also of one that cannot obey."""
+    return self._request('GET', 'health', accepted=(200, 503))
+
+  def read_state(self) -> protocol.State:
+    asked = self._now()
+    health = self.health()
+    answered = self._now()
+    if health['held']:
+      raise robot.RobotError(
+        f'Somebody holds the arm; POST {self._url}release to go on.'
+      )
+    if health['mode'] is not None:
+      robot.demand_able(health['mode'], health['faults'])
+    if not health['ok']:
+      raise robot.RobotError(
+        f'The arm cannot obey now; its server says: {health["controller"]}'
+      )
+    state = health['state']
+    return protocol.State(
+      **{name: np.array(state[name], float) for name in _ARRAYS},
+      gripper_pos=state['gripper_pos'],
+      # It was measured that long before something between these two.
+      time=(asked + answered) / 2 - health['state_age'],
+      mode=health['mode'],
+      faults=tuple(health['faults']),
+    )
+
+  def command_pose(self, pose: Sequence[float]) -> None:
+    self._post('pose', {'arr': [float(x) for x in pose]})
+
+  def open_gripper(self) -> None:
+    self._post('open_gripper')
+
+  def close_gripper(self) -> None:
+    self._post('close_gripper')
+
+  def set_compliance(self, parameters: Mapping[str, float]) -> None:
+    self._post('update_param', dict(parameters), timeout=_PATIENT_S)
+
+  def recover(self) -> None:
+    health = self.health()
+    if health['mode'] == 'reflex':
+      self._post('clearerr')
+    elif health['mode'] in (None, 'idle'):
+      self._post('startimp', timeout=_PATIENT_S)
+
+  def clear_errors(self) -> None:
+    self._post('clearerr')
+
+  def reset_joints(self) -> None:
+    self._post('jointreset', timeout=_PATIENT_S)
+
+  def close(self) -> None:
+    self._pool.close()
+
+  def _post(
+    self,
+    route: str,
+    body: Mapping[str, Any] | None = None,
+    timeout: float = _ANSWER_S,
+  ) -> Any:
+    return self._request('POST', route, body, timeout)
+
+  def _request(
+    self,
+    method: str,
+    route: str,
+    body: Mapping[str, Any] | None = None,
+    timeout: float = _ANSWER_S,
+    accepted: Sequence[int] = (200,),
+  ) -> Any:
+    """Returns the answer, parsed if it is JSON.
+
+    Raises:
+      RobotError: there is none, or the arm cannot now.
+      RequestError: the request itself is wrong.
+    """
+    try:
+      response = self._pool.request(
+        method,
+        f'/{route}',
+        body=None if body is None else json.dumps(body),
+        headers=self._headers,
+        timeout=urllib3.Timeout(connect=_CONNECT_S, read=timeout),
+        retries=_READ_AGAIN if method == 'GET' else False,
+      )
+    except urllib3.exceptions.HTTPError as error:
+      raise robot.RobotError(
+        f"No answer of the robot's server to {self._url}{route} ({error}); is "
+        'it running there, and reachable from here?'
+      ) from error
+    if response.status in accepted:
+      is_json = response.headers.get('Content-Type') == 'application/json'
+      return _parse(response) if is_json else response.data.decode()
+    answer = _parse(response)
+    kind = answer.get('kind', 'http') if isinstance(answer, dict) else 'http'
+    told = answer.get('error', answer) if isinstance(answer, dict) else answer
+    text = f'{self._url}{route} answered {response.status}, {kind}: {told}'
+    if response.status in _MISTAKES:
+      raise RequestError(text)
+    raise robot.RobotError(text)
+
+
+_ARRAYS = ('pose', 'vel', 'force', 'torque', 'q', 'dq', 'jacobian')
+
+
+def _parse(response: urllib3.BaseHTTPResponse) -> Any:
+  """Returns the JSON of an answer, or its text where it is none."""
+  try:
+    return json.loads(response.data)
+  except ValueError:
+    return response.data.decode(errors='replace')[:200]

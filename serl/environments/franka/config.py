@@ -1,0 +1,201 @@
+"""What a task on the real arm is made of, as frozen data.
+
+Poses are xyz in metres and extrinsic Euler angles 'xyz' in radians, of the tool
+in the arm's base frame; the numbers of compliance are the controller's.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from robot_server import protocol
+
+
+def _demand(met: bool, name: str, value: object, expected: object) -> None:
+  if not met:
+    raise ValueError(f'{name} is {value}; expected {expected}.')
+
+
+@dataclasses.dataclass(frozen=True)
+class Compliance:
+  """The parameters of the impedance law, by the controller's names.
+
+  A clip bounds the error that the stiffness acts on, on the positive and the
+  negative side of an axis: of the position, m, and of the rotation, the vector
+  part of its quaternion.
+  """
+
+  translational_stiffness: float = 2000.0  # N/m
+  translational_damping: float = 89.0  # N s/m
+  rotational_stiffness: float = 150.0  # N m
+  rotational_damping: float = 7.0  # N m s/rad
+  translational_Ki: float = 0.0
+  rotational_Ki: float = 0.0
+  translational_clip_x: float = 0.01
+  translational_clip_y: float = 0.01
+  translational_clip_z: float = 0.01
+  translational_clip_neg_x: float = 0.01
+  translational_clip_neg_y: float = 0.01
+  translational_clip_neg_z: float = 0.01
+  rotational_clip_x: float = 0.05
+  rotational_clip_y: float = 0.05
+  rotational_clip_z: float = 0.05
+  rotational_clip_neg_x: float = 0.05
+  rotational_clip_neg_y: float = 0.05
+  rotational_clip_neg_z: float = 0.05
+
+  def __post_init__(self):
+    for name, value in dataclasses.asdict(self).items():
+      limits = protocol.COMPLIANCE[name]
+      _demand(
+        limits.low <= value <= limits.high,
+        name,
+        value,
+        f'{limits.low} to {limits.high}',
+      )
+
+
+# Stiff, for moves through the air to an exact pose.
+PRECISION = Compliance(
+  translational_stiffness=3000.0,
+  translational_damping=89.0,
+  rotational_stiffness=300.0,
+  rotational_damping=9.0,
+  translational_Ki=0.1,
+  rotational_Ki=0.1,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class CameraConfig:
+  """One camera and what of its picture is observed."""
+
+  name: str  # of the observation
+  # The serial number of a RealSense; the path or number of a video device.
+  serial: str
+  kind: str = 'realsense'  # or 'opencv'
+  width: int = 640  # of the captured picture, pixels
+  height: int = 480
+  rate: int = 30  # frames a second
+  # The part that is kept, from (included) to (excluded), pixels; None is all.
+  rows: tuple[int, int] | None = None
+  columns: tuple[int, int] | None = None
+  exposure: float | None = None  # the camera's own unit; None is automatic
+  # After so long without a new picture, with equal ones or with black ones the
+  # camera counts as failed, s.
+  patience: float = 0.5
+  # Whether two pictures may be equal: those of a real sensor never are, those
+  # of a renderer are where nothing moves.
+  noiseless: bool = False
+
+  def __post_init__(self):
+    _demand(self.kind in ('realsense', 'opencv'), 'kind', self.kind, 'a kind')
+    for name, size in (('rows', self.height), ('columns', self.width)):
+      part = getattr(self, name)
+      _demand(
+        part is None or 0 <= part[0] < part[1] <= size,
+        f'{name} of the camera {self.name!r}',
+        part,
+        f'a range within 0 and {size}',
+      )
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """One task on one arm."""
+
+  # The tool's pose at the goal, and that in which episodes begin.
+  target: tuple[float, ...]  # [6]
+  reset: tuple[float, ...]  # [6]
+  # The box of allowed poses. Of the first angle its absolute value counts: of
+  # a tool that points down it jumps between pi and -pi.
+  pose_low: tuple[float, ...]  # [6]
+  pose_high: tuple[float, ...]  # [6]
+  # An action of 1 moves by so many m, turns by so many rad and asks of the
+  # gripper so much, where 0.5 opens and -0.5 closes it.
+  action_scale: tuple[float, float, float]
+  compliance: Compliance  # while the policy acts
+  precision: Compliance = PRECISION  # while the arm is reset
+  # How near to the target each of the six must be for reward 1, angles by their
+  # absolute values; None where something else tells success.
+  threshold: tuple[float, ...] | None = None  # [6]
+  # How far from `reset` an episode may begin: along x and y, m, and about z,
+  # rad, either way.
+  random_xy: float = 0.0
+  random_yaw: float = 0.0
+  lift: float = 0.0  # m, straight up, before anything else of a reset
+  joint_reset_every: int = 200  # episodes; 0 is never
+  opens_at_reset: bool = False  # the gripper, after the lift
+  uses_gripper: bool = False  # 7 actions, else 6 with the gripper left closed
+  gripper_penalty: float = 0.0  # subtracted when the gripper switches
+  # The readings of the open and of the closed gripper: those of a Robotiq;
+  # (0.08, 0.0) m are those of Franka's hand.
+  gripper_range: tuple[float, float] = (0.0, 255.0)
+  # Whether motions are taken to the tool's frame as SERL does, where a
+  # translation brings a rotation with it; see `relative_frame.adjoint`.
+  lever: bool = True
+  cameras: tuple[CameraConfig, ...] = ()
+  image_size: int = 128  # height and width of what is observed, pixels
+  url: str = 'http://127.0.0.1:5000/'  # of the robot's server
+  control_rate: float = 10.0  # steps a second
+  episode_steps: int = 100
+  gripper_seconds: float = 0.6  # that a step takes longer when it switches
+  settle_seconds: float = 0.5  # that new compliance parameters are given
+  lift_seconds: float = 1.0
+  move_seconds: float = 1.5  # of the move to the reset pose
+  # How far from where it was sent the tool may be at the start of an episode,
+  # m; farther, something is in the way.
+  reset_tolerance: float = 0.02
+  max_state_age: float = 0.25  # s; an older state is a fault
+  max_camera_age: float = 0.5  # s, of a picture, likewise
+
+  def __post_init__(self):
+    for name in ('target', 'reset', 'pose_low', 'pose_high', 'threshold'):
+      value = getattr(self, name)
+      if name == 'threshold' and value is None:
+        continue
+      _demand(
+        np.shape(value) == (6,) and np.isfinite(value).all(),
+        name,
+        value,
+        '6 finite numbers: x, y, z in m and Euler angles xyz in rad',
+      )
+    _demand(
+      np.less_equal(self.pose_low, self.pose_high).all(),
+      'pose_low',
+      self.pose_low,
+      f'none of them above pose_high {self.pose_high}',
+    )
+    _demand(
+      self.pose_low[3] >= 0,
+      'pose_low',
+      self.pose_low,
+      'as the first angle an absolute value, 0 or more',
+    )
+    _demand(
+      min(self.control_rate, self.episode_steps, self.image_size) > 0,
+      'control_rate, episode_steps, image_size',
+      (self.control_rate, self.episode_steps, self.image_size),
+      'positive numbers',
+    )
+    names = [camera.name for camera in self.cameras]
+    _demand(len(set(names)) == len(names), 'cameras', names, 'different names')
+
+
+def around(
+  target: tuple[float, ...],
+  low: tuple[float, ...],
+  high: tuple[float, ...],
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+  """Returns the box of poses around a target, its lower and upper corner.
+
+  Args:
+    target: [6], a pose.
+    low: [6], how far below it the box begins; 0 or less.
+    high: [6], how far above it the box ends; 0 or more.
+  """
+  first = (*target[:3], abs(target[3]), *target[4:])
+  return (
+    tuple(float(x) for x in np.add(first, low)),
+    tuple(float(x) for x in np.add(first, high)),
+  )

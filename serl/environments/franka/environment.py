@@ -1,0 +1,446 @@
+"""A task on a Franka arm as a `dm_env.Environment`."""
+
+from collections.abc import Mapping
+import dataclasses
+from typing import Any
+
+from absl import logging
+import dm_env
+from dm_env import specs
+import numpy as np
+
+from robot_server import protocol
+from serl import core
+from serl.environments.franka import cameras as cameras_lib
+from serl.environments.franka import config as config_lib
+from serl.environments.franka import poses
+from serl.environments.franka import robot as robot_lib
+
+# Of the gripper's action, times its scale: closes up to the one, opens from the
+# other on.
+_CLOSES, _OPENS = -0.5, 0.5
+# What an arm may measure in the tasks at hand; the networks scale by it.
+_POSITION_MARGIN = 0.02  # m beside the box of allowed poses
+_LINEAR_SPEED = 0.5  # m/s
+_ANGULAR_SPEED = 2.0  # rad/s
+_FORCE = 50.0  # N
+_TORQUE = 10.0  # N m
+# How long the arm gets to recover from an error, and how often it is asked, s.
+_RECOVERY_S = 3.0
+_RECOVERY_POLL_S = 0.1
+# The longest that a move may take beyond its time until the tool is there, s.
+_ARRIVAL_S = 1.5
+
+
+class ActionError(core.FaultError):
+  """An action that nothing may be moved by."""
+
+
+class FrankaEnvironment(dm_env.Environment):
+  """A pose-controlled task on a Franka arm, real or simulated.
+
+  An action is [7] in [-1, 1]: along and about x, y, z of the base frame, and of
+  the gripper. It moves the commanded pose away from the measured one, and the
+  arm follows until the step's end, when it is observed. Steps end at deadlines
+  that are periods of the control rate apart, whatever was needed in between;
+  the time of the inference is part of a step.
+
+  Reaching the target terminates an episode (discount 0); the time limit ends it
+  with discount 1.
+
+  What goes wrong with the arm, a camera or an action is raised as a
+  `core.FaultError`; the arm is held then and `reset` begins anew.
+  """
+
+  def __init__(
+    self,
+    config: config_lib.Config,
+    robot: robot_lib.Robot,
+    cameras: Mapping[str, cameras_lib.Camera],
+    clock: robot_lib.Clock,
+    seed: int = 0,
+  ):
+    """Initialises the environment; nothing moves.
+
+    Args:
+      config: of the task.
+      robot: the arm.
+      cameras: by their names in the config.
+      clock: on which states and pictures are dated.
+      seed: of the poses in which episodes begin.
+
+    Raises:
+      ValueError: these are not the config's cameras.
+    """
+    names = [camera.name for camera in config.cameras]
+    if sorted(cameras) != sorted(names):
+      raise ValueError(
+        f'The cameras are {sorted(cameras)}; expected {sorted(names)}, as the '
+        'config has them.'
+      )
+    self._config = config
+    self._robot = robot
+    self._cameras = dict(cameras)
+    self._clock = clock
+    self._rng = np.random.default_rng(seed)
+    self._observation_spec = _observation_spec(config)
+    self._period = 1 / config.control_rate
+    self._episodes = 0  # since the joints were reset
+    self._running = False
+    self._closed: bool | None = None  # what the gripper was asked last
+    self._begin()
+
+  def _begin(self) -> None:
+    self._steps = 0
+    self._late_steps = 0
+    self._success = False
+    self._extras: dict[str, Any] = {}
+
+  def action_spec(self) -> specs.BoundedArray:
+    """Returns [7] float32: translation, rotation, gripper; base frame."""
+    return specs.BoundedArray((7,), np.float32, -1.0, 1.0, name='action')
+
+  def observation_spec(self) -> dict[str, specs.BoundedArray]:
+    """Returns the arrays by name, all float32 but the images.
+
+    tcp_pose: [7], xyz in m and quaternion xyzw, base frame.
+    tcp_vel: [6], linear m/s, angular rad/s, base frame.
+    tcp_force, tcp_torque: [3], N and N m, external, stiffness frame.
+    gripper_pose: [1], in the gripper's own unit.
+    The cameras by their names: [H, W, 3] uint8, RGB.
+
+    The bounds are what is met in practice, for scaling, and no guarantee.
+    """
+    return dict(self._observation_spec)
+
+  def reward_spec(self) -> specs.BoundedArray:
+    """Returns a scalar: 1 at the target, else 0."""
+    return specs.BoundedArray((), np.float32, 0.0, 1.0, name='reward')
+
+  def discount_spec(self) -> specs.BoundedArray:
+    """Returns a scalar: 0 at the target, else 1."""
+    return specs.BoundedArray((), np.float32, 0.0, 1.0, name='discount')
+
+  def reset(self) -> dm_env.TimeStep:
+    """Moves the arm to where an episode begins, and begins it.
+
+    Raises:
+      FaultError: the arm or a camera does not work, or something is in the way.
+    """
+    self._running = False
+    self._begin()
+    try:
+      self._move_to_start()
+      state, observation = self._observe()
+    except core.FaultError:
+      self._hold()
+      raise
+    self._state = state
+    self._running = True
+    self._deadline = self._clock.now()
+    self._captured = self._deadline
+    return dm_env.restart(observation)
+
+  def step(self, action: np.ndarray) -> dm_env.TimeStep:
+    """Acts for one period; begins an episode if none is running.
+
+    Raises:
+      FaultError: the arm or a camera does not work, or the action is not
+        finite. There is no such step then, and no episode any more.
+      ValueError: the action has another shape.
+    """
+    if not self._running:
+      return self.reset()
+    times = {
+      'capture_time': self._captured,  # of what was acted on
+      'inference_time': self._clock.now(),  # when there was the action
+    }
+    try:
+      self._check_action(action)
+      times |= self._command(np.asarray(action, float))
+      late = self._wait()
+      state, observation = self._observe()
+    except core.FaultError:
+      self._running = False
+      self._hold()
+      raise
+    self._captured = self._clock.now()
+    self._state = state
+    self._steps += 1
+    self._success = self._is_successful(state.pose)
+    self._late_steps += late
+    self._extras = {
+      **{name: np.float64(time) for name, time in times.items()},
+      'late': np.uint8(late),
+      'success': np.uint8(self._success),
+    }
+    over = self._success or self._steps >= self._config.episode_steps
+    self._running = not over
+    return dm_env.TimeStep(
+      dm_env.StepType.LAST if over else dm_env.StepType.MID,
+      np.float32(self._success),
+      np.float32(not self._success),
+      observation,
+    )
+
+  def step_extras(self) -> dict[str, np.generic]:
+    """Returns what the last step was beside dm_env's terms.
+
+    'capture_time' of the observation that was acted on, 'inference_time',
+    'command_time' and 'acknowledgement_time', all in s on the clock; 'late',
+    whether the step missed its deadline; 'success'.
+    """
+    return dict(self._extras)
+
+  def episode_metrics(self) -> dict[str, float]:
+    """Returns 'success' of the episode so far and how many 'late_steps'."""
+    return {
+      'success': float(self._success),
+      'late_steps': float(self._late_steps),
+    }
+
+  @property
+  def control_timestep(self) -> float:
+    """The duration of a step, s."""
+    return self._period
+
+  def close(self) -> None:
+    """Holds the arm and lets go of it and of the cameras."""
+    self._running = False
+    self._hold()
+    self._robot.close()
+    for camera in self._cameras.values():
+      camera.close()
+
+  def _check_action(self, action: Any) -> None:
+    spec = self.action_spec()
+    if np.shape(action) != spec.shape:
+      raise ValueError(
+        f'The action {action!r} has shape {np.shape(action)}; expected '
+        f'{spec.shape}.'
+      )
+    if not np.isfinite(action).all():
+      raise ActionError(
+        f'The action {action!r} holds NaN or infinity; expected finite '
+        'numbers. Look for a diverged policy.'
+      )
+
+  def _command(self, action: np.ndarray) -> dict[str, float]:
+    """Sends what an action asks for; returns when it was sent and arrived."""
+    config = self._config
+    action = np.clip(action, -1.0, 1.0)
+    translation, rotation, gripper = config.action_scale
+    target = poses.clipped(
+      poses.moved(
+        self._state.pose, translation * action[:3], rotation * action[3:6]
+      ),
+      config.pose_low,
+      config.pose_high,
+    )
+    sent = self._clock.now()
+    self._robot.command_pose(target)
+    times = {
+      'command_time': sent,
+      'acknowledgement_time': self._clock.now(),
+    }
+    self._command_gripper(gripper * action[6])
+    return times
+
+  def _command_gripper(self, asked: float) -> None:
+    """Opens or closes the gripper where it is not yet, and waits for it."""
+    if asked <= _CLOSES and self._closed is not True:
+      self._closed = True
+      self._robot.close_gripper()
+    elif asked >= _OPENS and self._closed is not False:
+      self._closed = False
+      self._robot.open_gripper()
+    else:
+      return
+    # The schedule waits with it: the step is longer, not late.
+    self._deadline += self._config.gripper_seconds
+
+  def _wait(self) -> bool:
+    """Returns at the end of the step, and whether that was too late."""
+    self._deadline += self._period
+    now = self._clock.now()
+    if now <= self._deadline:
+      self._clock.sleep_until(self._deadline)
+      return False
+    if now > self._deadline + self._period:
+      # Else a stall would be followed by a rush.
+      self._deadline = now
+    return True
+
+  def _observe(self) -> tuple[protocol.State, dict[str, np.ndarray]]:
+    state = self._read_state()
+    observation = {
+      'tcp_pose': state.pose,
+      'tcp_vel': state.vel,
+      'tcp_force': state.force,
+      'tcp_torque': state.torque,
+      'gripper_pose': np.array([state.gripper_pos]),
+    }
+    for name, array in observation.items():
+      if not np.isfinite(array).all():
+        raise robot_lib.RobotError(
+          f'The arm reports {name}={array}; expected finite numbers.'
+        )
+      observation[name] = array.astype(np.float32)
+    for name, camera in self._cameras.items():
+      observation[name] = self._see(name, camera)
+    return state, observation
+
+  def _read_state(self) -> protocol.State:
+    state = self._robot.read_state()
+    age = self._clock.now() - state.time
+    if age > self._config.max_state_age:
+      raise robot_lib.RobotError(
+        f"The arm's last state is {age:.2f} s old; expected at most "
+        f'{self._config.max_state_age} s. Is its computer overloaded, or do '
+        'the clocks run apart?'
+      )
+    return state
+
+  def _see(self, name: str, camera: cameras_lib.Camera) -> np.ndarray:
+    frame = camera.read()
+    age = self._clock.now() - frame.time
+    if age > self._config.max_camera_age:
+      raise cameras_lib.CameraError(
+        f'The last picture of the camera {name!r} is {age:.2f} s old; expected '
+        f'at most {self._config.max_camera_age} s.'
+      )
+    spec = self._observation_spec[name]
+    if frame.image.shape != spec.shape or frame.image.dtype != spec.dtype:
+      raise ValueError(
+        f'The camera {name!r} gives {frame.image.dtype} '
+        f'{frame.image.shape}; expected {spec.dtype} {spec.shape}.'
+      )
+    return frame.image
+
+  def _is_successful(self, pose: np.ndarray) -> bool:
+    config = self._config
+    return config.threshold is not None and poses.is_near(
+      pose, config.target, config.threshold
+    )
+
+  def _move_to_start(self) -> None:
+    config = self._config
+    self._recover()
+    self._robot.set_compliance(dataclasses.asdict(config.precision))
+    self._sleep(config.settle_seconds)
+    if config.lift:
+      above = self._read_state().pose.copy()
+      above[2] += config.lift
+      self._move(above, config.lift_seconds)
+    if config.opens_at_reset:
+      self._robot.open_gripper()
+      self._closed = False
+      self._sleep(config.gripper_seconds)
+    if config.joint_reset_every and self._episodes >= config.joint_reset_every:
+      logging.info('Resetting the joints.')
+      self._robot.reset_joints()
+      self._episodes = 0
+    start = self._draw_start()
+    self._move(start, config.move_seconds)
+    self._arrive(start)
+    self._robot.set_compliance(dataclasses.asdict(config.compliance))
+    self._robot.clear_errors()
+    self._episodes += 1
+
+  def _recover(self) -> None:
+    """Returns when the arm can obey.
+
+    Raises:
+      RobotError: it cannot in the time that it is given.
+    """
+    deadline = self._clock.now() + _RECOVERY_S
+    while True:
+      try:
+        self._robot.read_state()
+        return
+      except robot_lib.RobotError as error:
+        if self._clock.now() >= deadline:
+          raise
+        logging.warning('Recovering the arm: %s', error)
+      self._robot.recover()
+      self._sleep(_RECOVERY_POLL_S)
+
+  def _draw_start(self) -> np.ndarray:
+    """Returns the pose, [7], in which the next episode begins."""
+    config = self._config
+    start = np.array(config.reset)
+    start[:2] += self._rng.uniform(-config.random_xy, config.random_xy, 2)
+    start[5] += self._rng.uniform(-config.random_yaw, config.random_yaw)
+    return poses.from_euler(start)
+
+  def _move(self, goal: np.ndarray, seconds: float) -> None:
+    """Leads the tool to `goal`, [7], on the straight way."""
+    steps = max(1, round(seconds / self._period))
+    start = self._read_state().pose
+    for pose in poses.path(start, goal, steps):
+      self._robot.command_pose(pose)
+      self._sleep(self._period)
+
+  def _arrive(self, goal: np.ndarray) -> None:
+    """Returns when the tool is at `goal`, [7].
+
+    Raises:
+      RobotError: it does not get there.
+    """
+    deadline = self._clock.now() + _ARRIVAL_S
+    while True:
+      away = np.linalg.norm(self._read_state().pose[:3] - goal[:3])
+      if away <= self._config.reset_tolerance:
+        return
+      if self._clock.now() >= deadline:
+        raise robot_lib.RobotError(
+          f'The tool is {away:.3f} m away from the pose that an episode begins '
+          f'in, {goal[:3]}; expected {self._config.reset_tolerance} m. Is '
+          "something in its way, or is that pose outside of the server's "
+          'limits?'
+        )
+      self._robot.command_pose(goal)
+      self._sleep(self._period)
+
+  def _hold(self) -> None:
+    """Has the arm stay where it is, as far as it still listens."""
+    try:
+      self._robot.command_pose(self._robot.read_state().pose)
+    except core.FaultError as error:
+      # Its server holds an arm that gets no commands.
+      logging.warning('The arm could not be told to stay: %s', error)
+
+  def _sleep(self, seconds: float) -> None:
+    self._clock.sleep_until(self._clock.now() + seconds)
+
+
+def _observation_spec(
+  config: config_lib.Config,
+) -> dict[str, specs.BoundedArray]:
+  low = np.subtract(config.pose_low[:3], _POSITION_MARGIN)
+  high = np.add(config.pose_high[:3], _POSITION_MARGIN)
+  speed = np.repeat((_LINEAR_SPEED, _ANGULAR_SPEED), 3)
+  lowest, highest = sorted(config.gripper_range)
+  bounds = {
+    'tcp_pose': (np.append(low, [-1.0] * 4), np.append(high, [1.0] * 4)),
+    'tcp_vel': (-speed, speed),
+    'tcp_force': (np.full(3, -_FORCE), np.full(3, _FORCE)),
+    'tcp_torque': (np.full(3, -_TORQUE), np.full(3, _TORQUE)),
+    'gripper_pose': (np.array([lowest]), np.array([highest])),
+  }
+  spec = {
+    name: specs.BoundedArray(
+      minimum.shape,
+      np.float32,
+      minimum.astype(np.float32),
+      maximum.astype(np.float32),
+      name=name,
+    )
+    for name, (minimum, maximum) in bounds.items()
+  }
+  size = config.image_size
+  for camera in config.cameras:
+    spec[camera.name] = specs.BoundedArray(
+      (size, size, 3), np.uint8, 0, 255, name=camera.name
+    )
+  return spec

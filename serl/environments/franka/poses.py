@@ -1,0 +1,90 @@
+"""Poses as the tasks on the real arm calculate with them.
+
+A pose is [7], xyz in metres and quaternion xyzw; a Euler pose is [6], xyz and
+extrinsic angles 'xyz' in radians; both of the tool in the arm's base frame.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.spatial import transform
+
+
+def from_euler(pose: Sequence[float]) -> np.ndarray:
+  """Returns the pose, [7], of a Euler pose, [6]."""
+  quaternion = transform.Rotation.from_euler('xyz', pose[3:]).as_quat()
+  return np.concatenate((pose[:3], quaternion))
+
+
+def to_euler(pose: Sequence[float]) -> np.ndarray:
+  """Returns the Euler pose, [6], of a pose, [7]."""
+  angles = transform.Rotation.from_quat(pose[3:]).as_euler('xyz')
+  return np.concatenate((pose[:3], angles))
+
+
+def moved(
+  pose: np.ndarray, translation: np.ndarray, rotation: np.ndarray
+) -> np.ndarray:
+  """Returns a pose after a motion along and about the axes of the base.
+
+  Args:
+    pose: [7].
+    translation: [3], m.
+    rotation: [3], Euler angles, composed in front of the orientation.
+  """
+  turned = transform.Rotation.from_euler('xyz', rotation) * (
+    transform.Rotation.from_quat(pose[3:])
+  )
+  return np.concatenate((pose[:3] + translation, turned.as_quat()))
+
+
+def clipped(
+  pose: np.ndarray, low: Sequence[float], high: Sequence[float]
+) -> np.ndarray:
+  """Returns the pose, [7], within a box of Euler poses.
+
+  Args:
+    pose: [7].
+    low: [6], the lower corner; of the first angle, which jumps between pi and
+      -pi where the tool points down, the absolute value is limited.
+    high: [6], the upper corner.
+  """
+  euler = to_euler(pose)
+  sign = np.sign(euler[3])
+  euler[3] = abs(euler[3])
+  euler = np.clip(euler, low, high)
+  euler[3] *= sign
+  return from_euler(euler)
+
+
+def is_near(
+  pose: np.ndarray, target: Sequence[float], threshold: Sequence[float]
+) -> bool:
+  """Returns whether a pose is at the target in each of the six.
+
+  Args:
+    pose: [7].
+    target: [6], a Euler pose. Angles are compared by their absolute values.
+    threshold: [6], the distances that are too far.
+  """
+  euler = to_euler(pose)
+  error = euler - target
+  error[3:] = np.abs(euler[3:]) - np.abs(target[3:])
+  return bool((np.abs(error) < threshold).all())
+
+
+def path(start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
+  """Returns poses on the straight way, [steps, 7], of which the last is `end`.
+
+  Args:
+    start: [7], which is not among them.
+    end: [7].
+    steps: how many.
+  """
+  shares = np.arange(1, steps + 1) / steps
+  ends = transform.Rotation.from_quat([start[3:], end[3:]])
+  turns = transform.Slerp([0.0, 1.0], ends)(shares)
+  positions = start[:3] + shares[:, None] * (end[:3] - start[:3])
+  way = np.concatenate((positions, turns.as_quat()), axis=1)
+  way[-1] = end  # without rounding
+  return way

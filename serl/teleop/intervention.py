@@ -1,0 +1,148 @@
+"""A person who takes over from a policy and gives back."""
+
+from collections.abc import Callable
+import time
+from typing import Any
+
+import dm_env
+import numpy as np
+
+from serl import core
+from serl import specs
+from serl import types
+from serl.teleop import devices
+
+
+def _unchanged(action: np.ndarray) -> np.ndarray:
+  return action
+
+
+class InterventionActor:
+  """Another actor, overruled by a person while that person moves a device.
+
+  What it returns is what is executed, so that it is what is stored;
+  `step_extras` tags the steps in which the person acted. When they let go, the
+  arm stays for a moment and only then is the other actor's again.
+  """
+
+  def __init__(
+    self,
+    actor: core.Actor,
+    open_device: Callable[[], devices.Device],
+    spec: specs.BoundedArray,
+    scale: float = 1.0,
+    closes: int = -1,
+    hold_s: float = 0.5,
+    to_policy_frame: Callable[[np.ndarray], np.ndarray] = _unchanged,
+    now: Callable[[], float] = time.monotonic,
+  ):
+    """Initialises the actor and opens the device.
+
+    Args:
+      actor: acts where the person does not; it sees all steps.
+      open_device: opens what the person moves, at first and when it was gone.
+      spec: of the action, see `devices.make_action`.
+      scale: of the person's motion, likewise.
+      closes: the sign of actions that close the gripper, likewise.
+      hold_s: how long the person is in charge after the last motion, s.
+      to_policy_frame: takes an action in the base frame, the person's, to the
+        policy's, as `RelativeFrame.to_tool_frame` does.
+      now: a clock, s.
+
+    Raises:
+      DeviceError: there is no device.
+      ValueError: actions of this spec cannot be driven by one.
+    """
+    self._actor = actor
+    self._open_device = open_device
+    self._spec = spec
+    self._hold_s = hold_s
+    self._to_policy_frame = to_policy_frame
+    self._now = now
+    self._arguments = {'spec': spec, 'scale': scale, 'closes': closes}
+    devices.make_action(
+      devices.Command(np.zeros(6, np.float32), 0), **self._arguments
+    )
+    self._device: devices.Device | None = open_device()
+    self._begin()
+
+  def _begin(self) -> None:
+    self._in_charge_until = -np.inf
+    self._intervened = False
+    self._steps = 0
+    self._intervened_steps = 0
+    self._interventions = 0
+
+  def select_action(self, observation: types.NestedArray) -> types.NestedArray:
+    """Returns the person's action while they are in charge, else the actor's.
+
+    Raises:
+      FaultError: the device is gone: nobody could take over any more.
+    """
+    command = self._read()
+    if command.moves:
+      self._in_charge_until = self._now() + self._hold_s
+    before, self._intervened = (
+      self._intervened,
+      self._now() < self._in_charge_until,
+    )
+    self._steps += 1
+    if not self._intervened:
+      return self._actor.select_action(observation)
+    self._intervened_steps += 1
+    self._interventions += not before
+    action = self._to_policy_frame(
+      devices.make_action(command, **self._arguments)
+    )
+    # What a turned motion exceeds the bounds by is not executed either.
+    spec = self._spec
+    return np.clip(action, spec.minimum, spec.maximum).astype(spec.dtype)
+
+  def observe_first(self, timestep: dm_env.TimeStep) -> None:
+    """Opens a device that was gone, and begins an episode.
+
+    Raises:
+      FaultError: it is still gone.
+    """
+    self._begin()
+    if self._device is None:
+      try:
+        self._device = self._open_device()
+      except devices.DeviceError as error:
+        raise core.FaultError(str(error)) from error
+    self._actor.observe_first(timestep)
+
+  def observe(
+    self, action: types.NestedArray, next_timestep: dm_env.TimeStep
+  ) -> None:
+    """Lets the other actor see the step, whoever chose its action."""
+    self._actor.observe(action, next_timestep)
+
+  def update(self) -> None:
+    """Lets the other actor take newer parameters."""
+    self._actor.update()
+
+  def step_extras(self) -> dict[str, np.generic]:
+    """Returns 'intervened', whether the person chose the last action."""
+    return {'intervened': np.uint8(self._intervened)}
+
+  def metrics(self) -> dict[str, Any]:
+    """Returns the actor's metrics and how much of the episode was overruled.
+
+    'interventions' counts them; 'intervened' is their share of the steps.
+    """
+    tell = getattr(self._actor, 'metrics', dict)
+    return {
+      **tell(),
+      'interventions': self._interventions,
+      'intervened': self._intervened_steps / max(self._steps, 1),
+    }
+
+  def _read(self) -> devices.Command:
+    if self._device is None:
+      raise core.FaultError('The device of the person is gone.')
+    try:
+      return self._device.read()
+    except devices.DeviceError as error:
+      self._device = None
+      raise core.FaultError(str(error)) from error

@@ -1,0 +1,135 @@
+"""A scripted expert for the peg insertion, for demonstrations on the twin."""
+
+from typing import Protocol
+
+import dm_env
+import numpy as np
+from scipy.spatial import transform
+
+from serl import types
+
+# m that an action of 1 moves the tool, rad that it turns it.
+_SCALE = np.array([0.02] * 3 + [0.1] * 3)
+# m and rad.
+_REACH = 0.05  # from the tool to the peg's tip
+_DEPTH = 0.03  # of the hole
+_HOVER = 0.003  # above the board's face, where the peg is aligned
+_ALIGNED = 0.00015  # of the tip beside the hole's axis
+_ALIGNED_ROTATION = 0.01
+_STANDING = 0.0002  # a step: the peg stands on the board or on the hole's floor
+_INSIDE = 0.002  # below the face, from where the hole leads the peg
+# Commanded below the tool while it is lowered: outside the hole, a faster arm
+# swings sideways.
+_LOWERING = 0.0015
+_LOWERING_INSIDE = 0.02
+
+
+class HasPeg(Protocol):
+  """An environment that knows where its peg is and where it belongs."""
+
+  @property
+  def tool_pose(self) -> np.ndarray:
+    """The tool's pose, [7], xyz and quaternion xyzw, m, base frame."""
+
+  @property
+  def target(self) -> np.ndarray:
+    """The same with the peg inserted."""
+
+
+class PegInsertExpert:
+  """Inserts the peg: aligns it above the hole, then lowers it."""
+
+  def __init__(
+    self,
+    noise: float = 0.0,
+    seed: int = 0,
+    environment: HasPeg | None = None,
+  ):
+    """Creates the expert.
+
+    Args:
+      noise: standard deviation of the Gaussian noise that is added to an
+        action.
+      seed: of the noise.
+      environment: the one that is acted in, which is asked for the poses:
+        observations do not tell where the hole is. Where it acts in the tool's
+        frame, it is asked for the way there, `to_tool_frame`.
+
+    Raises:
+      ValueError: if the noise is negative or there is no environment.
+    """
+    if not noise >= 0:
+      raise ValueError(f'noise={noise}; expected a standard deviation >= 0.')
+    if environment is None:
+      raise ValueError(
+        'environment=None; expected the environment that is acted in, to ask '
+        'it for the poses of the tool and of the hole.'
+      )
+    self._environment = environment
+    self._to_policy_frame = getattr(environment, 'to_tool_frame', np.asarray)
+    self._noise = noise
+    self._rng = np.random.default_rng(seed)
+    self._begin()
+
+  def _begin(self) -> None:
+    self._lowering = False
+    self._height = np.inf
+
+  def select_action(self, observation: types.NestedArray) -> np.ndarray:
+    """Returns the next action, [6] float32 in [-1, 1]."""
+    pose, target = self._environment.tool_pose, self._environment.target
+    tool = transform.Rotation.from_quat(pose[3:])
+    goal = transform.Rotation.from_quat(target[3:])
+    turn = (goal * tool.inv()).as_rotvec()
+    # Of the tip as the tool is turned now, on the hole's axes.
+    tip = pose[:3] + tool.apply((0.0, 0.0, _REACH))
+    end = target[:3] + goal.apply((0.0, 0.0, _REACH))
+    beside = goal.inv().apply(tip - end)
+    height = self._plan(
+      height=-beside[2],  # the tool's z points down
+      offset=np.linalg.norm(beside[:2]),
+      turn=np.linalg.norm(turn),
+    )
+    # Along the hole's axis, which need not be upright.
+    position = target[:3] - goal.apply((0.0, 0.0, height))
+    action = np.append(position - pose[:3], turn) / _SCALE
+    action += self._noise * self._rng.standard_normal(6)
+    # Within the bounds in whatever frame, and in the same direction.
+    for part in (action[:3], action[3:]):
+      part /= max(1.0, np.linalg.norm(part))
+    action = self._to_policy_frame(action)
+    return np.clip(action, -1.0, 1.0).astype(np.float32)
+
+  def _plan(self, height: float, offset: float, turn: float) -> float:
+    """Returns the height that the tip shall have, m above its end.
+
+    Args:
+      height: that it has, m.
+      offset: of it beside the hole's axis, m.
+      turn: that is left to the tool, rad.
+    """
+    inside = height < _DEPTH - _INSIDE
+    standing = abs(height - self._height) < _STANDING
+    self._height = height
+    near = height < _DEPTH + 2 * _HOVER
+    if near and turn < _ALIGNED_ROTATION and offset < _ALIGNED:
+      self._lowering = True
+    elif standing or offset > 10 * _ALIGNED:
+      self._lowering = False
+    if inside:
+      return max(height - _LOWERING_INSIDE, 0.0)
+    if self._lowering:
+      return height - _LOWERING
+    return _DEPTH + _HOVER
+
+  def observe_first(self, timestep: dm_env.TimeStep) -> None:
+    """Begins a new attempt."""
+    self._begin()
+
+  def observe(
+    self, action: types.NestedArray, next_timestep: dm_env.TimeStep
+  ) -> None:
+    """Learns nothing."""
+
+  def update(self) -> None:
+    """Has no parameters."""

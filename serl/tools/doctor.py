@@ -1,0 +1,345 @@
+"""Checks what a run on the real arm needs, before it needs it.
+
+python -m serl.tools.doctor TASK
+
+TASK is the name of a task on the real arm or the file of one. Nothing moves.
+The exit code is 1 if something fails.
+"""
+
+import argparse
+from collections.abc import Callable, Iterable, Sequence
+import dataclasses
+import email.utils
+import pathlib
+import shutil
+import socket
+import threading
+import time
+from typing import NamedTuple
+
+import numpy as np
+import rich
+from rich import markup
+from rich import table as rich_table
+import urllib3
+
+from serl import core
+from serl.environments.franka import assembly
+from serl.environments.franka import cameras
+from serl.environments.franka import client
+from serl.environments.franka import config as config_lib
+from serl.environments.franka import robot as robot_lib
+from serl.environments.franka import tasks
+from serl.teleop import devices
+
+PASS, WARN, FAIL = 'pass', 'warn', 'fail'
+_COLOURS = {PASS: 'green', WARN: 'yellow', FAIL: 'red'}
+
+_CALLS = 50  # of which the round trips are measured
+_FAST_MS, _SLOW_MS = 10.0, 40.0  # of 99 % of them
+_MOST_SKEW_S = 2.0  # between the computers; the header tells whole seconds
+_WATCHED_S = 1.5  # a camera is
+_DARK, _BRIGHT = 20.0, 235.0  # of 255, means of pictures
+_LITTLE_GB, _LEAST_GB = 20.0, 2.0
+
+
+class Finding(NamedTuple):
+  """What a check found."""
+
+  name: str
+  verdict: str  # PASS, WARN or FAIL
+  found: str
+  advice: str = ''  # what to do; '' where nothing is to be done
+
+
+def check_server(robot: client.HttpRobot) -> Finding:
+  """Tells whether the robot's server answers."""
+  try:
+    health = robot.health()
+  except core.FaultError as error:
+    return Finding(
+      'server',
+      FAIL,
+      str(error),
+      "on the robot's computer: python -m robot_server --robot-ip=ADDRESS",
+    )
+  except client.RequestError as error:
+    return Finding(
+      'server', FAIL, str(error), "give the server's token with --token"
+    )
+  return Finding('server', PASS, f'answers, drives a {health["driver"]}')
+
+
+def check_controller(robot: client.HttpRobot) -> Finding:
+  """Tells whether the arm would obey."""
+  name = 'controller'
+  try:
+    state = robot.read_state()
+    left = robot.health()['recoveries_left']
+  except (core.FaultError, client.RequestError) as error:
+    return Finding(
+      name,
+      FAIL,
+      str(error),
+      'unlock the joints, release the stop, activate FCI, clear what the arm '
+      'touches',
+    )
+  force = np.linalg.norm(state.force)
+  found = f'{state.mode}, force {force:.1f} N, {left} recoveries left'
+  if left == 0:
+    return Finding(name, WARN, found, 'look at the arm, then POST /release')
+  if force > 10:
+    return Finding(
+      name,
+      WARN,
+      found,
+      "nothing should touch it: set the hand's mass and centre in Desk",
+    )
+  return Finding(name, PASS, found)
+
+
+def check_round_trips(robot: client.HttpRobot) -> Finding:
+  """Measures what a request costs; a control step has two of them."""
+  name = 'round trips'
+  durations = []
+  try:
+    for _ in range(_CALLS):
+      start = time.perf_counter()
+      robot.health()
+      durations.append(1e3 * (time.perf_counter() - start))
+  except (core.FaultError, client.RequestError) as error:
+    return Finding(name, FAIL, str(error), 'see the server')
+  median, worst = np.percentile(durations, (50, 99))
+  found = f'{median:.1f} ms, 99 % within {worst:.1f} ms'
+  if worst < _FAST_MS:
+    return Finding(name, PASS, found)
+  return Finding(
+    name,
+    WARN if worst < _SLOW_MS else FAIL,
+    found,
+    'use a cable, not a radio; run nothing else on either computer',
+  )
+
+
+def check_clocks(url: str, now: Callable[[], float] = time.time) -> Finding:
+  """Compares the clock of the server's computer with this one's."""
+  name = 'clocks'
+  try:
+    # It needs no token.
+    answer = urllib3.request(
+      'GET', f'{url.rstrip("/")}/openapi.json', timeout=1.0, retries=False
+    )
+    there = email.utils.parsedate_to_datetime(answer.headers['Date'])
+  except (urllib3.exceptions.HTTPError, KeyError, ValueError) as error:
+    return Finding(name, FAIL, f'it told no time ({error})', 'see the server')
+  skew = there.timestamp() - now()
+  found = f'{skew:+.1f} s there'
+  if abs(skew) <= _MOST_SKEW_S:
+    return Finding(name, PASS, found)
+  return Finding(
+    name,
+    WARN,
+    found,
+    'the logs of both will not fit together: let both follow NTP',
+  )
+
+
+def check_camera(config: config_lib.CameraConfig, size: int) -> Finding:
+  """Opens a camera and watches it for a moment."""
+  name = f'camera {config.name}'
+  advice = (
+    "compare the serial with the config's; use a USB 3 port of its own; let "
+    'no other program have it'
+  )
+  try:
+    camera = assembly.open_camera(config, size)
+  except core.FaultError as error:
+    return Finding(name, FAIL, str(error), advice)
+  except ImportError as error:
+    return Finding(name, FAIL, str(error), "pip install 'serl[franka]'")
+  try:
+    times, brightness = _watch(camera)
+  except core.FaultError as error:
+    return Finding(name, FAIL, str(error), advice)
+  finally:
+    camera.close()
+  rate = (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0
+  found = (
+    f'{config.serial}, {rate:.0f} of {config.rate} pictures a second, '
+    f'brightness {brightness:.0f} of 255'
+  )
+  if rate < 0.8 * config.rate:
+    return Finding(name, WARN, found, 'a faster port, or fewer on one hub')
+  if not _DARK <= brightness <= _BRIGHT:
+    return Finding(name, WARN, found, "light, or the config's exposure")
+  return Finding(name, PASS, found)
+
+
+def _watch(camera: cameras.Camera) -> tuple[list[float], float]:
+  """Returns when new pictures came, s, and how bright the last one was."""
+  times: list[float] = []
+  end = time.monotonic() + _WATCHED_S
+  while time.monotonic() < end:
+    frame = camera.read()
+    if not times or frame.time > times[-1]:
+      times.append(frame.time)
+    time.sleep(0.002)
+  return times, float(frame.image.mean())
+
+
+def check_spacemouse() -> Finding:
+  """Tells whether there is a SpaceMouse."""
+  name = 'SpaceMouse'
+  try:
+    # Its library is no part of who has none.
+    from serl.teleop import spacemouse
+
+    spacemouse.SpaceMouse().close()
+  except ImportError as error:
+    return Finding(name, WARN, str(error), "pip install 'serl[franka]'")
+  except devices.DeviceError as error:
+    return Finding(name, WARN, str(error), 'or use the keyboard')
+  return Finding(name, PASS, 'there')
+
+
+def check_disk(folder: pathlib.Path) -> Finding:
+  """Tells how much room there is for episodes and checkpoints."""
+  folder = folder.absolute()
+  while not folder.exists():
+    folder = folder.parent
+  free = shutil.disk_usage(folder).free / 1e9
+  found = f'{free:.0f} GB free at {folder}'
+  if free >= _LITTLE_GB:
+    return Finding('disk', PASS, found)
+  verdict = WARN if free >= _LEAST_GB else FAIL
+  return Finding('disk', verdict, found, 'an hour with two cameras is 3 GB')
+
+
+def check_precedence() -> Finding:
+  """Tells whether a control loop here may run before other programs."""
+  allowed = []
+  # In a thread of its own, whose priority ends with it.
+  thread = threading.Thread(
+    target=lambda: allowed.append(robot_lib.take_precedence())
+  )
+  thread.start()
+  thread.join()
+  if allowed[0]:
+    return Finding('precedence', PASS, 'control loops may go first')
+  return Finding(
+    'precedence',
+    WARN,
+    'this user may not give a control loop a higher priority',
+    'a line "USER - nice -10" in /etc/security/limits.conf, and a new login',
+  )
+
+
+def check_port(port: int) -> Finding:
+  """Tells whether a port of this computer is free."""
+  name = f'port {port}'
+  with socket.socket() as probe:
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+      probe.bind(('', port))
+    except OSError as error:
+      return Finding(
+        name, FAIL, str(error), f'find who has it: ss -ltnp sport = :{port}'
+      )
+  return Finding(name, PASS, 'free')
+
+
+def check_accelerator() -> Finding:
+  """Tells what JAX would learn on."""
+  # It takes a second, and nothing else here needs it.
+  import jax
+
+  found = ', '.join(str(device) for device in jax.devices())
+  if jax.default_backend() != 'cpu':
+    return Finding('accelerator', PASS, found)
+  return Finding(
+    'accelerator',
+    WARN,
+    found,
+    "to learn from images here: a GPU and pip install 'serl[cuda]'",
+  )
+
+
+def examine(
+  config: config_lib.Config,
+  token: str | None,
+  folder: pathlib.Path,
+  ports: Sequence[int],
+) -> Iterable[Finding]:
+  """Yields what all checks find, one after another."""
+  robot = client.HttpRobot(config.url, token)
+  yield check_server(robot)
+  yield check_controller(robot)
+  yield check_round_trips(robot)
+  robot.close()
+  yield check_clocks(config.url)
+  for camera in config.cameras:
+    yield check_camera(camera, config.image_size)
+  yield check_spacemouse()
+  yield check_disk(folder)
+  yield check_precedence()
+  for port in ports:
+    yield check_port(port)
+  yield check_accelerator()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+  """Prints the findings; returns 1 if something fails."""
+  parser = argparse.ArgumentParser(
+    prog='python -m serl.tools.doctor',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  add = parser.add_argument
+  add('task', metavar='TASK', help=', '.join(tasks.TASKS) + ' or FILE.py')
+  add('--url', help="of the robot's server; default: the task's")
+  add('--token', help='that the server demands')
+  add(
+    '--folder',
+    type=pathlib.Path,
+    default=pathlib.Path(),
+    help='where runs will be; default: here',
+  )
+  add(
+    '--port',
+    type=int,
+    action='append',
+    default=[],
+    help='that must be free here; may be given several times',
+  )
+  flags = parser.parse_args(arguments)
+  try:
+    config = tasks.load(flags.task)
+    if flags.url:
+      config = dataclasses.replace(config, url=flags.url)
+    findings = list(examine(config, flags.token, flags.folder, flags.port))
+  except (OSError, ValueError) as error:
+    parser.error(str(error))
+  rich.print(make_table(findings))
+  return int(any(finding.verdict == FAIL for finding in findings))
+
+
+def make_table(findings: Iterable[Finding]) -> rich_table.Table:
+  """Returns the findings as a table."""
+  table = rich_table.Table(title='doctor', show_lines=True)
+  table.add_column('check', no_wrap=True)
+  table.add_column('', no_wrap=True)
+  table.add_column('found', overflow='fold')
+  table.add_column('what to do', overflow='fold')
+  for name, verdict, found, advice in findings:
+    colour = _COLOURS[verdict]
+    table.add_row(
+      name,
+      f'[{colour}]{verdict}[/{colour}]',
+      markup.escape(found),
+      markup.escape(advice),
+    )
+  return table
+
+
+if __name__ == '__main__':
+  raise SystemExit(main())

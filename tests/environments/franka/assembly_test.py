@@ -1,0 +1,116 @@
+"""Tests for assembly."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from robot_server import testing
+from serl.environments.franka import assembly
+from serl.environments.franka import cameras
+from serl.environments.franka import config as config_lib
+from serl.environments.franka import robot as robot_lib
+from serl.environments.franka.tasks import peg_insert
+
+
+def test_the_peg_task_has_six_actions_and_a_pose_of_six(make):
+  environment = assembly.wrap(make(), peg_insert.STATE)
+  assert environment.action_spec().shape == (6,)
+  timestep = environment.reset()
+  np.testing.assert_allclose(
+    timestep.observation['tcp_pose'], np.zeros(6), atol=1e-6
+  )
+  environment.observation_spec()['tcp_pose'].validate(
+    timestep.observation['tcp_pose']
+  )
+  environment.step(np.zeros(6, np.float32))
+  assert environment.step_extras()['late'] == 0
+
+
+def test_the_tools_x_is_the_bases_where_it_points_down(make, driver):
+  config = dataclasses.replace(peg_insert.STATE, lever=False)
+  environment = assembly.wrap(make(), config)
+  environment.reset()
+  before = driver.read_state().pose
+  environment.step(np.array((1, 0, 1, 0, 0, 0), np.float32))
+  np.testing.assert_allclose(
+    (driver.commands[-1] - before)[:3], (0.02, 0.0, -0.02), atol=1e-4
+  )
+
+
+def _with_gripper(gripper_range):
+  return dataclasses.replace(
+    peg_insert.STATE,
+    uses_gripper=True,
+    gripper_penalty=0.1,
+    gripper_range=gripper_range,
+  )
+
+
+_CLOSE = np.array((0, 0, 0, 0, 0, 0, -1), np.float32)
+
+
+def test_switching_the_gripper_costs_where_it_is_used(make):
+  environment = assembly.wrap(make(), _with_gripper((0.0, 255.0)))
+  assert environment.action_spec().shape == (7,)
+  environment.reset()
+  assert float(environment.step(_CLOSE).reward) == pytest.approx(-0.1)
+  assert environment.step(_CLOSE).reward == 0.0
+
+
+def test_of_franka_s_hand_the_smaller_reading_is_closed(make):
+  environment = assembly.wrap(make(), _with_gripper((0.08, 0.0)))
+  environment.reset()  # the gripper reads 0
+  assert environment.step(_CLOSE).reward == 0.0
+
+
+@pytest.mark.parametrize('allowed', [True, False])
+def test_it_is_made_over_the_server(monkeypatch, caplog, allowed):
+  monkeypatch.setattr(robot_lib, 'take_precedence', lambda: allowed)
+  config = dataclasses.replace(
+    peg_insert.STATE,
+    lift=0.0,
+    settle_seconds=0.0,
+    move_seconds=0.3,
+    reset=(0.5, 0.0, 0.3, 3.14, 0.0, 0.0),
+    random_xy=0.0,
+  )
+  with testing.serving(
+    testing.KinematicDriver(), token='of some length'
+  ) as url:
+    environment = assembly.make(
+      dataclasses.replace(config, url=url), token='of some length'
+    )
+    assert environment.reset().first()
+    environment.close()
+  assert ('precedence' in caplog.text) == (not allowed)
+
+
+class _Camera:
+  def __init__(self):
+    self.closed = False
+
+  def close(self):
+    self.closed = True
+
+
+def test_the_cameras_are_all_opened_or_none(monkeypatch):
+  opened = []
+
+  def open_camera(config, size):
+    if config.name == 'wrist_2':
+      raise cameras.CameraError('there is none')
+    opened.append(_Camera())
+    return opened[-1]
+
+  monkeypatch.setattr(assembly, 'open_camera', open_camera)
+  with pytest.raises(cameras.CameraError):
+    assembly.open_cameras(peg_insert.VISION)
+  assert [camera.closed for camera in opened] == [True]
+
+
+def test_a_video_device_is_opened_by_its_kind():
+  pytest.importorskip('cv2', reason='the extra [franka] is missing')
+  config = config_lib.CameraConfig('front', '/dev/video-none', kind='opencv')
+  with pytest.raises(cameras.CameraError, match='video device'):
+    assembly.open_camera(config, 128)

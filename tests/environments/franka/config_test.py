@@ -1,0 +1,66 @@
+"""Tests for config."""
+
+import dataclasses
+import math
+import pickle
+
+import pytest
+
+from robot_server import protocol
+from serl.environments.franka import config
+from serl.environments.franka.tasks import peg_insert
+
+
+def test_the_parameters_are_the_controllers():
+  parameters = dataclasses.asdict(config.PRECISION)
+  assert parameters.keys() <= protocol.COMPLIANCE.keys()
+  assert parameters['translational_stiffness'] == 3000.0
+  assert parameters['translational_Ki'] == 0.1
+
+
+def test_the_box_is_around_the_target_with_an_absolute_first_angle():
+  low, high = config.around(
+    (0.5, 0.1, 0.2, -3.1, 0.0, 0.3), (-0.1,) * 6, (0.05,) * 6
+  )
+  assert low == pytest.approx((0.4, 0.0, 0.1, 3.0, -0.1, 0.2))
+  assert high == pytest.approx((0.55, 0.15, 0.25, 3.15, 0.05, 0.35))
+
+
+@pytest.mark.parametrize(
+  'change, message',
+  [
+    ({'target': (0.5, 0.1, 0.2)}, 'target is .*6 finite numbers'),
+    ({'reset': (math.nan,) * 6}, 'reset is .*6 finite numbers'),
+    ({'threshold': (0.1,)}, 'threshold'),
+    ({'pose_high': (0.0,) * 6}, 'none of them above'),
+    ({'pose_low': (0.0, 0.0, 0.0, -3.0, 0.0, -1.0)}, 'absolute value'),
+    ({'control_rate': 0.0}, 'positive'),
+    (
+      {
+        'cameras': (
+          config.CameraConfig('a', '1'),
+          config.CameraConfig('a', '2'),
+        )
+      },
+      'different names',
+    ),
+  ],
+)
+def test_a_config_that_makes_no_sense_is_refused(change, message):
+  with pytest.raises(ValueError, match=message):
+    dataclasses.replace(peg_insert.STATE, **change)
+
+
+def test_a_parameter_out_of_the_controllers_range_is_refused():
+  with pytest.raises(ValueError, match='translational_stiffness is 9000'):
+    config.Compliance(translational_stiffness=9000.0)
+
+
+@pytest.mark.parametrize('columns', [(80, 700), (-1, 30), (60, 60)])
+def test_a_crop_outside_of_the_picture_is_refused(columns):
+  with pytest.raises(ValueError, match='columns'):
+    config.CameraConfig('wrist', '1', columns=columns)
+
+
+def test_a_config_travels_between_processes():
+  assert pickle.loads(pickle.dumps(peg_insert.VISION)) == peg_insert.VISION

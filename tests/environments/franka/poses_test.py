@@ -1,0 +1,90 @@
+"""Tests for poses."""
+
+import math
+
+import numpy as np
+import pytest
+
+from serl.environments.franka import poses
+
+_DOWN = (1.0, 0.0, 0.0, 0.0)  # the tool's z points to the table
+_HALF = math.sqrt(0.5)
+
+
+def test_a_tool_that_points_down_is_turned_by_pi_about_x():
+  pose = poses.from_euler((0.5, 0.1, 0.2, math.pi, 0.0, 0.0))
+  np.testing.assert_allclose(pose, (0.5, 0.1, 0.2, *_DOWN), atol=1e-12)
+  back = poses.to_euler(pose)
+  np.testing.assert_allclose(
+    back, (0.5, 0.1, 0.2, math.pi, 0.0, 0.0), atol=1e-12
+  )
+
+
+def test_angles_are_extrinsic():
+  # First about x, then about the z of the base: the tool's y, which the first
+  # turn brings to z, stays there. Intrinsic angles would bring it elsewhere.
+  quaternion = poses.from_euler((0, 0, 0, math.pi / 2, 0, math.pi / 2))[3:]
+  np.testing.assert_allclose(quaternion, (0.5, 0.5, 0.5, 0.5), atol=1e-12)
+
+
+def test_a_rotation_is_about_the_axes_of_the_base():
+  pose = np.array((0.5, 0.0, 0.3, *_DOWN))
+  turned = poses.moved(
+    pose, np.array((0.01, 0.0, -0.02)), np.array((0.0, 0.0, math.pi / 2))
+  )
+  # A quarter about the base's z, (0, 0, s, s), times (1, 0, 0, 0).
+  np.testing.assert_allclose(
+    turned, (0.51, 0.0, 0.28, _HALF, _HALF, 0.0, 0.0), atol=1e-12
+  )
+
+
+@pytest.mark.parametrize('sign', [1, -1])
+def test_the_first_angle_is_limited_by_its_absolute_value(sign):
+  low, high = (0, 0, 0, 3.1, -0.1, -0.1), (1, 1, 1, 3.12, 0.1, 0.1)
+  pose = poses.from_euler((0.5, 2.0, 0.3, sign * 3.0, 0.05, 0.3))
+  np.testing.assert_allclose(
+    poses.to_euler(poses.clipped(pose, low, high)),
+    (0.5, 1.0, 0.3, sign * 3.1, 0.05, 0.1),
+    atol=1e-9,
+  )
+
+
+def test_a_pose_within_the_box_stays():
+  low, high = (0, 0, 0, 3.0, -0.1, -0.1), (1, 1, 1, 3.14, 0.1, 0.1)
+  pose = poses.from_euler((0.5, 0.2, 0.3, -3.1, 0.05, 0.06))
+  np.testing.assert_allclose(poses.clipped(pose, low, high), pose, atol=1e-12)
+
+
+def test_it_is_near_on_either_side_of_the_jump_of_the_angle():
+  target, threshold = (0.5, 0, 0.1, 3.11, 0, 0), (0.01,) * 3 + (0.1,) * 3
+  for angle in (3.13, -3.13):
+    pose = poses.from_euler((0.505, 0, 0.1, angle, 0, 0))
+    assert poses.is_near(pose, target, threshold)
+
+
+@pytest.mark.parametrize('index', range(6))
+def test_it_is_not_near_when_one_of_the_six_is_not(index):
+  target, threshold = (0.5, 0, 0.1, 3.0, 0, 0), (0.01,) * 3 + (0.1,) * 3
+  pose = np.array(target)
+  pose[index] += 1.1 * threshold[index]
+  assert not poses.is_near(poses.from_euler(pose), target, threshold)
+  pose[index] -= 0.2 * threshold[index]
+  assert poses.is_near(poses.from_euler(pose), target, threshold)
+
+
+def test_a_path_is_straight_in_equal_steps():
+  start = np.array((0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0))
+  end = np.array((0.4, 0.0, 0.2, 0.0, 0.0, _HALF, _HALF))
+  way = poses.path(start, end, 4)
+  np.testing.assert_allclose(way[:, 0], (0.1, 0.2, 0.3, 0.4))
+  np.testing.assert_allclose(way[-1], end)
+  angles = [poses.to_euler(pose)[5] for pose in way]
+  np.testing.assert_allclose(angles, np.arange(1, 5) * math.pi / 8)
+
+
+def test_a_path_takes_the_shorter_turn():
+  # Equal rotations whose quaternions have opposite signs.
+  start = np.array((0.0, 0.0, 0.0, *_DOWN))
+  end = np.array((0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0))
+  for pose in poses.path(start, end, 3):
+    np.testing.assert_allclose(np.abs(pose[3:]), _DOWN, atol=1e-12)

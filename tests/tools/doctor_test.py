@@ -1,0 +1,232 @@
+"""Tests for doctor: against the real server over an arm without dynamics."""
+
+import dataclasses
+import os
+import pathlib
+import socket
+
+import numpy as np
+import pytest
+
+from robot_server import testing
+from serl.environments.franka import assembly
+from serl.environments.franka import cameras
+from serl.environments.franka import client
+from serl.environments.franka import config as config_lib
+from serl.environments.franka import robot as robot_lib
+from serl.environments.franka import tasks
+from serl.teleop import devices
+from serl.tools import doctor
+
+# The port of discard, where nobody is.
+_NOWHERE = 'http://127.0.0.1:9/'
+_CAMERA = config_lib.CameraConfig('wrist', '0123')
+
+
+@pytest.fixture
+def driver():
+  return testing.KinematicDriver()
+
+
+@pytest.fixture
+def url(driver):
+  with testing.serving(driver) as url:
+    yield url
+
+
+@pytest.fixture
+def robot(url):
+  robot = client.HttpRobot(url)
+  yield robot
+  robot.close()
+
+
+def test_a_sound_arm_passes(robot, url):
+  assert doctor.check_server(robot).verdict == doctor.PASS
+  assert 'KinematicDriver' in doctor.check_server(robot).found
+  assert doctor.check_controller(robot).verdict == doctor.PASS
+  assert doctor.check_clocks(url).verdict == doctor.PASS
+
+
+def test_a_server_that_is_not_there_fails_with_what_to_do():
+  finding = doctor.check_server(client.HttpRobot(_NOWHERE))
+  assert finding.verdict == doctor.FAIL
+  assert 'python -m robot_server' in finding.advice
+  for check in (doctor.check_controller, doctor.check_round_trips):
+    assert check(client.HttpRobot(_NOWHERE)).verdict == doctor.FAIL
+  assert doctor.check_clocks(_NOWHERE).verdict == doctor.FAIL
+
+
+def test_a_missing_token_fails(driver):
+  with testing.serving(driver, token='a token of some length') as url:
+    finding = doctor.check_server(client.HttpRobot(url))
+    assert (finding.verdict, '401' in finding.found) == (doctor.FAIL, True)
+    assert '--token' in finding.advice
+    # The clock is told to everybody.
+    assert doctor.check_clocks(url).verdict == doctor.PASS
+
+
+def test_an_arm_in_a_reflex_fails(robot, driver):
+  driver.mode, driver.faults = 'reflex', ('cartesian_reflex',)
+  finding = doctor.check_controller(robot)
+  assert finding.verdict == doctor.FAIL
+  assert 'cartesian_reflex' in finding.found
+  # Nothing was cleared, nothing moved.
+  assert driver.mode == 'reflex' and not driver.commands
+
+
+def test_a_force_at_rest_is_told(robot, driver):
+  driver.force = np.array((0.0, 0.0, -15.0))
+  finding = doctor.check_controller(robot)
+  assert finding.verdict == doctor.WARN and '15.0 N' in finding.found
+
+
+@pytest.mark.parametrize(
+  'limits, verdict',
+  [
+    ((1e4, 2e4), doctor.PASS),
+    ((0.0, 1e4), doctor.WARN),
+    ((0.0, 0.0), doctor.FAIL),
+  ],
+)
+def test_round_trips_are_judged(robot, monkeypatch, limits, verdict):
+  monkeypatch.setattr(doctor, '_FAST_MS', limits[0])
+  monkeypatch.setattr(doctor, '_SLOW_MS', limits[1])
+  finding = doctor.check_round_trips(robot)
+  assert finding.verdict == verdict and 'ms' in finding.found
+
+
+def test_a_clock_that_is_off_is_told(url):
+  finding = doctor.check_clocks(url, now=lambda: 0.0)
+  assert finding.verdict == doctor.WARN and 'NTP' in finding.advice
+
+
+class _Camera:
+  """Gives a picture each time it is asked."""
+
+  def __init__(self, brightness, step=1 / 30):
+    self._brightness, self._step, self._time = brightness, step, 0.0
+    self.closed = False
+
+  def read(self):
+    self._time += self._step
+    image = np.full((8, 8, 3), self._brightness, np.uint8)
+    return cameras.Frame(image, self._time)
+
+  def close(self):
+    self.closed = True
+
+
+@pytest.mark.parametrize(
+  'camera, verdict, found',
+  [
+    (_Camera(120), doctor.PASS, '30 of 30 pictures'),
+    (_Camera(120, step=0.1), doctor.WARN, '10 of 30 pictures'),
+    (_Camera(5), doctor.WARN, 'brightness 5 '),
+    (_Camera(254), doctor.WARN, 'brightness 254 '),
+  ],
+)
+def test_a_camera_is_watched(monkeypatch, camera, verdict, found):
+  monkeypatch.setattr(doctor, '_WATCHED_S', 0.05)
+  monkeypatch.setattr(assembly, 'open_camera', lambda *_: camera)
+  finding = doctor.check_camera(_CAMERA, 8)
+  assert finding.verdict == verdict
+  assert found in finding.found
+  assert camera.closed
+
+
+def test_a_camera_that_is_not_there_fails():
+  pytest.importorskip('cv2', reason='the extra [franka] is missing')
+  config = dataclasses.replace(_CAMERA, kind='opencv', serial='/dev/none')
+  finding = doctor.check_camera(config, 8)
+  assert finding.verdict == doctor.FAIL and '/dev/none' in finding.found
+
+
+def test_a_spacemouse_that_is_not_there_is_a_warning(monkeypatch):
+  module = pytest.importorskip(
+    'serl.teleop.spacemouse', reason='the extra [franka] is missing'
+  )
+
+  def missing():
+    raise devices.DeviceError('there is none')
+
+  monkeypatch.setattr(module, 'SpaceMouse', missing)
+  finding = doctor.check_spacemouse()
+  assert finding == ('SpaceMouse', 'warn', 'there is none', finding.advice)
+
+
+@pytest.mark.parametrize(
+  'little, least, verdict',
+  [(0, 0, doctor.PASS), (1e9, 0, doctor.WARN), (1e9, 1e9, doctor.FAIL)],
+)
+def test_the_room_on_the_disk_is_judged(
+  tmp_path, monkeypatch, little, least, verdict
+):
+  monkeypatch.setattr(doctor, '_LITTLE_GB', little)
+  monkeypatch.setattr(doctor, '_LEAST_GB', least)
+  finding = doctor.check_disk(tmp_path / 'not' / 'yet')
+  assert finding.verdict == verdict
+  assert str(tmp_path) in finding.found
+
+
+def test_a_port_in_use_fails():
+  with socket.create_server(('', 0)) as server:
+    port = server.getsockname()[1]
+    assert doctor.check_port(port).verdict == doctor.FAIL
+  assert doctor.check_port(port).verdict == doctor.PASS
+
+
+@pytest.mark.parametrize(
+  'allowed, verdict', [(True, doctor.PASS), (False, doctor.WARN)]
+)
+def test_whether_control_loops_go_first_is_told(monkeypatch, allowed, verdict):
+  monkeypatch.setattr(robot_lib, 'take_precedence', lambda: allowed)
+  assert doctor.check_precedence().verdict == verdict
+
+
+def test_the_check_leaves_the_priority_of_the_rest():
+  before = os.getpriority(os.PRIO_PROCESS, 0)
+  doctor.check_precedence()
+  assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
+def test_the_accelerator_is_told():
+  import jax
+
+  finding = doctor.check_accelerator()
+  on_cpu = jax.default_backend() == 'cpu'
+  assert finding.verdict == (doctor.WARN if on_cpu else doctor.PASS)
+
+
+def test_the_exit_code_is_that_of_the_worst(url, tmp_path, capsys, monkeypatch):
+  # Of this machine's own state nothing may fail.
+  monkeypatch.setattr(doctor, '_SLOW_MS', np.inf)
+  monkeypatch.setattr(doctor, '_LEAST_GB', 0.0)
+  ok = ['peg_insert_state', '--url', url, '--folder', str(tmp_path)]
+  assert doctor.main(ok) == 0
+  shown = capsys.readouterr().out
+  assert 'server' in shown and 'round trips' in shown
+  with socket.create_server(('', 0)) as server:
+    port = str(server.getsockname()[1])
+    assert doctor.main([*ok, '--port', port]) == 1
+  assert 'fail' in capsys.readouterr().out
+
+
+def test_every_camera_of_the_task_is_checked(monkeypatch):
+  monkeypatch.setattr(
+    doctor, 'check_camera', lambda camera, size: (camera.name, size)
+  )
+  findings = doctor.examine(
+    dataclasses.replace(tasks.load('peg_insert'), url=_NOWHERE),
+    None,
+    pathlib.Path(),
+    (),
+  )
+  names = [finding[0] for finding in findings]
+  assert names[4:6] == ['wrist_1', 'wrist_2']
+
+
+def test_an_unknown_task_is_refused(capsys):
+  with pytest.raises(SystemExit):
+    doctor.main(['none'])
+  assert 'expected one of' in capsys.readouterr().err

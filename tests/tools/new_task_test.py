@@ -1,0 +1,75 @@
+"""Tests for new_task."""
+
+import pytest
+
+from robot_server import testing
+from serl.environments.franka import tasks
+from serl.tools import new_task
+
+_POSE = ['0.5', '0.1', '0.2', '3.1', '0.02', '-0.3']
+
+
+def test_the_file_is_a_config_around_the_pose(tmp_path):
+  path = tmp_path / 'mine.py'
+  new_task.main([str(path), '--pose', *_POSE, '--camera', 'wrist=0123'])
+  config = tasks.load(path)
+  assert config.target == (0.5, 0.1, 0.2, 3.1, 0.02, -0.3)
+  assert config.reset == pytest.approx((0.5, 0.1, 0.3, 3.1, 0.02, -0.3))
+  assert config.pose_low[:3] == pytest.approx((0.45, 0.05, 0.2))
+  assert config.cameras[0].name == 'wrist'
+  assert config.cameras[0].serial == '0123'
+  assert config.threshold is not None and not config.uses_gripper
+
+
+def test_a_task_with_gripper_and_classifier(tmp_path):
+  path = tmp_path / 'mine.py'
+  new_task.main([str(path), '--pose', *_POSE, '--gripper', '--classifier'])
+  config = tasks.load(path)
+  assert config.uses_gripper and config.gripper_penalty == 0.1
+  assert config.threshold is None and config.cameras == ()
+
+
+def test_the_pose_may_have_a_quaternion(tmp_path):
+  path = tmp_path / 'mine.py'
+  new_task.main([str(path), '--pose', *_POSE[:3], *'1000'])
+  assert tasks.load(path).target == (0.5, 0.1, 0.2, 3.1416, 0.0, 0.0)
+
+
+def test_the_pose_is_the_arms_where_none_is_given(tmp_path):
+  path = tmp_path / 'mine.py'
+  driver = testing.KinematicDriver(pose=(0.4, -0.1, 0.25, 1, 0, 0, 0))
+  with testing.serving(driver) as url:
+    new_task.main([str(path), '--url', url])
+  config = tasks.load(path)
+  assert config.target[:3] == (0.4, -0.1, 0.25)
+  assert config.url == url
+
+
+def test_every_line_is_a_lines_length(tmp_path):
+  text = new_task.make_text([0.5] * 6, 'http://127.0.0.1:5000/', [('a', '1')])
+  assert max(map(len, text.splitlines())) <= 80
+  assert text.count('#') > 10
+
+
+def test_a_file_that_is_there_stays(tmp_path, capsys):
+  path = tmp_path / 'mine.py'
+  path.write_text('precious')
+  with pytest.raises(SystemExit):
+    new_task.main([str(path), '--pose', *_POSE])
+  assert path.read_text() == 'precious'
+  assert 'exists' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+  'arguments, message',
+  [
+    (['--pose', '0.5', '0.1'], 'expected 6'),
+    (['--camera', 'wrist', '--pose', *_POSE], 'NAME=SERIAL'),
+    (['--url', 'http://127.0.0.1:9/'], 'No answer'),
+  ],
+)
+def test_what_makes_no_sense_is_refused(tmp_path, capsys, arguments, message):
+  with pytest.raises(SystemExit):
+    new_task.main([str(tmp_path / 'mine.py'), *arguments])
+  assert message in capsys.readouterr().err
+  assert not (tmp_path / 'mine.py').exists()
