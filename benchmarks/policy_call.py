@@ -5,10 +5,10 @@ python benchmarks/policy_call.py
 
 import time
 
-import drq_update
 import jax
 import numpy as np
 import report
+import vision
 
 from serl import core
 from serl import specs
@@ -71,11 +71,11 @@ def call_ms(
 
 
 def main() -> None:
-  state, vision = state_spec(), drq_update.vision_spec(128)
-  small_images = drq_update.vision_spec(64)
+  state, images = state_spec(), vision.vision_spec(128)
+  small_images = vision.vision_spec(64)
   for name, builder, spec, reference, asked in (
     ('policy_call_state', sac.SACBuilder(), state, (0.50, 0.10), 0.2),
-    ('policy_call_128', drq.DrQBuilder(), vision, (4.7, None), 4.0),
+    ('policy_call_128', drq.DrQBuilder(), images, (4.7, None), 4.0),
     ('policy_call_64', drq.DrQBuilder(drq.cpu()), small_images, None, None),
   ):
     calls = 1000 if spec is state else 200

@@ -1,32 +1,45 @@
 """From the publication of a policy to its use by an actor elsewhere.
 
-python benchmarks/publish.py
+python benchmarks/publish.py --agent=state
+python benchmarks/publish.py --agent=frozen_resnet10
 
 A learner of the cube pick trains at full speed in another process and
 publishes; this process asks as an actor does, over Courier. The times are those
 of one system-wide clock: from the end of the round to the parameters on the
-actor's device.
+actor's device. The frozen weights are random ones here.
 """
 
+import dataclasses
 import itertools
 import multiprocessing
+import os
 import statistics
 import tempfile
 import time
 
+from absl import app
+from absl import flags
 import courier
 import jax
 import numpy as np
 import portpicker
 import report
-import sac_round
+import safetensors.numpy
+import vision
 
+from serl.agents import drq
+from serl.agents import sac
 from serl.agents import variables
-from serl.agents.sac import builder as sac_builder
 from serl.environments.sim import pick_cube
+from serl.networks import encoders
+from serl.networks import pretrained
 from serl.programs import config as config_lib
 from serl.programs import training as training_lib
 from serl.utils import loggers
+
+_AGENT = flags.DEFINE_enum(
+  'agent', 'state', ['state', 'frozen_resnet10'], 'Whose policy it is.'
+)
 
 _SECONDS = 20.0
 _ROUND_S = 50.0
@@ -38,26 +51,62 @@ def _clock() -> np.float32:
   return np.float32(time.monotonic() % _ROUND_S)
 
 
-class _Stamped(sac_builder.SACBuilder):
-  """SAC whose published parameters tell when they were published."""
+class _StampedSAC(sac.SACBuilder):
+  """An agent whose published parameters tell when they were published."""
 
   def policy_params(self, state):
     params = super().policy_params(state)
     return {'params': params, _PUBLISHED: _clock()}
 
 
-def _learn(port: int) -> None:
+class _StampedDrQ(drq.DrQBuilder):
+  """The same from images."""
+
+  def policy_params(self, state):
+    params = super().policy_params(state)
+    return {'params': params, _PUBLISHED: _clock()}
+
+
+def _make_resnet_agent(folder: str) -> _StampedDrQ:
+  """Returns an agent on a frozen ResNet-10 with random weights."""
+  path = os.path.join(folder, 'resnet10.safetensors')
+  random = np.random.default_rng(0)
+  arrays = {
+    name: random.normal(0, 0.05, shape).astype(np.float32)
+    for name, (_, _, shape) in pretrained.expected_arrays().items()
+  }
+  safetensors.numpy.save_file(arrays, path)
+  config = drq.serl()
+  # Small rounds: what is timed begins when they end.
+  return _StampedDrQ(
+    dataclasses.replace(
+      config,
+      sac=dataclasses.replace(config.sac, batch_size=4, updates_per_round=1),
+      encoder=encoders.EncoderConfig(
+        kind='frozen_resnet10', weights=path, pooling='spatial_embeddings'
+      ),
+    )
+  )
+
+
+def _learn(port: int, agent: str) -> None:
   """Trains and serves parameters until the process is ended."""
+  folder = tempfile.mkdtemp()
+  make_environment, builder = pick_cube.make, _StampedSAC()
+  if agent != 'state':
+    make_environment = pick_cube.make_vision
+    builder = _make_resnet_agent(folder)
   config = config_lib.RunConfig(
-    run_dir=tempfile.mkdtemp(),
-    make_environment=pick_cube.make,
-    builder=_Stamped(),
+    run_dir=os.path.join(folder, 'run'),
+    make_environment=make_environment,
+    builder=builder,
     checkpoint_period_s=1e9,
+    publish_every=10 if agent == 'state' else 1,
   )
   spec = config.make_spec()
   batch_spec = config.builder.batch_spec()
   lead = (batch_spec.updates_per_round, batch_spec.batch_size)
-  batches = itertools.repeat(sac_round.make_batch(spec, lead))
+  batches = itertools.repeat(vision.make_batch(spec, lead))
   training = training_lib.Training(
     config, spec, batches, loggers.Dispatcher([])
   )
@@ -68,13 +117,15 @@ def _learn(port: int) -> None:
     training.step(0, {})
 
 
-def main() -> None:
+def main(_) -> None:
   context = multiprocessing.get_context('spawn')
   port = portpicker.pick_unused_port()
-  learner = context.Process(target=_learn, args=(port,), daemon=True)
+  learner = context.Process(
+    target=_learn, args=(port, _AGENT.value), daemon=True
+  )
   learner.start()
   client = variables.VariableClient(courier.Client(f'localhost:{port}'))
-  client.wait(120)
+  client.wait(300)
   delays, end = [], time.monotonic() + _SECONDS
   while time.monotonic() < end:
     if client.update():
@@ -87,6 +138,7 @@ def main() -> None:
   delays = sorted(delays[2:])
   report.emit(
     'publish_to_use',
+    agent=_AGENT.value,
     median_ms=statistics.median(delays),
     p90_ms=delays[int(0.9 * len(delays))],
     publications=len(delays),
@@ -95,4 +147,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-  main()
+  app.run(main)

@@ -12,12 +12,12 @@ import time
 
 from absl import app
 from absl import flags
-import drq_update
 import numpy as np
 import portpicker
 import psutil
 import report
 import reverb
+import vision
 
 from serl import types
 from serl.agents import builder
@@ -64,7 +64,7 @@ def make_episode(spec, seed: int, noise: bool) -> types.Episode:
 
 
 def _serve(port: int, size: int, ready) -> None:
-  spec = drq_update.vision_spec(size)
+  spec = vision.vision_spec(size)
   server = reverb.Server(tables_lib.make_tables([table()], spec), port=port)
   ready.set()
   server.wait()
@@ -79,7 +79,7 @@ def measure(noise: bool) -> dict[str, float]:
   )
   process.start()
   ready.wait()
-  spec = drq_update.vision_spec(_SIZE.value)
+  spec = vision.vision_spec(_SIZE.value)
   address = f'localhost:{port}'
   client, packing = reverb.Client(address), packing_lib.Packing(spec)
   server = psutil.Process(process.pid)

@@ -1,4 +1,4 @@
-"""The contracts between the rooms: actor, adder, faults, source of variables."""
+"""The contracts between the rooms: actor, adder, fault, source of variables."""
 
 from typing import NamedTuple, Protocol, runtime_checkable
 

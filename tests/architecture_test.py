@@ -26,7 +26,8 @@ MAY_IMPORT = {
   'utils': (),
   'testing': (),
   'agents': ('serl.networks', 'serl.ops', 'serl.utils'),
-  'environments': ('robot_server.protocol',),
+  # The twin of the arm is served as the arm is.
+  'environments': ('robot_server',),
   'environment_loop': ('serl.utils',),
   'teleop': (),
   'replay': ('serl.agents.builder',),

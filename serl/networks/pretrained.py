@@ -86,7 +86,7 @@ def from_arrays(arrays: Mapping[str, np.ndarray], path: str) -> types.Params:
   """
   params: dict[str, dict[str, jax.Array]] = {}
   wrong = []
-  expected = _expected()
+  expected = expected_arrays()
   for name, (module, parameter, shape) in expected.items():
     array = arrays.get(name)
     if array is None:
@@ -109,7 +109,7 @@ def from_arrays(arrays: Mapping[str, np.ndarray], path: str) -> types.Params:
   return params
 
 
-def _expected() -> dict[str, tuple[str, str, tuple[int, ...]]]:
+def expected_arrays() -> dict[str, tuple[str, str, tuple[int, ...]]]:
   """Returns module, parameter and shape in this code by SERL's names."""
   trunk = hk.transform(lambda x: resnet.ResNet10()(x))
   shapes = jax.eval_shape(

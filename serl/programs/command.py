@@ -15,8 +15,6 @@ from serl import programs
 from serl.demos import files
 from serl.demos import recording
 
-_NOISE = 0.05  # in what experts demonstrate: else they show one way alone
-
 
 def define_flags(demonstrations: bool = False) -> None:
   """Defines the flags, for `--help` as the calling program's own.
@@ -123,6 +121,7 @@ def demonstrations(
   run_dir: str,
   make_environment: Callable[[int], dm_env.Environment],
   make_expert: Callable[..., core.Actor],
+  noise: float = 0.05,
 ) -> str | pathlib.Path:
   """Returns where the demonstrations are; records them if there are none.
 
@@ -133,6 +132,7 @@ def demonstrations(
     run_dir: the run's folder.
     make_environment: seed -> environment.
     make_expert: takes the keywords noise and environment.
+    noise: in what it demonstrates: else it shows one way alone.
   """
   if _value('demos') is not None:
     return _value('demos')
@@ -141,7 +141,7 @@ def demonstrations(
   if done < wanted and not is_actor():
     # Another seed for what is missing than for what is there.
     environment = make_environment(done)
-    expert = make_expert(noise=_NOISE, environment=environment)
+    expert = make_expert(noise=noise, environment=environment)
     recording.record(lambda _: environment, expert, wanted, folder)
   return folder
 

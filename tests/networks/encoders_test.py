@@ -32,7 +32,7 @@ def weights(tmp_path_factory):
   random = np.random.default_rng(0)
   arrays = {
     name: random.normal(size=shape).astype(np.float32) / shape[0]
-    for name, (_, _, shape) in pretrained._expected().items()
+    for name, (_, _, shape) in pretrained.expected_arrays().items()
   }
   path = tmp_path_factory.mktemp('weights') / 'trunk.safetensors'
   safetensors.numpy.save_file(arrays, path)

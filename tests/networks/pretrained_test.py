@@ -25,7 +25,7 @@ def arrays():
   random = np.random.default_rng(0)
   return {
     name: random.normal(size=shape).astype(np.float32)
-    for name, (_, _, shape) in pretrained._expected().items()
+    for name, (_, _, shape) in pretrained.expected_arrays().items()
   }
 
 
@@ -40,7 +40,7 @@ def save(tmp_path):
 
 
 def test_serls_names_and_shapes():
-  expected = pretrained._expected()
+  expected = pretrained.expected_arrays()
   assert len(expected) == 36
   assert expected['conv_init/kernel'] == (
     'resnet10/conv_init',

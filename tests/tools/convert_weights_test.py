@@ -21,7 +21,7 @@ def source(tmp_path_factory):
   random = np.random.default_rng(0)
   arrays = {
     name: random.normal(size=shape).astype(np.float32)
-    for name, (_, _, shape) in pretrained._expected().items()
+    for name, (_, _, shape) in pretrained.expected_arrays().items()
   }
   path = tmp_path_factory.mktemp('weights') / 'resnet10_params.pkl'
   path.write_bytes(pickle.dumps(specs.unflatten(arrays)))

@@ -25,7 +25,7 @@ def _trunk():
   rng = np.random.default_rng(1)
   return {
     name: (0.05 * rng.normal(size=shape)).astype(np.float32)
-    for name, (_, _, shape) in pretrained._expected().items()
+    for name, (_, _, shape) in pretrained.expected_arrays().items()
   }
 
 

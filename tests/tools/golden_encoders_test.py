@@ -118,7 +118,7 @@ def small():
 def weights(tmp_path_factory):
   arrays = {
     name: _normal(*shape) / shape[0]
-    for name, (_, _, shape) in pretrained._expected().items()
+    for name, (_, _, shape) in pretrained.expected_arrays().items()
   }
   path = tmp_path_factory.mktemp('weights') / 'trunk.safetensors'
   safetensors.numpy.save_file(arrays, path)

@@ -50,7 +50,7 @@ def _write(folder, *extras):
 
 def test_the_parts_of_a_step_in_milliseconds():
   found = latency.durations(_extras([0.02, 0.03], late=[0, 1]))
-  np.testing.assert_allclose(found['inference'], (20, 30))
+  np.testing.assert_allclose(found['observation and inference'], (20, 30))
   np.testing.assert_allclose(found['preparation'], (1, 1))
   np.testing.assert_allclose(found[latency.COMMAND], (2, 2))
   np.testing.assert_allclose(found[latency.PERIOD], (100, np.nan))
@@ -81,7 +81,7 @@ def test_episodes_without_times_are_left_out(tmp_path):
   folder = tmp_path / 'demos'
   _write(folder, success, _extras([0.05]))
   steps = latency.read(sorted(folder.glob('*.npz')))
-  np.testing.assert_allclose(steps['inference'], [50])
+  np.testing.assert_allclose(steps['observation and inference'], [50])
 
 
 @pytest.mark.parametrize('written', [True, False])

@@ -5,6 +5,7 @@ target pose of the task is the pose of the tool with the peg inserted.
 """
 
 from collections.abc import Sequence
+import contextlib
 import dataclasses
 
 import dm_env
@@ -12,7 +13,10 @@ import mujoco
 import numpy as np
 from scipy.spatial import transform
 
+from robot_server import limits
+from robot_server import testing as robot_server_testing
 from serl.environments.franka import assembly
+from serl.environments.franka import client
 from serl.environments.franka import config as config_lib
 from serl.environments.franka import environment
 from serl.environments.franka import poses
@@ -50,6 +54,9 @@ class Config:
   board_xy: float = 0.0
   board_yaw: float = 0.0
   physics_timestep: float = 0.002  # s
+  # Whether the twin stands behind a robot server, as the real arm does, in
+  # threads of this process. Slower: every step is a request.
+  http: bool = False
   twin: twin_lib.Config = dataclasses.field(
     # The fingers hold the peg from the start.
     default_factory=lambda: twin_lib.Config(start_closing=1.0)
@@ -206,7 +213,7 @@ class PegInsertEnvironment(environment.FrankaEnvironment):
   """The real task's environment on the twin, in this process.
 
   What is simulated is the arm and the cameras: the resets take their time, and
-  without limits of a server between them. On a stepped clock it runs as fast as
+  with `Config.http` a server with its limits is between them. On a stepped clock it runs as fast as
   it can and equal seeds and actions give equal episodes, bit for bit.
   """
 
@@ -228,9 +235,14 @@ class PegInsertEnvironment(environment.FrankaEnvironment):
       )
       for camera in task.cameras
     }
-    super().__init__(
-      task, robot_lib.LocalRobot(twin), cameras, twin.clock, seed
-    )
+    self._server = contextlib.ExitStack()
+    robot = robot_lib.LocalRobot(twin)
+    if config.http:
+      url = self._server.enter_context(
+        robot_server_testing.serving(twin, limits.Limits())
+      )
+      robot = client.HttpRobot(url, now=twin.now)
+    super().__init__(task, robot, cameras, twin.clock, seed)
 
   def reset(self) -> dm_env.TimeStep:
     """Begins the next episode, where the board moves with a twin put back."""
@@ -272,6 +284,7 @@ class PegInsertEnvironment(environment.FrankaEnvironment):
   def close(self) -> None:
     """Lets go of the arm and the cameras, and frees the renderers."""
     super().close()
+    self._server.close()
     while self._renderers:
       self._renderers.popitem()[1].close()
 
