@@ -272,11 +272,13 @@ def examine(
 ) -> Iterable[Finding]:
   """Yields what all checks find, one after another."""
   robot = client.HttpRobot(config.url, token)
-  yield check_server(robot)
-  yield check_controller(robot)
-  yield check_round_trips(robot)
+  server = check_server(robot)
+  yield server
+  if server.verdict != FAIL:
+    yield check_controller(robot)
+    yield check_round_trips(robot)
+    yield check_clocks(config.url)
   robot.close()
-  yield check_clocks(config.url)
   for camera in config.cameras:
     yield check_camera(camera, config.image_size)
   yield check_spacemouse()

@@ -26,12 +26,11 @@ COMMAND = 'command to acknowledgement'
 PERIOD = 'from observation to observation'
 # From one time to the next.
 _PARTS = {
-  'inference': ('capture_time', 'inference_time'),
+  'observation and inference': ('capture_time', 'inference_time'),
   'preparation': ('inference_time', 'command_time'),
   COMMAND: ('command_time', _ACKNOWLEDGED),
 }
 _BINS = 60
-_WINDOW = 500  # steps that a share of misses is taken over
 
 
 def read(paths: Iterable[pathlib.Path]) -> dict[str, np.ndarray]:
@@ -97,15 +96,11 @@ def make_figure(
     panel.set_ylim(bottom=0)
     panel.set_xlabel(f'{name} (ms); dashed: 99 % are shorter')
     panel.set_ylabel('steps')
-  late = steps[_LATE]
-  window = min(_WINDOW, len(late))
-  share = np.convolve(late, np.ones(window) / window, mode='valid')
-  panels[-1].plot(
-    np.arange(window, len(late) + 1), 100 * share, color='#a3312a'
-  )
-  panels[-1].set_ylim(bottom=0)
+  late = np.cumsum(steps[_LATE])
+  panels[-1].plot(np.arange(1, len(late) + 1), late, color='#a3312a')
+  panels[-1].set_ylim(0, max(1, 1.05 * late[-1]))
   panels[-1].set_xlabel('step of the run')
-  panels[-1].set_ylabel(f'late, % of the last {window}')
+  panels[-1].set_ylabel('late until then')
   for panel in panels:
     panel.spines[['top', 'right']].set_visible(False)
   return figure

@@ -147,8 +147,8 @@ class HttpRobot:
       )
     except urllib3.exceptions.HTTPError as error:
       raise robot.RobotError(
-        f"No answer of the robot's server to {self._url}{route} ({error}); is "
-        'it running there, and reachable from here?'
+        f"No answer of the robot's server to {self._url}{route} "
+        f'({_reason(error)}); is it running there, and reachable from here?'
       ) from error
     if response.status in accepted:
       is_json = response.headers.get('Content-Type') == 'application/json'
@@ -163,6 +163,13 @@ class HttpRobot:
 
 
 _ARRAYS = ('pose', 'vel', 'force', 'torque', 'q', 'dq', 'jacobian')
+
+
+def _reason(error: urllib3.exceptions.HTTPError) -> BaseException:
+  """Returns what the system said, without what urllib3 wraps around it."""
+  if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason:
+    error = error.reason
+  return error.__cause__ or error
 
 
 def _parse(response: urllib3.BaseHTTPResponse) -> Any:

@@ -1,7 +1,6 @@
 """A task on a Franka arm as a `dm_env.Environment`."""
 
 from collections.abc import Mapping
-import dataclasses
 from typing import Any
 
 from absl import logging
@@ -14,6 +13,7 @@ from serl import core
 from serl.environments.franka import cameras as cameras_lib
 from serl.environments.franka import config as config_lib
 from serl.environments.franka import poses
+from serl.environments.franka import resets
 from serl.environments.franka import robot as robot_lib
 
 # Of the gripper's action, times its scale: closes up to the one, opens from the
@@ -25,11 +25,6 @@ _LINEAR_SPEED = 0.5  # m/s
 _ANGULAR_SPEED = 2.0  # rad/s
 _FORCE = 50.0  # N
 _TORQUE = 10.0  # N m
-# How long the arm gets to recover from an error, and how often it is asked, s.
-_RECOVERY_S = 3.0
-_RECOVERY_POLL_S = 0.1
-# The longest that a move may take beyond its time until the tool is there, s.
-_ARRIVAL_S = 1.5
 
 
 class ActionError(core.FaultError):
@@ -138,7 +133,6 @@ class FrankaEnvironment(dm_env.Environment):
     self._state = state
     self._running = True
     self._deadline = self._clock.now()
-    self._captured = self._deadline
     return dm_env.restart(observation)
 
   def step(self, action: np.ndarray) -> dm_env.TimeStep:
@@ -164,7 +158,6 @@ class FrankaEnvironment(dm_env.Environment):
       self._running = False
       self._hold()
       raise
-    self._captured = self._clock.now()
     self._state = state
     self._steps += 1
     self._success = self._is_successful(state.pose)
@@ -186,9 +179,10 @@ class FrankaEnvironment(dm_env.Environment):
   def step_extras(self) -> dict[str, np.generic]:
     """Returns what the last step was beside dm_env's terms.
 
-    'capture_time' of the observation that was acted on, 'inference_time',
-    'command_time' and 'acknowledgement_time', all in s on the clock; 'late',
-    whether the step missed its deadline; 'success'.
+    In s on the clock: 'capture_time', when the observation acted on was
+    asked for, 'inference_time', when its action was there, 'command_time' and
+    'acknowledgement_time', when that was sent and had arrived. 'late', whether
+    the step missed its deadline; 'success'.
     """
     return dict(self._extras)
 
@@ -272,7 +266,11 @@ class FrankaEnvironment(dm_env.Environment):
     return True
 
   def _observe(self) -> tuple[protocol.State, dict[str, np.ndarray]]:
-    state = self._read_state()
+    """Returns the newest state and pictures, and as what they are observed."""
+    self._captured = self._clock.now()
+    state = robot_lib.read_fresh(
+      self._robot, self._clock, self._config.max_state_age
+    )
     observation = {
       'tcp_pose': state.pose,
       'tcp_vel': state.vel,
@@ -289,17 +287,6 @@ class FrankaEnvironment(dm_env.Environment):
     for name, camera in self._cameras.items():
       observation[name] = self._see(name, camera)
     return state, observation
-
-  def _read_state(self) -> protocol.State:
-    state = self._robot.read_state()
-    age = self._clock.now() - state.time
-    if age > self._config.max_state_age:
-      raise robot_lib.RobotError(
-        f"The arm's last state is {age:.2f} s old; expected at most "
-        f'{self._config.max_state_age} s. Is its computer overloaded, or do '
-        'the clocks run apart?'
-      )
-    return state
 
   def _see(self, name: str, camera: cameras_lib.Camera) -> np.ndarray:
     frame = camera.read()
@@ -324,46 +311,16 @@ class FrankaEnvironment(dm_env.Environment):
     )
 
   def _move_to_start(self) -> None:
-    config = self._config
-    self._recover()
-    self._robot.set_compliance(dataclasses.asdict(config.precision))
-    self._sleep(config.settle_seconds)
-    if config.lift:
-      above = self._read_state().pose.copy()
-      above[2] += config.lift
-      self._move(above, config.lift_seconds)
-    if config.opens_at_reset:
-      self._robot.open_gripper()
-      self._closed = False
-      self._sleep(config.gripper_seconds)
-    if config.joint_reset_every and self._episodes >= config.joint_reset_every:
-      logging.info('Resetting the joints.')
-      self._robot.reset_joints()
+    every = self._config.joint_reset_every
+    resets_joints = bool(every) and self._episodes >= every
+    if resets_joints:
       self._episodes = 0
-    start = self._draw_start()
-    self._move(start, config.move_seconds)
-    self._arrive(start)
-    self._robot.set_compliance(dataclasses.asdict(config.compliance))
-    self._robot.clear_errors()
+    if self._config.opens_at_reset:
+      self._closed = False
+    resets.move_to_start(
+      self._config, self._robot, self._clock, self._draw_start(), resets_joints
+    )
     self._episodes += 1
-
-  def _recover(self) -> None:
-    """Returns when the arm can obey.
-
-    Raises:
-      RobotError: it cannot in the time that it is given.
-    """
-    deadline = self._clock.now() + _RECOVERY_S
-    while True:
-      try:
-        self._robot.read_state()
-        return
-      except robot_lib.RobotError as error:
-        if self._clock.now() >= deadline:
-          raise
-        logging.warning('Recovering the arm: %s', error)
-      self._robot.recover()
-      self._sleep(_RECOVERY_POLL_S)
 
   def _draw_start(self) -> np.ndarray:
     """Returns the pose, [7], in which the next episode begins."""
@@ -373,35 +330,6 @@ class FrankaEnvironment(dm_env.Environment):
     start[5] += self._rng.uniform(-config.random_yaw, config.random_yaw)
     return poses.from_euler(start)
 
-  def _move(self, goal: np.ndarray, seconds: float) -> None:
-    """Leads the tool to `goal`, [7], on the straight way."""
-    steps = max(1, round(seconds / self._period))
-    start = self._read_state().pose
-    for pose in poses.path(start, goal, steps):
-      self._robot.command_pose(pose)
-      self._sleep(self._period)
-
-  def _arrive(self, goal: np.ndarray) -> None:
-    """Returns when the tool is at `goal`, [7].
-
-    Raises:
-      RobotError: it does not get there.
-    """
-    deadline = self._clock.now() + _ARRIVAL_S
-    while True:
-      away = np.linalg.norm(self._read_state().pose[:3] - goal[:3])
-      if away <= self._config.reset_tolerance:
-        return
-      if self._clock.now() >= deadline:
-        raise robot_lib.RobotError(
-          f'The tool is {away:.3f} m away from the pose that an episode begins '
-          f'in, {goal[:3]}; expected {self._config.reset_tolerance} m. Is '
-          "something in its way, or is that pose outside of the server's "
-          'limits?'
-        )
-      self._robot.command_pose(goal)
-      self._sleep(self._period)
-
   def _hold(self) -> None:
     """Has the arm stay where it is, as far as it still listens."""
     try:
@@ -409,9 +337,6 @@ class FrankaEnvironment(dm_env.Environment):
     except core.FaultError as error:
       # Its server holds an arm that gets no commands.
       logging.warning('The arm could not be told to stay: %s', error)
-
-  def _sleep(self, seconds: float) -> None:
-    self._clock.sleep_until(self._clock.now() + seconds)
 
 
 def _observation_spec(

@@ -154,6 +154,27 @@ class LocalRobot:
       self._driver.close()
 
 
+def read_fresh(robot: Robot, clock: Clock, max_age: float) -> protocol.State:
+  """Returns the arm's state.
+
+  Args:
+    robot: the arm.
+    clock: on which its states are dated.
+    max_age: of a state that one may act on, s.
+
+  Raises:
+    RobotError: there is none, or it is older.
+  """
+  state = robot.read_state()
+  age = clock.now() - state.time
+  if age > max_age:
+    raise RobotError(
+      f"The arm's last state is {age:.2f} s old; expected at most {max_age} s. "
+      'Is its computer overloaded, or do the clocks run apart?'
+    )
+  return state
+
+
 def demand_able(mode: str, faults: Sequence[str]) -> None:
   """Raises a RobotError for an arm that does not obey in this mode."""
   if mode in ('moving', 'other'):

@@ -11,6 +11,9 @@ from serl.environments.franka import cameras
 from serl.environments.franka import config as config_lib
 from serl.environments.franka import robot as robot_lib
 from serl.environments.franka.tasks import peg_insert
+from serl.teleop import devices
+from serl.teleop import intervention
+from serl.testing import fakes
 
 
 def test_the_peg_task_has_six_actions_and_a_pose_of_six(make):
@@ -36,6 +39,36 @@ def test_the_tools_x_is_the_bases_where_it_points_down(make, driver):
   np.testing.assert_allclose(
     (driver.commands[-1] - before)[:3], (0.02, 0.0, -0.02), atol=1e-4
   )
+
+
+class _Pushed:
+  """A device that is pushed along the base's x."""
+
+  def read(self):
+    return devices.Command(np.float32((1, 0, 0, 0, 0, 0)), 0)
+
+
+@pytest.mark.parametrize('lever', [True, False])
+def test_a_person_moves_the_arm_along_the_bases_axes(make, driver, lever):
+  # Seen from the tool it is another action: that one is stored.
+  config = dataclasses.replace(peg_insert.STATE, lever=lever)
+  environment = assembly.wrap(
+    make(reset=(0.5, 0.0, 0.3, 3.14, 0.0, 0.5)), config
+  )
+  actor = intervention.InterventionActor(
+    fakes.FakeActor(fakes.make_state_spec()),
+    _Pushed,
+    environment.action_spec(),
+    to_policy_frame=environment.to_tool_frame,
+  )
+  timestep = environment.reset()
+  before = driver.read_state().pose
+  action = actor.select_action(timestep.observation)
+  environment.step(action)
+  np.testing.assert_allclose(
+    driver.commands[-1] - before, (0.02, 0, 0, 0, 0, 0, 0), atol=1e-4
+  )
+  assert abs(action[1]) > 0.4
 
 
 def _with_gripper(gripper_range):
@@ -64,6 +97,7 @@ def test_of_franka_s_hand_the_smaller_reading_is_closed(make):
   assert environment.step(_CLOSE).reward == 0.0
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize('allowed', [True, False])
 def test_it_is_made_over_the_server(monkeypatch, caplog, allowed):
   monkeypatch.setattr(robot_lib, 'take_precedence', lambda: allowed)
