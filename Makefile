@@ -5,6 +5,9 @@
   system-deps test-deps clean
 
 PYTHON_NEWEST ?=
+# What is the same on any Python, and tested on the other one.
+ELSEWHERE = $(addprefix --ignore=tests/,examples_test.py packaging_test.py \
+  readme_test.py robot_server)
 UV ?= python3 -m uv
 
 help: ## Lists the targets.
@@ -18,7 +21,7 @@ test: lint ## Runs the linter and the tests.
 	scripts/run_tests.sh .venv/bin/python $(ARGS)
 
 test-newest: .venv-newest/.installed ## Runs the tests on Python 3.12 and current JAX.
-	scripts/run_tests.sh .venv-newest/bin/python $(ARGS)
+	scripts/run_tests.sh .venv-newest/bin/python $(ELSEWHERE) $(ARGS)
 
 test-long: .venv/.installed ## Runs the learning tests, which take minutes each.
 	.venv/bin/python -m pytest -m long --timeout=0 $(ARGS)

@@ -11,7 +11,6 @@ from serl.agents import classifier
 from serl.agents.classifier import data
 from serl.agents.classifier import report as report_lib
 from serl.agents.classifier import training
-from serl.demos import files
 from serl.demos import recording
 from serl.environments.sim import pick_cube
 from serl.teleop import scripted
@@ -51,14 +50,12 @@ def record(folder: pathlib.Path) -> pathlib.Path:
   return folder
 
 
-def main(_):
-  output = pathlib.Path(_OUTPUT.value)
-  read = lambda folder: [files.read(path)[0] for path in files.paths(folder)]
-  episodes = read(_DATA.value) if _DATA.value else []
+def train(output: pathlib.Path) -> None:
+  episodes = recording.load(_DATA.value) if _DATA.value else []
   for folder, label in ((_SUCCESS.value, True), (_FAILURE.value, False)):
-    found = read(folder) if folder else []
+    found = recording.load(folder) if folder else []
     episodes += [data.with_label(episode, label) for episode in found]
-  episodes = episodes or read(record(output / 'episodes'))
+  episodes = episodes or recording.load(record(output / 'episodes'))
   cameras = tuple(_CAMERAS.value) if _CAMERAS.value else None
   config = _PRESETS[_PRESET.value](cameras, _WEIGHTS.value)
   config = dataclasses.replace(
@@ -66,12 +63,16 @@ def main(_):
     training_steps=_STEPS.value or config.training_steps,
     false_positive_rate=_RATE.value,
   )
-  try:
-    trained, report = training.train(config, episodes, _SEED.value)
-  except ValueError as error:
-    sys.exit(str(error))
+  trained, report = training.train(config, episodes, _SEED.value)
   classifier.save(output / 'classifier.safetensors', trained)
   print(*report_lib.write(report, output), sep='\n')
+
+
+def main(_):
+  try:
+    train(pathlib.Path(_OUTPUT.value))
+  except (ValueError, OSError) as error:
+    sys.exit(str(error))
 
 
 if __name__ == '__main__':

@@ -1,5 +1,6 @@
 """VICE on the simulated cube pick: the reward is learned from goal images."""
 
+import contextlib
 import functools
 import sys
 
@@ -7,6 +8,7 @@ from absl import app
 from absl import flags
 
 from serl import programs
+from serl import specs
 from serl.agents import drq
 from serl.agents import rlpd
 from serl.agents import vice
@@ -30,6 +32,19 @@ _SIZE = flags.DEFINE_integer('image-size', 64, 'Pixels, height and width.')
 command.define_flags(demonstrations=True)
 
 
+def read_goals(demos, make_environment):
+  """Returns the last steps of demonstrations; an actor needs none."""
+  if command.is_actor():
+    return []
+  with contextlib.closing(make_environment(0)) as environment:
+    spec = specs.make_environment_spec(environment)
+  try:
+    shown = recording.load(demos, spec)
+    return [goals.last_steps(episode, _GOALS.value) for episode in shown]
+  except ValueError as error:
+    sys.exit(str(error))
+
+
 def main(_):
   run_dir = command.run_dir('runs/vice_sim')
   make_environment = functools.partial(
@@ -38,14 +53,13 @@ def main(_):
   demos = command.demonstrations(
     run_dir, make_environment, scripted.PickCubeExpert
   )
-  shown = [] if command.is_actor() else recording.load(demos)
   config, agent = _PRESETS[_PRESET.value]()
   config = programs.RunConfig(
     run_dir=run_dir,
     make_environment=make_environment,
     builder=vice.VICEBuilder(rlpd.RLPDBuilder(drq.DrQBuilder(agent)), config),
     demonstrations=demos,
-    goals=[goals.last_steps(episode, _GOALS.value) for episode in shown],
+    goals=read_goals(demos, make_environment),
     random_steps=200,
     evaluation_period_s=120,
     **command.fields(

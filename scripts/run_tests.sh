@@ -10,6 +10,8 @@ shift
 # The same small networks are compiled in dozens of processes: once is enough.
 export JAX_COMPILATION_CACHE_DIR="$PWD/.pytest_cache/jax"
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2
+# Most of the tests' time is the compiler's.
+export JAX_DISABLE_MOST_OPTIMIZATIONS=1
 
 status=0
 "$python" -m pytest -m 'processes and not long' "$@" || {

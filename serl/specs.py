@@ -43,6 +43,24 @@ def is_image(leaf: specs.Array) -> bool:
   return leaf.dtype == np.uint8 and len(leaf.shape) in (3, 4)
 
 
+def check_images(spec: types.NestedSpec) -> None:
+  """Refuses arrays in the shape of images that are none.
+
+  They would pass for numbers, as images of floats do.
+
+  Raises:
+    ValueError: an array of three or more axes is not of bytes.
+  """
+  for path, leaf in flatten(spec).items():
+    if len(leaf.shape) >= 3 and not is_image(leaf):
+      raise ValueError(
+        f'The observation {path or "value"} is {np.dtype(leaf.dtype).name} '
+        f'{list(leaf.shape)}, expected uint8 [H, W, C] or [stack, H, W, C] of '
+        'what has the shape of an image: observe the bytes of the camera, or '
+        'flatten what is no image.'
+      )
+
+
 def flatten(nested: Any, prefix: str = '') -> dict[str, Any]:
   """Returns the leaves of a tree of mappings and tuples by 'a/b' paths.
 

@@ -8,6 +8,16 @@ from serl.testing import fakes
 
 
 @pytest.mark.parametrize(
+  'dtype, shape',
+  [(np.float32, (8, 8, 3)), (np.uint16, (8, 8, 1)), (np.uint8, (1,) * 5)],
+)
+def test_what_has_the_shape_of_an_image_must_be_bytes(dtype, shape):
+  specs.check_images(fakes.make_image_spec().observations)
+  with pytest.raises(ValueError, match=r'observation a/b is .* expected uint8'):
+    specs.check_images({'a': {'b': specs.Array(shape, dtype)}})
+
+
+@pytest.mark.parametrize(
   'spec',
   [
     fakes.make_image_spec().observations,

@@ -26,8 +26,15 @@ def infer_spec(record: Record) -> specs.EnvironmentSpec:
 
   Observations have the shapes and dtypes that are there, and no bounds but the
   images' 0 to 255. Actions are in [-1, 1], as SERL's all are.
+
+  Raises:
+    FileError: an image is not of bytes, or actions are no vectors.
   """
   observations = _map(_observation_spec, record.episode.observation)
+  try:
+    specs.check_images(observations)
+  except ValueError as error:
+    raise files.FileError(f'{record.name}: {error}') from error
   action = np.asarray(record.episode.action)
   if action.ndim != 2:
     raise files.FileError(

@@ -59,7 +59,7 @@ def read(
     time_limit: steps after which the task's episodes were ended, if they were.
     success: of every transition, where the file is one of the two that SERL's
       reward classifier learns from; becomes the column 'success' of extras. In
-      these an episode may be a single step.
+      these an episode may be a single step, and all have a column 'snapshot'.
 
   Raises:
     FileNotFoundError: there is no such file.
@@ -81,7 +81,10 @@ def read(
     episode = _episode(name, steps, discount)
     if success is not None:
       episode = episode._replace(
-        extras={'success': np.full(len(steps), success, np.uint8)}
+        extras={
+          'success': np.full(len(steps), success, np.uint8),
+          'snapshot': np.ones(len(steps), np.uint8),
+        }
       )
     # Let go of what was copied: the list is all that still holds it.
     steps.clear()

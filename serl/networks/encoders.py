@@ -108,6 +108,27 @@ def image_paths(observation_spec: types.NestedSpec) -> tuple[str, ...]:
   return tuple(path for path, leaf in leaves.items() if specs.is_image(leaf))
 
 
+def make_state_encoder(
+  observation_spec: types.NestedSpec, scale: bool = True
+) -> Encoder:
+  """Makes an encoder of state that learns nothing: its numbers in a row.
+
+  Args:
+    observation_spec: a tree of specs.
+    scale: see `observations.make_flatten`.
+
+  Raises:
+    ValueError: if there is an image that is not of bytes.
+  """
+  specs.check_images(observation_spec)
+  flatten = observations.make_flatten(observation_spec, scale)
+  return Encoder(
+    init=lambda key: {},
+    apply=lambda params, observation: flatten(observation),
+    size=observations.flat_size(observation_spec),
+  )
+
+
 def make_encoder(
   observation_spec: types.NestedSpec, config: EncoderConfig
 ) -> Encoder:
@@ -125,6 +146,7 @@ def make_encoder(
     ValueError: if there is no image, or one that the network cannot take.
     FileNotFoundError: if there is no file of weights.
   """
+  specs.check_images(observation_spec)
   leaves = specs.flatten(observation_spec)
   images = {path: leaves[path] for path in image_paths(observation_spec)}
   others = {path: x for path, x in leaves.items() if path not in images}

@@ -5,10 +5,34 @@ from collections.abc import Sequence
 import haiku as hk
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from serl import specs
+from serl import types
 from serl.networks import distributions
 from serl.networks import feed_forward
 from serl.networks import mlp
+
+
+def action_size(spec: types.NestedSpec) -> int:
+  """Returns how many numbers an action has.
+
+  Raises:
+    ValueError: actions are anything but one vector of floats in [-1, 1].
+  """
+  if (
+    not isinstance(spec, specs.BoundedArray)
+    or len(spec.shape) != 1
+    or not np.issubdtype(spec.dtype, np.floating)
+    or np.any(spec.minimum != -1)
+    or np.any(spec.maximum != 1)
+  ):
+    raise ValueError(
+      'A policy acts with one float vector in [-1, 1], the action spec is '
+      f'{spec}. Give the environment that range with the wrapper '
+      'NormalizeAction.'
+    )
+  return spec.shape[0]
 
 
 def make_tanh_normal_policy(

@@ -11,7 +11,7 @@ import pathlib
 from serl.agents import classifier
 from serl.agents.classifier import report as report_lib
 from serl.agents.classifier import training
-from serl.demos import files
+from serl.demos import recording
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   flags = parser.parse_args(arguments)
   try:
     trained = classifier.load(flags.classifier, weights=flags.weights)
-    episodes = [files.read(path)[0] for path in files.paths(flags.data)]
+    episodes = recording.load(flags.data)
     report = training.test(trained, episodes, threshold=flags.threshold)
   except (ValueError, OSError) as error:
     parser.error(str(error))

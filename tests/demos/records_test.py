@@ -142,6 +142,14 @@ def test_refuses_what_does_not_fit(changes, message):
   assert 'demos.pkl, 3' in str(error.value)
 
 
+def test_no_spec_is_inferred_of_images_of_floats():
+  observation = _observed(front=np.zeros((4, 8, 8, 3), np.float32))
+  with pytest.raises(
+    files.FileError, match=r'demos.pkl, 3: .* front is float32 \[8, 8, 3\]'
+  ):
+    records.infer_spec(_record(observation=observation))
+
+
 def test_a_spec_is_inferred_only_of_vectors_of_actions():
   with pytest.raises(files.FileError, match=r'actions of shape \(3,\)'):
     records.infer_spec(_record(action=np.zeros(3, np.float32)))

@@ -118,6 +118,8 @@ def test_snapshots_for_a_classifier_get_their_label(tmp_path):
     [[1]] * 3
   )
   assert found[0].episode.extras['success'].dtype == np.uint8
+  # What tells a single step apart from an episode that was cut off.
+  assert found[0].episode.extras['snapshot'].tolist() == [1]
 
 
 def test_refuses_an_episode_of_one_step(tmp_path):

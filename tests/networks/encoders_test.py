@@ -304,6 +304,29 @@ def test_specs_that_cannot_be_encoded_are_refused():
   grey = {'front': specs.Array((32, 32, 1), np.uint8)}
   with pytest.raises(ValueError, match='front has 1 channels'):
     encoders.make_encoder(grey, dataclasses.replace(SMALL, kind='resnet10'))
+  # It would pass for 3,072 numbers of proprioception.
+  floats = {**SPEC, 'side': specs.Array((32, 32, 3), np.float32)}
+  with pytest.raises(ValueError, match=r'side is float32 .* expected uint8'):
+    encoders.make_encoder(floats, SMALL)
+
+
+def test_an_encoder_of_state_puts_numbers_in_a_row():
+  spec = {
+    'b': specs.BoundedArray((1,), np.float32, 0.0, 4.0),
+    'a': specs.Array((2,), np.float32),
+  }
+  observation = {'b': np.array([[4.0]]), 'a': np.array([[5.0, 6.0]])}
+  for scale, expected in ((True, [5, 6, 1]), (False, [5, 6, 4])):
+    encoder = encoders.make_state_encoder(spec, scale)
+    assert encoder.init(jax.random.PRNGKey(0)) == {}
+    assert encoder.size == 3
+    np.testing.assert_allclose(encoder.apply({}, observation), [expected])
+
+
+def test_an_encoder_of_state_refuses_images_of_floats():
+  spec = {'front': specs.Array((32, 32, 3), np.float32)}
+  with pytest.raises(ValueError, match='front is float32'):
+    encoders.make_state_encoder(spec)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from serl import specs
 from serl.networks import policies
 
 
@@ -29,3 +30,24 @@ def test_equal_bounds_fix_the_noise():
   params = policy.init(jax.random.PRNGKey(0))
   distribution = policy.apply(params, jnp.ones((4, 3)))
   np.testing.assert_allclose(distribution.std, 0.2)
+
+
+@pytest.mark.parametrize(
+  'spec',
+  [
+    specs.Array((2,), np.float32),
+    specs.BoundedArray((2,), np.float32, -2.0, 2.0),
+    specs.BoundedArray((2,), np.float32, [-1.0, 0.0], 1.0),
+    specs.BoundedArray((2,), np.int32, -1, 1),
+    specs.BoundedArray((1, 2), np.float32, -1.0, 1.0),
+    {'arm': specs.BoundedArray((2,), np.float32, -1.0, 1.0)},
+  ],
+)
+def test_refuses_other_actions(spec):
+  with pytest.raises(ValueError, match=r'\[-1, 1\], the action spec is'):
+    policies.action_size(spec)
+
+
+def test_an_action_has_as_many_numbers_as_its_spec():
+  spec = specs.BoundedArray((4,), np.float32, -1.0, 1.0)
+  assert policies.action_size(spec) == 4

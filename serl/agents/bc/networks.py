@@ -17,7 +17,7 @@ from serl.networks import distributions
 from serl.networks import encoders
 from serl.networks import feed_forward
 from serl.networks import mlp
-from serl.networks import observations
+from serl.networks import policies
 
 # A gripper's command as a class, and the action that each class stands for.
 _THRESHOLD = 0.5
@@ -86,7 +86,7 @@ def make_networks(
   Raises:
     ValueError: the actions are anything else, or have no such grippers.
   """
-  action_size = _check_actions(spec.actions)
+  action_size = policies.action_size(spec.actions)
   grippers = gripper_indices(config.gripper, action_size)
   movements = tuple(i for i in range(action_size) if i not in grippers)
   encoder = _make_encoder(spec.observations, config)
@@ -119,12 +119,7 @@ def _make_encoder(
 ) -> encoders.Encoder:
   if encoders.image_paths(spec):
     return encoders.make_encoder(spec, config.encoder)
-  flatten = observations.make_flatten(spec, config.scale_observations)
-  return encoders.Encoder(
-    init=lambda key: {},
-    apply=lambda params, observation: flatten(observation),
-    size=observations.flat_size(spec),
-  )
+  return encoders.make_state_encoder(spec, config.scale_observations)
 
 
 def _make_policy(
@@ -179,18 +174,3 @@ def mode(networks: BCNetworks, output: PolicyOutput) -> jax.Array:
   """Returns the most likely actions, [B, A] in [-1, 1]."""
   movement = jnp.clip(output.movement.mode(), -1.0, 1.0)
   return networks.join_action(movement, jnp.argmax(output.gripper, axis=-1))
-
-
-def _check_actions(spec: types.NestedSpec) -> int:
-  if (
-    not isinstance(spec, specs.BoundedArray)
-    or len(spec.shape) != 1
-    or not np.issubdtype(spec.dtype, np.floating)
-    or np.any(spec.minimum != -1)
-    or np.any(spec.maximum != 1)
-  ):
-    raise ValueError(
-      f'BC acts with one float vector in [-1, 1], the action spec is {spec}. '
-      'Wrap the environment so that its actions have this range.'
-    )
-  return spec.shape[0]

@@ -1,6 +1,7 @@
 """Every constant of the reward classifier."""
 
 import dataclasses
+from typing import Any
 
 from serl.networks import encoders
 
@@ -30,6 +31,14 @@ class NetworkConfig:
     _check(self, 'cameras', some, 'None for all, or some names')
     _check(self, 'hidden_size', self.hidden_size >= 1, 'at least 1')
     _check(self, 'dropout_rate', 0 <= self.dropout_rate < 1, 'in [0, 1)')
+
+  def describe(self) -> dict[str, Any]:
+    """Returns the configuration as plain data; see `EncoderConfig.describe`."""
+    return {
+      **dataclasses.asdict(self),
+      'cameras': None if self.cameras is None else list(self.cameras),
+      'encoder': self.encoder.describe(),
+    }
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,8 @@ from serl import types
 from serl.agents.classifier import networks as classifier_networks
 
 LABEL = 'success'  # in an episode's extras: [T], of observation[t + 1]
+# Likewise, of transitions that were picked out one by one, as SERL's are.
+SNAPSHOT = 'snapshot'
 
 
 class Examples(NamedTuple):
@@ -48,8 +50,9 @@ def from_episodes(
     image_spec: of the cameras to take, by path.
 
   Raises:
-    ValueError: an episode has no labels, others than 0 and 1, a single step or
-      images of another shape or dtype; all have the same label; none is there.
+    ValueError: an episode has no labels, others than 0 and 1, a single step
+      that is no snapshot, or images of another shape or dtype; all have the
+      same label; none is there.
   """
   images: dict[str, list[np.ndarray]] = {path: [] for path in image_spec}
   labels, numbers = [], []
@@ -157,7 +160,7 @@ def _labels(episode: types.Episode, number: int) -> np.ndarray:
       f'Episode {number}: extras[{LABEL!r}] has shape {labels.shape} and the '
       f'values {np.unique(labels)[:5]}, expected [{episode.length}] of 0 and 1.'
     )
-  if episode.length < 2:
+  if episode.length < 2 and SNAPSHOT not in episode.extras:
     raise ValueError(
       f'Episode {number} has {episode.length} step, expected at least 2; it '
       'was cut off when it was recorded: remove it from the data set.'

@@ -13,7 +13,6 @@ hold one entry, 'serl', JSON:
 """
 
 from collections.abc import Callable, Mapping
-import dataclasses
 import json
 import os
 import pathlib
@@ -72,10 +71,7 @@ def save(path: str | os.PathLike, classifier: Classifier) -> None:
     'format': FORMAT,
     'version': VERSION,
     'images': _describe_images(classifier.networks.image_spec),
-    'network': {
-      **dataclasses.asdict(classifier.config),
-      'encoder': classifier.config.encoder.describe(),
-    },
+    'network': classifier.config.describe(),
     'threshold': classifier.threshold,
     'report': dict(classifier.report),
   }

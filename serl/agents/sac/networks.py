@@ -4,7 +4,6 @@ import dataclasses
 from typing import NamedTuple
 
 import jax
-import numpy as np
 
 from serl import specs
 from serl import types
@@ -13,7 +12,6 @@ from serl.agents.sac import config as sac_config
 from serl.networks import critics
 from serl.networks import encoders
 from serl.networks import feed_forward
-from serl.networks import observations
 from serl.networks import policies
 
 
@@ -63,9 +61,11 @@ def make_networks(
   Raises:
     ValueError: if the actions are anything else.
   """
-  action_size = _check_actions(spec.actions)
+  action_size = policies.action_size(spec.actions)
   if encoder is None:
-    encoder = _make_state_encoder(spec.observations, config.scale_observations)
+    encoder = encoders.make_state_encoder(
+      spec.observations, config.scale_observations
+    )
   return SACNetworks(
     encoder=feed_forward.FeedForward(encoder.init, encoder.apply),
     policy=policies.make_tanh_normal_policy(
@@ -86,17 +86,6 @@ def make_networks(
   )
 
 
-def _make_state_encoder(
-  spec: types.NestedSpec, scale: bool
-) -> encoders.Encoder:
-  flatten = observations.make_flatten(spec, scale)
-  return encoders.Encoder(
-    init=lambda key: {},
-    apply=lambda params, observation: flatten(observation),
-    size=observations.flat_size(spec),
-  )
-
-
 def make_policy(networks: SACNetworks, evaluation: bool) -> builder.Policy:
   """Makes the policy that samples, or with `evaluation` takes the mode."""
 
@@ -112,18 +101,3 @@ def make_policy(networks: SACNetworks, evaluation: bool) -> builder.Policy:
     return distribution.sample(noise)[0]
 
   return policy
-
-
-def _check_actions(spec: types.NestedSpec) -> int:
-  if (
-    not isinstance(spec, specs.BoundedArray)
-    or len(spec.shape) != 1
-    or not np.issubdtype(spec.dtype, np.floating)
-    or np.any(spec.minimum != -1)
-    or np.any(spec.maximum != 1)
-  ):
-    raise ValueError(
-      f'SAC acts with one float vector in [-1, 1], the action spec is {spec}. '
-      'Wrap the environment so that its actions have this range.'
-    )
-  return spec.shape[0]

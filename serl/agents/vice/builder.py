@@ -103,15 +103,10 @@ class VICEBuilder:
 
   def describe(self) -> Mapping[str, Any]:
     """Returns both configurations as plain data."""
-    network = self.config.network
     return {
       'agent': 'vice',
       **dataclasses.asdict(self.config),
-      'network': {
-        **dataclasses.asdict(network),
-        'cameras': None if network.cameras is None else list(network.cameras),
-        'encoder': network.encoder.describe(),
-      },
+      'network': self.config.network.describe(),
       'wraps': self.builder.describe(),
     }
 

@@ -65,8 +65,15 @@ def test_refuses_a_split_that_leaves_a_side_without_a_class(make_episode):
 
 
 def test_refuses_an_episode_of_one_step(make_episode):
+  single = make_episode([1])
   with pytest.raises(ValueError, match='Episode 1 has 1 step, expected'):
-    data.from_episodes([make_episode([0, 1]), make_episode([1])], SPEC)
+    data.from_episodes([make_episode([0, 1]), single], SPEC)
+  # Transitions that were picked out one by one are no episodes cut off.
+  extras = {**single.extras, data.SNAPSHOT: np.ones(1, np.uint8)}
+  examples = data.from_episodes(
+    [make_episode([0, 1]), single._replace(extras=extras)], SPEC
+  )
+  assert examples.success.tolist() == [False, True, True]
 
 
 def test_refuses_labels_that_are_none(make_episode):
