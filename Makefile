@@ -7,7 +7,7 @@
 PYTHON_NEWEST ?=
 # What is the same on any Python, and tested on the other one.
 ELSEWHERE = $(addprefix --ignore=tests/,examples_test.py packaging_test.py \
-  readme_test.py robot_server)
+  readme_test.py robot_server tools teleop environments/franka)
 UV ?= python3 -m uv
 
 help: ## Lists the targets.

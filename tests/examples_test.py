@@ -22,12 +22,14 @@ def test_is_short(path):
 
 @pytest.mark.parametrize('path', _RUNS, ids=lambda path: path.stem)
 def test_runs_for_some_steps(path, tmp_path):
-  flags = ['--max-env-steps=1200', '--updates-per-step=0.5']
+  flags = ['--max-env-steps=1100', '--updates-per-step=0.05']
   if 'image-size' in path.read_text():
-    flags = ['--max-env-steps=1100', '--updates-per-step=0.02']
+    flags = ['--max-env-steps=300', '--updates-per-step=0.05']
     flags += ['--image-size=32']
   if 'demonstrations=True' in path.read_text():
     flags += ['--demo-episodes=2']
+  if path.stem == 'peg_insert':
+    flags += ['--twin', '--nohttp']
   done = subprocess.run(
     [
       sys.executable,
@@ -107,11 +109,14 @@ def test_behaviour_cloning_trains_and_is_evaluated(tmp_path):
   assert done.returncode == 0, done.stderr
   assert 'Ended: the limit of 5 learner steps.' in done.stdout
   assert (run / 'learning_curve.png').exists()
-  done = _run('evaluate.py', f'--run={run}', '--episodes=2', '--step=5')
+  done = _run(
+    'evaluate.py', f'--run={run}', '--episodes=2', '--step=5', '--video'
+  )
   assert done.returncode == 0, done.stderr
   assert f'learner step 5 of {run}' in done.stdout
   assert '% (95 % interval 0% to ' in done.stdout
   assert (run / 'evaluations' / '5.json').exists()
+  assert (run / 'evaluations' / '5.mp4').stat().st_size > 0
   done = _run('evaluate.py', f'--run={run}', '--step=6')
   assert done.returncode == 1
   assert 'no checkpoint of learner step 6; it holds those of 5' in done.stderr
@@ -125,6 +130,23 @@ def test_evaluation_refuses_what_no_example_here_trained(tmp_path):
   done = _run('evaluate.py', f'--run={tmp_path}')
   assert done.returncode == 1
   assert 'was trained by ../mine.py, which is not in' in done.stderr
+
+
+@pytest.mark.parametrize(
+  'name, flag',
+  [
+    ('bc_sim.py', 'demos'),
+    ('vice_sim.py', 'demos'),
+    ('train_reward_classifier.py', 'data'),
+  ],
+)
+def test_data_that_are_not_there_are_named_in_a_line(name, flag, tmp_path):
+  absent = tmp_path / 'absent'
+  where = 'output' if flag == 'data' else 'run'
+  done = _run(name, f'--{flag}={absent}', f'--{where}={tmp_path / "run"}')
+  assert done.returncode == 1
+  assert f'{absent}: no such file or folder' in done.stderr
+  assert 'Traceback' not in done.stderr
 
 
 def test_help_of_behaviour_cloning_and_of_evaluation():

@@ -1,5 +1,7 @@
 """Actors: what stands in the control loop."""
 
+from collections.abc import Callable
+
 import dm_env
 import jax
 import numpy as np
@@ -130,3 +132,35 @@ class RandomActor(_RecordingActor):
 
   def update(self) -> None:
     """Does nothing: there are no parameters."""
+
+
+class SwitchingActor:
+  """One of several actors, chosen anew as each episode begins."""
+
+  def __init__(self, choose: Callable[[], core.Actor]):
+    """Initialises the actor; `choose` returns that of the next episode."""
+    self._choose = choose
+    self._actor = choose()
+
+  def observe_first(self, timestep: dm_env.TimeStep) -> None:
+    """Chooses the actor, which sees the first timestep of its episode."""
+    self._actor = self._choose()
+    self._actor.observe_first(timestep)
+
+  def select_action(self, observation: types.NestedArray) -> types.NestedArray:
+    """Returns the chosen actor's action."""
+    return self._actor.select_action(observation)
+
+  def observe(
+    self, action: types.NestedArray, next_timestep: dm_env.TimeStep
+  ) -> None:
+    """Lets the chosen actor see the step."""
+    self._actor.observe(action, next_timestep)
+
+  def update(self) -> None:
+    """Lets the chosen actor take newer parameters."""
+    self._actor.update()
+
+  def metrics(self) -> dict[str, float]:
+    """Returns the chosen actor's metrics, none where it has none."""
+    return dict(getattr(self._actor, 'metrics', dict)())

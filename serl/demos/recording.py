@@ -16,6 +16,7 @@ from serl import types
 from serl.demos import datasets
 from serl.demos import files
 from serl.demos import log as log_lib
+from serl.demos import records
 from serl.replay import adders
 
 # Where demonstrations are: a folder or file of them, or the episodes.
@@ -195,14 +196,21 @@ def load(
 
   Raises:
     FileError: nothing is there, or a file is damaged or of another spec.
-    ValueError: a given episode does not fit `spec`.
+    ValueError: a given episode does not fit `spec`, or has actions outside of
+      its bounds.
   """
   if isinstance(demonstrations, (str, os.PathLike)):
     found = datasets.read(demonstrations, spec)
     return [record.episode for record in found.records]
-  for episode in demonstrations if spec is not None else ():
+  if spec is None:
+    return list(demonstrations)
+  for episode in demonstrations:
     adders.check(episode, spec)
-  return list(demonstrations)
+  # No file's header tells of these by which bounds they were recorded.
+  return [
+    records.fit(records.Record(f'demonstration {i}', episode), spec).episode
+    for i, episode in enumerate(demonstrations)
+  ]
 
 
 class _Watched:

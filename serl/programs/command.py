@@ -1,6 +1,7 @@
 """The command line that the examples share: where, how long, which role."""
 
 from collections.abc import Callable
+import functools
 import logging as python_logging
 import pathlib
 import sys
@@ -14,6 +15,15 @@ from serl import core
 from serl import programs
 from serl.demos import files
 from serl.demos import recording
+from serl.teleop import devices
+from serl.teleop import opening
+
+_USERS_TO_MEND = (
+  ValueError,
+  OSError,
+  devices.DeviceError,
+  programs.NodeDiedError,
+)
 
 
 def define_flags(demonstrations: bool = False) -> None:
@@ -100,6 +110,18 @@ def define_flags(demonstrations: bool = False) -> None:
     flags.DEFINE_string(
       'learner-host', 'localhost', 'Where the actor finds the learner.'
     ),
+    flags.DEFINE_enum(
+      'intervene',
+      'none',
+      ['none', *opening.NAMES],
+      'What a person takes over by while the actor acts.',
+    ),
+    flags.DEFINE_float(
+      'intervene-scale',
+      0.2,
+      "Of the person's motion; 1 is the arm's fastest.",
+      lower_bound=0.0,
+    ),
     flags.DEFINE_bool('wandb', False, 'Log to Weights & Biases too.'),
   ]
   for holder in defined:
@@ -120,7 +142,7 @@ def is_actor() -> bool:
 def demonstrations(
   run_dir: str,
   make_environment: Callable[[int], dm_env.Environment],
-  make_expert: Callable[..., core.Actor],
+  make_expert: Callable[..., core.Actor] | None,
   noise: float = 0.05,
 ) -> str | pathlib.Path:
   """Returns where the demonstrations are; records them if there are none.
@@ -131,13 +153,27 @@ def demonstrations(
   Args:
     run_dir: the run's folder.
     make_environment: seed -> environment.
-    make_expert: takes the keywords noise and environment.
+    make_expert: takes the keywords noise and environment; None where nobody
+      but a person knows the task, who has to have recorded before.
     noise: in what it demonstrates: else it shows one way alone.
+
+  Raises:
+    SystemExit: there are none, and only a person could record them.
   """
   if _value('demos') is not None:
     return _value('demos')
   folder = pathlib.Path(run_dir) / 'demonstrations'
   done, wanted = len(files.find(folder)), _value('demo-episodes')
+  if make_expert is None:
+    if not done and not is_actor():
+      raise SystemExit(
+        f'There are no demonstrations in {folder}, and no script knows the '
+        'task on the real arm. Record some by hand and name their folder:\n'
+        '  python -m serl.tools.record_demos TASK --robot --out=DEMOS '
+        '--device=spacemouse\n'
+        '  ... --demos=DEMOS'
+      )
+    return folder
   if done < wanted and not is_actor():
     # Another seed for what is missing than for what is there.
     environment = make_environment(done)
@@ -165,6 +201,12 @@ def fields(**defaults: Any) -> dict[str, Any]:
     'wandb': _value('wandb'),
   }
   found['steps_per_second'] = found.get('steps_per_second') or None
+  if _value('intervene') != 'none':
+    found['make_intervention'] = functools.partial(
+      opening.intervene,
+      open_device=functools.partial(opening.open_device, _value('intervene')),
+      scale=_value('intervene-scale'),
+    )
   if 'stop_at_successes' in defaults:
     found['stop_at_successes'] = given.get(
       'evaluation_episodes', defaults['stop_at_successes']
@@ -197,7 +239,7 @@ def run(config: programs.RunConfig) -> int:
         port_base=_value('port-base'),
         learner_host=_value('learner-host'),
       )
-  except (ValueError, OSError, programs.NodeDiedError) as error:
+  except _USERS_TO_MEND as error:
     return _fail(str(error))
   except programs.Interrupted as error:
     sys.stdout.write(f'{error}\n')

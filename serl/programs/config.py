@@ -9,14 +9,20 @@ from typing import Any, Literal
 
 import dm_env
 
+from serl import core
 from serl import specs
 from serl import types
 from serl.agents import builder as builder_lib
 from serl.demos import recording
+from serl.teleop import intervention
 
 # seed -> environment. Called in the process that steps it; it may be a
 # `functools.partial`, whose arguments then belong to the run's identity.
 EnvironmentFactory = Callable[[int], dm_env.Environment]
+
+InterventionFactory = Callable[
+  [core.Actor, dm_env.Environment], intervention.InterventionActor
+]
 
 
 def _free(default):
@@ -53,6 +59,9 @@ class RunConfig:
   # Paces each actor; None steps as fast as it can. A real robot paces itself.
   steps_per_second: float | None = _free(None)
   max_env_steps: int = _free(1_000_000)  # of all actors; then the run ends
+  # (actor, environment) -> an actor around it that a person may overrule, such
+  # as a partial of `teleop.opening.intervene`; called in the actor's process.
+  make_intervention: InterventionFactory | None = _free(None)
   time_limit_s: float | None = _free(None)  # of this launch
 
   # Learning.
@@ -90,6 +99,12 @@ class RunConfig:
       'a function of a seed that returns a dm_env.Environment',
     )
     _check(self.num_actors >= 1, self, 'num_actors', 'at least 1')
+    _check(
+      self.make_intervention is None or self.num_actors == 1,
+      self,
+      'num_actors',
+      '1 where a person intervenes',
+    )
     _check(self.updates_per_step > 0, self, 'updates_per_step', 'positive')
     _check(self.max_env_steps > 0, self, 'max_env_steps', 'positive')
     _check(self.max_learner_steps > 0, self, 'max_learner_steps', 'positive')

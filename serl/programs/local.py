@@ -6,14 +6,14 @@ from absl import logging
 
 from serl import environment_loop
 from serl import specs
-from serl.agents import actors
+from serl import types
 from serl.demos import log as log_lib
+from serl.programs import acting
 from serl.programs import config as config_lib
 from serl.programs import evaluation
 from serl.programs import report
 from serl.programs import run_folder
 from serl.programs import training as training_lib
-from serl.replay import adders
 from serl.replay import local as local_replay
 from serl.utils import counting
 from serl.utils import loggers
@@ -70,7 +70,6 @@ class _Run:
     )
     self._counter = counting.Counter()
     self._counter.increment(env_steps=log.steps, episodes=len(log))
-    self._explore, self._act = self._make_loops(spec, environment, log)
     self._evaluation = None
     self._best = evaluation.BestPolicy(config.folder)
     if config.evaluate:
@@ -79,19 +78,30 @@ class _Run:
         config.make_environment(config.seed + _EVALUATION_SEED_OFFSET),
         config.builder.make_policy(networks, evaluation=True),
       )
+    self._actor = acting.make_actor(
+      config,
+      environment,
+      _Published(self._training),
+      [log.append, self._insert],
+      self._counter,
+    )
+    self._loop = environment_loop.EnvironmentLoop(
+      environment, self._actor, self._counter, self._loggers[_ACTOR]
+    )
 
   def run(self) -> str:
     """Runs until a limit, a success or a Ctrl-C; returns which."""
     reason = ''
     try:
       while not reason:
-        exploring = self._env_steps < self._config.random_steps
-        (self._explore if exploring else self._act).run_episode()
+        self._loop.run_episode()
         self._learn()
         reason = self._limit()
         reason = self._evaluate_if_due(bool(reason)) or reason
     except KeyboardInterrupt:
       reason = 'interrupted; the same command goes on'
+    finally:
+      acting.close(self._actor)
     self._training.save(self._env_steps)
     self._training.log(self._env_steps, self._sizes())
     for logger in self._loggers.values():
@@ -107,30 +117,11 @@ class _Run:
       for episode in episodes:
         self._replay.insert(episode, names)
     for episode in log.episodes():
-      self._replay.insert(episode)
+      self._insert(episode)
 
-  def _make_loops(self, spec, environment, log: log_lib.EpisodeLog):
-    """Returns the loop that explores at random, and the policy's."""
-    config = self._config
-    adder = adders.EpisodeAdder(
-      [log.append, self._replay.insert], adders.step_extras_of(environment)
-    )
-    networks = config.builder.make_networks(spec)
-    policy_actor = actors.FeedForwardActor(
-      config.builder.make_policy(networks),
-      training_lib.actor_key(config, 0),
-      _Published(self._training),
-      adder,
-    )
-    random_actor = actors.RandomActor(
-      spec.actions, config.seed + len(log), adder
-    )
-    return [
-      environment_loop.EnvironmentLoop(
-        environment, actor, self._counter, self._loggers[_ACTOR]
-      )
-      for actor in (random_actor, policy_actor)
-    ]
+  def _insert(self, episode: types.Episode) -> None:
+    destinations = training_lib.destinations(self._config, episode)
+    self._replay.insert(episode, destinations)
 
   def _learn(self) -> None:
     """Does the rounds that the steps so far are due."""

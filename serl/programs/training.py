@@ -18,6 +18,7 @@ from serl.demos import recording
 from serl.programs import config as config_lib
 from serl.programs import ratio as ratio_lib
 from serl.programs import run_folder
+from serl.teleop import intervention
 from serl.utils import checkpointing
 from serl.utils import loggers
 
@@ -225,6 +226,27 @@ def table_of(
 ) -> list[builder.TableSpec]:
   """Returns the tables that `source` fills."""
   return [t for t in config.builder.make_tables() if t.source == source]
+
+
+def destinations(
+  config: config_lib.RunConfig, episode: types.Episode
+) -> dict[str, np.ndarray]:
+  """Returns which steps of an actor's episode each table gets, bool [T].
+
+  Where a person intervened they demonstrated, so that those steps go to the
+  tables of demonstrations, too. Luo et al. 2024, HIL-SERL, arXiv 2410.21845.
+  """
+  online = {
+    table.name: np.ones(episode.length, bool)
+    for table in table_of(config, 'online')
+  }
+  if intervention.TAG not in episode.extras:
+    return online
+  by_person = np.asarray(episode.extras[intervention.TAG], bool)
+  demonstrated = {
+    table.name: by_person for table in table_of(config, 'demonstrations')
+  }
+  return {**online, **demonstrated}
 
 
 def recorded(

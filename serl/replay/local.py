@@ -14,6 +14,7 @@ from serl import types
 from serl.agents import builder
 from serl.replay import adders
 from serl.replay import mixing
+from serl.replay import steps as steps_lib
 
 # Rows that one call of the compiled insertion takes; longer episodes take
 # several calls, shorter ones are padded, so that it compiles once.
@@ -69,24 +70,27 @@ class LocalReplay(Iterator[types.Transition]):
     self._tables = {s.name: _Table(s, environment_spec) for s in table_specs}
 
   def insert(
-    self, episode: types.Episode, tables: Sequence[str] | None = None
+    self, episode: types.Episode, tables: steps_lib.Tables | None = None
   ) -> None:
     """Inserts an episode.
 
     Args:
       episode: arrays that fit the environment's spec.
-      tables: names of the tables that get it; by default each whose source is
-        'online'.
+      tables: names of the tables that get every step, by default each whose
+        source is 'online'; or by name, which steps, bool [T].
 
     Raises:
-      ValueError: the episode does not fit the spec, or is longer than a table.
+      ValueError: the episode does not fit the spec, or is longer than a table,
+        or the steps of a table are not [T].
       KeyError: there is no such table.
     """
     adders.check(episode, self._spec)
     if tables is None:
       tables = [t.spec.name for t in self._tables.values() if t.is_online]
-    for name in tables:
-      self._table(name).insert(episode)
+    chosen = steps_lib.by_table(tables, episode.length)
+    for name, takes in chosen.items():
+      for piece in steps_lib.pieces(episode, takes):
+        self._table(name).insert(piece)
 
   def can_sample(self) -> bool:
     """Returns whether every table holds what its `min_size` asks for."""

@@ -1,6 +1,7 @@
 """What people drive the arm with, and the actor behind it."""
 
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import dm_env
 import numpy as np
@@ -18,6 +19,11 @@ _LAYOUTS = {
   6: (True, True, False),
   7: (True, True, True),
 }
+
+
+def unchanged(action: np.ndarray) -> np.ndarray:
+  """Returns `action`: of environments that act in the base frame."""
+  return action
 
 
 class DeviceError(RuntimeError):
@@ -47,12 +53,16 @@ class Device(Protocol):
       DeviceError: the device is gone.
     """
 
+  def close(self) -> None:
+    """Lets go of the device."""
+
 
 def make_action(
   command: Command,
   spec: specs.BoundedArray,
   scale: float = 1.0,
   closes: int = 1,
+  to_policy_frame: Callable[[np.ndarray], np.ndarray] = unchanged,
 ) -> np.ndarray:
   """Returns the action that a command means.
 
@@ -63,6 +73,9 @@ def make_action(
     scale: of the motion.
     closes: the sign of actions that close the gripper: 1 in PickCube, -1 on
       the real arm.
+    to_policy_frame: takes an action in the base frame, the person's, to the
+      policy's, as `RelativeFrame.to_tool_frame` does. What a turned motion
+      exceeds the bounds by is cut off.
 
   Raises:
     ValueError: the action has another shape.
@@ -76,8 +89,22 @@ def make_action(
   motion = scale * command.motion
   parts = (motion[:3], motion[3:], gripper)
   chosen = [p for p, used in zip(parts, _LAYOUTS[spec.shape[0]]) if used]
-  action = np.concatenate(chosen)
+  action = to_policy_frame(np.concatenate(chosen))
   return np.clip(action, spec.minimum, spec.maximum).astype(spec.dtype)
+
+
+def conventions(environment: dm_env.Environment) -> dict[str, Any]:
+  """Returns the arguments of `make_action` that an environment decides.
+
+  Args:
+    environment: it may have `gripper_closes` and `to_tool_frame`, where its
+      actions differ from PickCube's.
+  """
+  return {
+    'spec': environment.action_spec(),
+    'closes': getattr(environment, 'gripper_closes', 1),
+    'to_policy_frame': getattr(environment, 'to_tool_frame', unchanged),
+  }
 
 
 class DeviceActor:
@@ -89,6 +116,7 @@ class DeviceActor:
     spec: specs.BoundedArray,
     scale: float = 1.0,
     closes: int = 1,
+    to_policy_frame: Callable[[np.ndarray], np.ndarray] = unchanged,
   ):
     """Initialises the actor; see `make_action` for the arguments.
 
@@ -96,7 +124,12 @@ class DeviceActor:
       ValueError: actions of this spec cannot be driven by a device.
     """
     self._device = device
-    self._arguments = {'spec': spec, 'scale': scale, 'closes': closes}
+    self._arguments = {
+      'spec': spec,
+      'scale': scale,
+      'closes': closes,
+      'to_policy_frame': to_policy_frame,
+    }
     make_action(Command(np.zeros(6, np.float32), 0), **self._arguments)
 
   def select_action(self, observation: types.NestedArray) -> np.ndarray:

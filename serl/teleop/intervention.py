@@ -12,9 +12,7 @@ from serl import specs
 from serl import types
 from serl.teleop import devices
 
-
-def _unchanged(action: np.ndarray) -> np.ndarray:
-  return action
+TAG = 'intervened'  # the column of an episode's extras
 
 
 class InterventionActor:
@@ -33,7 +31,7 @@ class InterventionActor:
     scale: float = 1.0,
     closes: int = -1,
     hold_s: float = 0.5,
-    to_policy_frame: Callable[[np.ndarray], np.ndarray] = _unchanged,
+    to_policy_frame: Callable[[np.ndarray], np.ndarray] = devices.unchanged,
     now: Callable[[], float] = time.monotonic,
   ):
     """Initialises the actor and opens the device.
@@ -45,8 +43,7 @@ class InterventionActor:
       scale: of the person's motion, likewise.
       closes: the sign of actions that close the gripper, likewise.
       hold_s: how long the person is in charge after the last motion, s.
-      to_policy_frame: takes an action in the base frame, the person's, to the
-        policy's, as `RelativeFrame.to_tool_frame` does.
+      to_policy_frame: to that of the actions, likewise.
       now: a clock, s.
 
     Raises:
@@ -55,11 +52,14 @@ class InterventionActor:
     """
     self._actor = actor
     self._open_device = open_device
-    self._spec = spec
     self._hold_s = hold_s
-    self._to_policy_frame = to_policy_frame
     self._now = now
-    self._arguments = {'spec': spec, 'scale': scale, 'closes': closes}
+    self._arguments = {
+      'spec': spec,
+      'scale': scale,
+      'closes': closes,
+      'to_policy_frame': to_policy_frame,
+    }
     devices.make_action(
       devices.Command(np.zeros(6, np.float32), 0), **self._arguments
     )
@@ -91,12 +91,7 @@ class InterventionActor:
       return self._actor.select_action(observation)
     self._intervened_steps += 1
     self._interventions += not before
-    action = self._to_policy_frame(
-      devices.make_action(command, **self._arguments)
-    )
-    # What a turned motion exceeds the bounds by is not executed either.
-    spec = self._spec
-    return np.clip(action, spec.minimum, spec.maximum).astype(spec.dtype)
+    return devices.make_action(command, **self._arguments)
 
   def observe_first(self, timestep: dm_env.TimeStep) -> None:
     """Opens a device that was gone, and begins an episode.
@@ -124,7 +119,7 @@ class InterventionActor:
 
   def step_extras(self) -> dict[str, np.generic]:
     """Returns 'intervened', whether the person chose the last action."""
-    return {'intervened': np.uint8(self._intervened)}
+    return {TAG: np.uint8(self._intervened)}
 
   def metrics(self) -> dict[str, Any]:
     """Returns the actor's metrics and how much of the episode was overruled.
@@ -138,11 +133,17 @@ class InterventionActor:
       'intervened': self._intervened_steps / max(self._steps, 1),
     }
 
+  def close(self) -> None:
+    """Lets go of the device."""
+    if self._device is not None:
+      self._device.close()
+      self._device = None
+
   def _read(self) -> devices.Command:
     if self._device is None:
       raise core.FaultError('The device of the person is gone.')
     try:
       return self._device.read()
     except devices.DeviceError as error:
-      self._device = None
+      self.close()
       raise core.FaultError(str(error)) from error

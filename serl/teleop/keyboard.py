@@ -91,7 +91,13 @@ class Keyboard:
     return self
 
   def __exit__(self, *_) -> None:
-    termios.tcsetattr(self._stream, termios.TCSADRAIN, self._saved)
+    self.close()
+
+  def close(self) -> None:
+    """Gives the terminal back as it was, if it was taken over."""
+    if self._saved is not None:
+      termios.tcsetattr(self._stream, termios.TCSADRAIN, self._saved)
+      self._saved = None
 
   def pressed(self, key: str) -> bool:
     """Returns whether `key` was pressed since this was last asked."""

@@ -1,10 +1,12 @@
 """Scripted experts: policies that know the task, for demonstrations."""
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import dm_env
 import numpy as np
 
+from serl import core
 from serl import types
 
 # Of PickCube; m and s. The tool trails its target by the ratio of the law's
@@ -120,8 +122,28 @@ class PickCubeExpert:
     """Has no parameters."""
 
 
+def _peg_insert(
+  noise: float = 0.0, seed: int = 0, environment: Any = None
+) -> core.Actor:
+  # Only this one needs scipy.
+  from serl.teleop import peg_insert
+
+  return peg_insert.PegInsertExpert(noise, seed, environment)
+
+
 # By the name of the simulated task; each takes noise, seed and environment.
-EXPERTS = {
+EXPERTS: dict[str, Callable[..., core.Actor]] = {
   'pick_cube': PickCubeExpert,
   'pick_cube_vision': PickCubeExpert,
+  'peg_insert': _peg_insert,
+  'peg_insert_vision': _peg_insert,
+}
+
+# Standard deviations with which they demonstrate: without, they show one way
+# alone; a peg enters its hole only by a steady hand.
+NOISES = {
+  'pick_cube': 0.05,
+  'pick_cube_vision': 0.05,
+  'peg_insert': 0.01,
+  'peg_insert_vision': 0.01,
 }

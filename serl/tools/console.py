@@ -18,11 +18,14 @@ from serl import core
 from serl import specs
 from serl.demos import files
 from serl.demos import recording
+from serl.environments.franka import assembly
+from serl.environments.franka import tasks as robot_tasks
 from serl.environments.sim import rendering
 from serl.environments.sim import tasks
 from serl.environments.wrappers import pacing
 from serl.teleop import devices
 from serl.teleop import keyboard
+from serl.teleop import opening
 from serl.teleop import scripted
 
 _PREVIEW_S = 1.0  # between two pictures in the folder
@@ -53,7 +56,18 @@ def make_parser(tool: str, description: str) -> argparse.ArgumentParser:
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   add = parser.add_argument
-  add('task', metavar='TASK', help=', '.join(sorted(tasks.TASKS)))
+  add(
+    'task',
+    metavar='TASK',
+    help=f'simulated: {", ".join(sorted(tasks.TASKS))}; with --robot: '
+    f'{", ".join(sorted(robot_tasks.TASKS))}, or the FILE.py of new_task',
+  )
+  add(
+    '--robot',
+    action='store_true',
+    help='on the real arm; an emergency stop is at hand',
+  )
+  add('--token-file', type=pathlib.Path, help="with the robot server's token")
   add(
     '--out',
     metavar='FOLDER',
@@ -63,17 +77,20 @@ def make_parser(tool: str, description: str) -> argparse.ArgumentParser:
   )
   add(
     '--device',
-    choices=['scripted', 'keyboard', 'spacemouse'],
+    choices=['scripted', *opening.NAMES],
     default='scripted',
     help='who acts: an expert that knows the task, or a person',
   )
   add('--seed', type=int, default=0, help='of the random starts and the noise')
-  add('--size', type=int, help='height and width of the images, pixels')
+  add(
+    '--size',
+    type=int,
+    help="height and width of simulated images, pixels; by default the task's",
+  )
   add(
     '--noise',
     type=float,
-    default=0.05,
-    help="standard deviation in the expert's actions, default %(default)s",
+    help="standard deviation in the expert's actions; by default the task's",
   )
   add(
     '--scale',
@@ -85,7 +102,7 @@ def make_parser(tool: str, description: str) -> argparse.ArgumentParser:
     '--steps-per-second',
     type=_positive,
     default=10.0,
-    help='the pace where a person acts, default %(default)s',
+    help='the pace where a person acts in simulation, default %(default)s',
   )
   add(
     '--no-preview',
@@ -116,6 +133,7 @@ def run(
   except (
     ValueError,
     OSError,
+    core.FaultError,
     devices.DeviceError,
     recording.RecordingError,
     rendering.RenderingUnavailableError,
@@ -136,24 +154,33 @@ def _open_session(
   # Other starts than those of the episodes that are there.
   seed = options.seed + len(files.find(options.out))
   person = options.device != 'scripted'
+  if options.robot and not person:
+    raise ValueError(
+      'The experts know simulated tasks only; on the real arm use '
+      '--device=spacemouse or --device=keyboard.'
+    )
   with contextlib.ExitStack() as stack:
     keys = None
     if person or keyboard.is_terminal(sys.stdin):
       keys = stack.enter_context(keyboard.Keyboard())
-    environment = tasks.make(options.task, seed, options.size)
+    device = keys
+    if options.device == 'spacemouse':
+      device = opening.open_device(options.device)
+      stack.callback(device.close)
+    environment = _make_environment(options, seed)
     stack.callback(environment.close)
     if person:
-      environment = pacing.RealTime(environment, 1 / options.steps_per_second)
-      mouse = _open_mouse(stack) if options.device == 'spacemouse' else None
       actor = devices.DeviceActor(
-        mouse or keys, environment.action_spec(), options.scale
+        device, scale=options.scale, **devices.conventions(environment)
       )
     else:
       actor = _make_expert(options.task, seed, options.noise, environment)
     options.out.mkdir(parents=True, exist_ok=True)
     show = lambda timestep: None
     if not options.no_preview:
-      show = _make_preview(stack, environment, options.out, person)
+      # What people see in simulation, they see beside them of the real arm.
+      simulated = person and not options.robot
+      show = _make_preview(stack, environment, options.out, simulated)
     operator = stack.enter_context(_Console(keys, target, show))
     if keys is not None:
       print(_HELP)
@@ -170,23 +197,33 @@ def _open_session(
     )
 
 
-def _open_mouse(stack: contextlib.ExitStack) -> devices.Device:
-  try:
-    from serl.teleop import spacemouse
-  except ImportError as error:
-    raise devices.DeviceError(
-      f"{error}; the SpaceMouse needs pip install 'serl[franka]'"
-    ) from error
-  return stack.enter_context(contextlib.closing(spacemouse.SpaceMouse()))
+def _make_environment(
+  options: argparse.Namespace, seed: int
+) -> dm_env.Environment:
+  if options.robot:
+    if options.size is not None:
+      raise ValueError(
+        f'--size={options.size}: the images of the real arm have the '
+        "image_size of the task's config; change it there."
+      )
+    token = options.token_file and options.token_file.read_text().strip()
+    # Paced by its own clock.
+    return assembly.make(robot_tasks.load(options.task), token, seed)
+  environment = tasks.make(options.task, seed, options.size)
+  if options.device == 'scripted':
+    return environment
+  return pacing.RealTime(environment, 1 / options.steps_per_second)
 
 
 def _make_expert(
-  task: str, seed: int, noise: float, environment: dm_env.Environment
+  task: str, seed: int, noise: float | None, environment: dm_env.Environment
 ) -> core.Actor:
   if task not in scripted.EXPERTS:
     raise ValueError(
       f'the task {task!r} has no expert; use --device=keyboard or spacemouse'
     )
+  if noise is None:
+    noise = scripted.NOISES[task]
   return scripted.EXPERTS[task](noise, seed, environment)
 
 
@@ -194,17 +231,24 @@ def _make_preview(
   stack: contextlib.ExitStack,
   environment: Any,
   folder: pathlib.Path,
-  person: bool,
+  simulated: bool,
 ) -> Callable[[dm_env.TimeStep], None]:
-  """Returns what shows a timestep."""
+  """Returns what shows a timestep.
+
+  Args:
+    stack: closes it.
+    environment: that the timesteps come from.
+    folder: of the pictures.
+    simulated: whether a person acts who sees the arm only here.
+  """
   images = [
     name
     for name, leaf in specs.flatten(environment.observation_spec()).items()
     if specs.is_image(leaf)
   ]
-  if not (person or images):
+  if not (simulated or images):
     return lambda timestep: None
-  if person and (sys.platform != 'linux' or os.environ.get('DISPLAY')):
+  if simulated and (sys.platform != 'linux' or os.environ.get('DISPLAY')):
     import mujoco.viewer
 
     viewer = stack.enter_context(

@@ -1,7 +1,9 @@
-"""Records demonstrations of a simulated task, an episode a file.
+"""Records demonstrations of a task, an episode a file.
 
   python -m serl.tools.record_demos pick_cube --out=demos --episodes=20
   python -m serl.tools.record_demos pick_cube --out=demos --device=keyboard
+  python -m serl.tools.record_demos my_peg.py --robot --out=demos \\
+    --device=spacemouse
 
 Episodes that failed are not kept. Ctrl-C ends it; the same command goes on.
 """

@@ -1,6 +1,8 @@
 """Records transitions into success, and others, for a reward classifier.
 
   python -m serl.tools.record_transitions pick_cube_vision --out=transitions
+  python -m serl.tools.record_transitions my_peg.py --robot --out=transitions \\
+    --device=spacemouse
 
 The simulation tells what success is where the expert acts; a person holds the
 space bar while there is success. Whole episodes are kept, a file each, with the

@@ -163,3 +163,23 @@ def test_the_policy_is_compiled_before_the_first_action(client):
   # No key was spent on it.
   without = actors.FeedForwardActor(policy, key, client)
   np.testing.assert_array_equal(action, without.select_action(OBSERVATION))
+
+
+def test_another_actor_can_act_in_each_episode(client, spec):
+  adders = [_Adder(), _Adder()]
+  client.wait(30)
+  random = actors.RandomActor(spec.actions, 0, adders[0])
+  policy = _make(client, adder=adders[1])
+  turns = iter([random, random, policy])
+  actor = actors.SwitchingActor(lambda: next(turns))
+  assert isinstance(actor, core.Actor)
+  first = dm_env.restart(OBSERVATION)
+  actor.observe_first(first)
+  assert (np.abs(actor.select_action(OBSERVATION)) <= 1).all()
+  assert actor.metrics() == {}
+  actor.observe_first(first)
+  # Not before the episode is over.
+  actor.update()
+  assert (actor.select_action(OBSERVATION) >= [11, 21]).all()
+  assert actor.metrics()['params_step'] == 1
+  assert [len(adder.calls) for adder in adders] == [1, 1]

@@ -178,3 +178,25 @@ def test_refuses_demonstrations_of_another_spec(tmp_path):
     recording.load(tmp_path, other)
   with pytest.raises(ValueError, match='action: '):
     recording.load(episodes, other)
+
+
+def test_refuses_actions_of_another_range_wherever_they_are(tmp_path):
+  (episode,) = _record(1.0, 1, tmp_path)
+  narrow = specs.BoundedArray((1,), np.float32, -0.5, 0.5)
+  narrow = narrow.replace(shape=_spec().actions.shape)
+  spec = _spec()._replace(actions=narrow)
+  with pytest.raises(files.SpecError, match=r'actions: .*expected'):
+    recording.load(tmp_path, spec)
+  action = np.full_like(episode.action, 0.5)
+  action[3] = 0.75
+  with pytest.raises(
+    ValueError,
+    match=r'demonstration 1(.|\n)*0\.75.* at step 3, expected within',
+  ):
+    recording.load(
+      [
+        episode._replace(action=np.zeros_like(action)),
+        episode._replace(action=action),
+      ],
+      spec,
+    )

@@ -7,6 +7,7 @@ from tests.programs.distributed import fake_run
 def _run(*arguments):
   return subprocess.run(
     [sys.executable, fake_run.__file__, *arguments],
+    stdin=subprocess.DEVNULL,
     capture_output=True,
     text=True,
     check=False,
@@ -25,6 +26,13 @@ def test_user_errors_come_without_a_traceback(tmp_path):
   done = _run(f'--run={tmp_path}', '--local')
   assert done.returncode == 1
   assert 'is not empty (thesis.tex)' in done.stderr
+  assert 'Traceback' not in done.stderr
+
+
+def test_a_person_needs_a_device(tmp_path):
+  done = _run(f'--run={tmp_path / "run"}', '--local', '--intervene=keyboard')
+  assert done.returncode == 1
+  assert 'no terminal that keys could come from' in done.stderr
   assert 'Traceback' not in done.stderr
 
 

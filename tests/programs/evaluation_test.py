@@ -35,7 +35,8 @@ def test_wilson_interval(successes, episodes, low, high):
 
 def test_a_sweep_counts_successes_and_their_time():
   environment = fakes.FakeEnvironment(fake_run.SPEC, seed=1, success=0.5)
-  policy = lambda params, key, observation: jnp.zeros(2)
+  size = fake_run.SPEC.actions.shape
+  policy = lambda params, key, observation: jnp.zeros(size)
   found = evaluation.Evaluation(environment, policy).sweep({}, 20)
   assert 0 < found['successes'] < 20
   assert found['success'] == found['successes'] / 20

@@ -63,6 +63,44 @@ def test_goes_on_bit_for_bit_and_with_all_episodes(tmp_path):
   assert loggers.read_metrics(folder, 'learner')[-1]['replay_size'] == 90
 
 
+def _intervened(folder):
+  """Returns where a person acted, by the log, [N] bool, and the actions."""
+  log = log_lib.EpisodeLog(folder / 'episodes' / 'actor_0', fake_run.SPEC)
+  episodes = list(log.episodes())
+  return (
+    np.concatenate([e.extras['intervened'] for e in episodes]).astype(bool),
+    np.concatenate([e.action for e in episodes]),
+  )
+
+
+def test_a_person_overrules_and_demonstrates(tmp_path):
+  folder = tmp_path / 'run'
+  programs.run_local(_config(folder, evaluate=False, person=True))
+  by_person, actions = _intervened(folder)
+  np.testing.assert_array_equal(by_person[:5], [0, 1, 1, 0, 0])
+  assert by_person.sum() == 24
+  # Also while it explores; and nobody else acts just so.
+  of_person = np.float32([0.125, 0.0, 0.0])
+  np.testing.assert_array_equal((actions == of_person).all(axis=1), by_person)
+  metrics = loggers.read_metrics(folder, 'actor_0')
+  assert {(m['intervened'], m['interventions']) for m in metrics} == {(0.4, 2)}
+  # Beside the 3 demonstrations of 10 steps.
+  last = loggers.read_metrics(folder, 'learner')[-1]
+  assert (last['replay_size'], last['demonstrations_size']) == (60, 54)
+
+
+def test_what_a_person_demonstrated_is_there_when_it_goes_on(tmp_path):
+  folder = tmp_path / 'run'
+  programs.run_local(_config(folder, evaluate=False, person=True))
+  # Without a person now: it is the same run.
+  more = fake_run.make_config(
+    folder, max_env_steps=80, steps_per_second=None, evaluate=False
+  )
+  programs.run_local(more)
+  last = loggers.read_metrics(folder, 'learner')[-1]
+  assert (last['replay_size'], last['demonstrations_size']) == (80, 54)
+
+
 def test_demonstrations_of_another_spec_are_refused(tmp_path):
   episode = fakes.make_episode(fakes.make_image_spec())
   config = _config(tmp_path / 'run')

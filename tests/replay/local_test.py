@@ -142,6 +142,29 @@ def test_an_episode_can_go_to_two_tables():
   assert replay.size('online') == replay.size('interventions') == 5
 
 
+def test_a_table_can_have_some_of_the_steps():
+  tables = [
+    _online(fraction=0.5),
+    builder.TableSpec('demonstrations', 100, 1, 0.5, 'demonstrations'),
+  ]
+  replay = local.LocalReplay(tables, _counting_spec(), _BATCH)
+  chosen = np.zeros(8, bool)
+  chosen[[0, 3, 4, 7]] = True
+  masks = {'online': np.ones(8, bool), 'demonstrations': chosen}
+  replay.insert(_counting_episode(0, 8), masks)
+  # Episodes in which nobody intervened leave it alone.
+  masks['demonstrations'] = np.zeros(8, bool)
+  replay.insert(_counting_episode(100, 8), masks)
+  assert replay.size('online') == 16
+  assert replay.size('demonstrations') == 4
+  seen = set()
+  for _ in range(30):
+    batch = jax.tree.map(np.asarray, next(replay))
+    np.testing.assert_array_equal(batch.next_observation, batch.observation + 1)
+    seen.update(batch.observation[:, 4:].ravel().tolist())
+  assert seen == {0, 3, 4, 7}
+
+
 def test_equal_seeds_draw_equal_batches():
   batches = []
   for seed in (0, 0, 1):

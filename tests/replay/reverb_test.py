@@ -1,5 +1,7 @@
 """Tables, writing and iterators against a real Reverb server."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -85,6 +87,26 @@ def test_one_writer_puts_a_step_in_both_tables(client):
   writing.insert(client, packing.Packing(SPEC), episode, names)
   found = tables.states(client)
   assert {name: found[name].size for name in names} == dict.fromkeys(names, 8)
+
+
+def test_a_table_can_have_some_of_the_steps(client):
+  chosen = np.zeros(13, bool)
+  chosen[[2, 3, 4, 9, 12]] = True
+  masks = {'replay': np.ones(13, bool), 'demonstrations': chosen}
+  writing.insert(client, packing.Packing(SPEC), _episode(13, 0.25), masks)
+  found = tables.states(client)
+  assert found['replay'] == tables.TableState(13, 13)
+  assert found['demonstrations'] == tables.TableState(5, 5)
+  for table, expected in zip(TABLES, (range(13), (2, 3, 4, 9, 12))):
+    only = (dataclasses.replace(table, fraction=1.0),)
+    batches = iterators.make_iterator(
+      client.server_address, only, SPEC, builder.BatchSpec(4, 64)
+    )
+    batch = next(batches)
+    now = batch.observation['image'].astype(int)
+    then = batch.next_observation['image'].astype(int)
+    assert (then - now == 1).all()
+    assert set(now[..., 0, 0, 0].ravel()) == set(expected)
 
 
 def test_oldest_transitions_go_first_and_inserts_are_counted_on(client):

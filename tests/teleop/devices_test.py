@@ -6,6 +6,7 @@ import pytest
 from serl import core
 from serl import specs
 from serl.teleop import devices
+from serl.testing import fakes
 
 MOTION = np.float32([0.1, -0.2, 0.3, 0.4, -0.5, 0.6])
 
@@ -44,6 +45,34 @@ def test_scales_the_motion_and_stays_within_the_bounds():
   command = devices.Command(MOTION, 1)
   action = devices.make_action(command, _spec(4), scale=5.0)
   np.testing.assert_allclose(action, [0.5, -1.0, 1.0, 0.95])
+
+
+def test_is_taken_to_the_policys_frame_and_stays_within_the_bounds():
+  command = devices.Command(MOTION, 0)
+  action = devices.make_action(
+    command, _spec(3), to_policy_frame=lambda action: -5 * action
+  )
+  np.testing.assert_allclose(action, [-0.5, 1.0, -1.0], rtol=1e-6)
+
+
+def test_an_environment_may_decide_how_it_is_driven():
+  class Arm:
+    gripper_closes = -1
+
+    def action_spec(self):
+      return _spec(4)
+
+    def to_tool_frame(self, action):
+      return action[::-1]
+
+  command = devices.Command(MOTION, 1)
+  action = devices.make_action(command, **devices.conventions(Arm()))
+  np.testing.assert_allclose(action, [-0.95, 0.3, -0.2, 0.1], rtol=1e-6)
+  environment = fakes.FakeEnvironment(
+    fakes.make_state_spec()._replace(actions=_spec(4))
+  )
+  action = devices.make_action(command, **devices.conventions(environment))
+  np.testing.assert_allclose(action, [0.1, -0.2, 0.3, 0.95], rtol=1e-6)
 
 
 def test_a_command_moves_when_anything_is_asked_for():

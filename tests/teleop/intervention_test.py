@@ -33,11 +33,15 @@ class _Device:
     self.motion = np.zeros(6, np.float32)
     self.closing = 0
     self.gone = False
+    self.closed = False
 
   def read(self):
     if self.gone:
       raise devices.DeviceError('unplugged')
     return devices.Command(self.motion, self.closing)
+
+  def close(self):
+    self.closed = True
 
 
 class _Time:
@@ -130,6 +134,7 @@ def test_an_unplugged_device_is_a_fault_until_it_is_back():
   device.gone = True
   with pytest.raises(core.FaultError, match='unplugged'):
     actor.select_action(None)
+  assert device.closed
   environment = fakes.FakeEnvironment(fakes.make_state_spec())
   with pytest.raises(core.FaultError, match='there is none'):
     actor.observe_first(environment.reset())
@@ -137,6 +142,13 @@ def test_an_unplugged_device_is_a_fault_until_it_is_back():
   actor.observe_first(environment.reset())
   np.testing.assert_array_equal(actor.select_action(None), _POLICY)
   assert len(opened) == 3
+
+
+def test_it_lets_go_of_the_device():
+  actor, device, *_ = _make()
+  actor.close()
+  assert device.closed
+  actor.close()
 
 
 def test_without_a_device_there_is_no_actor():

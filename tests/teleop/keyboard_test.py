@@ -123,6 +123,15 @@ def test_leaves_the_terminal_as_it_was(terminal):
   assert termios.tcgetattr(stream) == before
 
 
+def test_gives_the_terminal_back_once(terminal):
+  before = termios.tcgetattr(terminal[1])
+  keys = keyboard.Keyboard(terminal[1]).__enter__()
+  assert termios.tcgetattr(terminal[1]) != before
+  keys.close()
+  assert termios.tcgetattr(terminal[1]) == before
+  keys.close()
+
+
 def test_ctrl_c_still_interrupts(terminal, keys):
   flags = termios.tcgetattr(terminal[1])[3]
   assert flags & termios.ISIG

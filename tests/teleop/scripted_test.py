@@ -5,6 +5,7 @@ import pytest
 
 from serl import core
 from serl.environments.sim import pick_cube
+from serl.environments.sim import tasks
 from serl.teleop import scripted
 
 SEEDS = 100
@@ -38,6 +39,19 @@ def test_lifts_for_every_seed(noise):
 def test_is_an_actor():
   assert isinstance(scripted.PickCubeExpert(), core.Actor)
   assert scripted.EXPERTS['pick_cube'] is scripted.PickCubeExpert
+
+
+def test_every_simulated_task_has_an_expert_and_its_noise():
+  assert set(scripted.EXPERTS) == set(scripted.NOISES) == set(tasks.TASKS)
+  environment = tasks.make('peg_insert', seed=0)
+  expert = scripted.EXPERTS['peg_insert'](
+    noise=scripted.NOISES['peg_insert'], environment=environment
+  )
+  timestep = environment.reset()
+  while not timestep.last():
+    timestep = environment.step(expert.select_action(timestep.observation))
+  assert timestep.reward == 1.0
+  environment.close()
 
 
 def test_an_episode_begins_afresh():

@@ -13,9 +13,16 @@ import imageio.v2 as imageio
 import numpy as np
 import pytest
 
+from robot_server import testing
 from serl.demos import files
+from serl.environments.franka import assembly
+from serl.environments.franka import robot as robot_lib
+from serl.environments.franka import tasks as robot_tasks
+from serl.environments.sim import peg_insert
 from serl.environments.sim import pick_cube
 from serl.environments.sim import rendering
+from serl.teleop import devices
+from serl.teleop import peg_insert as peg_insert_expert
 from serl.tools import console
 from serl.tools import record_demos
 from serl.tools import record_transitions
@@ -132,10 +139,19 @@ def make_episodes_short(monkeypatch):
   except rendering.RenderingUnavailableError as error:
     pytest.skip(f'no OpenGL: {error}')
   monkeypatch.delenv('DISPLAY', raising=False)
-  config = pick_cube.Config(
-    cameras=('front', 'wrist'), episode_steps=4, success_lift=-0.01
-  )
-  monkeypatch.setitem(console.tasks.VISION, 'pick_cube_vision', config)
+
+  def make(seed, image_size):
+    return pick_cube.make_vision(
+      seed,
+      pick_cube.Config(
+        cameras=('front', 'wrist'),
+        image_size=image_size,
+        episode_steps=4,
+        success_lift=-0.01,
+      ),
+    )
+
+  monkeypatch.setitem(console.tasks.TASKS, 'pick_cube_vision', make)
 
 
 def test_records_images_and_shows_them(short, tmp_path, capsys):
@@ -156,7 +172,7 @@ def test_records_images_and_shows_them(short, tmp_path, capsys):
 def test_a_person_without_a_display_gets_a_picture(short, tmp_path):
   environment = pick_cube.make()
   with contextlib.ExitStack() as stack:
-    show = console._make_preview(stack, environment, tmp_path, person=True)
+    show = console._make_preview(stack, environment, tmp_path, simulated=True)
     show(environment.reset())
   environment.close()
   assert imageio.imread(tmp_path / 'preview.png').shape == (480, 640, 3)
@@ -176,7 +192,7 @@ def test_a_person_with_a_display_gets_the_viewer(monkeypatch, tmp_path):
   )
   environment = pick_cube.make()
   with contextlib.ExitStack() as stack:
-    show = console._make_preview(stack, environment, tmp_path, person=True)
+    show = console._make_preview(stack, environment, tmp_path, simulated=True)
     show(environment.reset())
   assert syncs == [1]
 
@@ -184,11 +200,13 @@ def test_a_person_with_a_display_gets_the_viewer(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [
-    (['nonsense'], "Unknown task 'nonsense'; expected one of pick_cube"),
+    (['nonsense'], "Unknown task 'nonsense'; expected one of peg_insert"),
     (['pick_cube', '--size=8'], "'pick_cube' shows no images"),
     (['pick_cube', '--noise=-1'], 'noise=-1.0; expected'),
     (['pick_cube', '--steps-per-second=0'], '0 is not more than 0'),
     (['pick_cube', '--device=keyboard'], 'is no terminal'),
+    (['peg_insert', '--robot'], 'on the real arm use --device=spacemouse'),
+    (['pick_cube', '--robot', '--device=keyboard'], 'is no terminal'),
   ],
 )
 def test_bad_arguments_are_named(tmp_path, capsys, arguments, message):
@@ -202,3 +220,108 @@ def test_needs_a_folder(capsys):
   with pytest.raises(SystemExit):
     record_transitions.main(['pick_cube'])
   assert '--out' in capsys.readouterr().err
+
+
+def test_records_the_twins_task(tmp_path, capsys):
+  assert (
+    record_demos.main(['peg_insert', f'--out={tmp_path}', '--episodes=1']) == 0
+  )
+  episode, metadata = files.read(files.paths(tmp_path)[0])
+  assert metadata['actor'] == 'PegInsertExpert'
+  assert episode.reward[-1] == 1.0
+  assert 'episodes 1 of 1' in capsys.readouterr().out
+
+
+class Hand:
+  """A device that an expert moves, as a person would: along the base's axes."""
+
+  def __init__(self, scene):
+    self._scene = scene
+    self._expert = peg_insert_expert.PegInsertExpert(environment=self)
+    self.closed = False
+
+  @property
+  def tool_pose(self):
+    return self._scene.twin.read_state().pose
+
+  @property
+  def target(self):
+    return self._scene.target
+
+  def read(self):
+    return devices.Command(self._expert.select_action({}), 0)
+
+  def close(self):
+    self.closed = True
+
+
+@pytest.fixture(name='arm')
+def serve_an_arm(monkeypatch, tmp_path):
+  """Yields the FILE.py of a task on an arm behind a server, and the hand.
+
+  The arm is the twin, on a stepped clock that the environment shares.
+  """
+  scene = peg_insert.PegInsert()
+  hand = Hand(scene)
+  monkeypatch.setattr(robot_lib, 'take_precedence', lambda: True)
+  monkeypatch.setattr(robot_lib, 'RealTimeClock', lambda: scene.twin.clock)
+  monkeypatch.setattr(console.opening, 'open_device', lambda name: hand)
+  token = 'of sixteen characters'
+  (tmp_path / 'token').write_text(f'{token}\n')
+  typed, read = os.openpty()
+  with contextlib.ExitStack() as stack:
+    stack.callback(os.close, typed)
+    stdin = stack.enter_context(open(read, encoding='utf-8'))
+    monkeypatch.setattr(sys, 'stdin', stdin)
+    url = stack.enter_context(testing.serving(scene.twin, token=token))
+    task = tmp_path / 'my_peg.py'
+    task.write_text(
+      'import dataclasses\n'
+      'from serl.environments.franka.tasks import peg_insert\n'
+      f'CONFIG = dataclasses.replace(peg_insert.STATE, url={url!r})\n'
+    )
+    yield (
+      [
+        str(task),
+        '--robot',
+        f'--token-file={tmp_path / "token"}',
+        '--device=spacemouse',
+        '--scale=1',
+        f'--out={tmp_path / "out"}',
+      ],
+      hand,
+    )
+
+
+def test_a_person_demonstrates_on_the_real_arm(arm, tmp_path, capsys, caplog):
+  arguments, hand = arm
+  assert record_demos.main([*arguments, '--episodes=2']) == 0
+  assert 'episodes 2 of 2' in capsys.readouterr().out
+  assert hand.closed
+  assert 'could not be told to stay' not in caplog.text
+  spec = assembly.make_spec(robot_tasks.load(arguments[0]))
+  for path in files.paths(tmp_path / 'out'):
+    episode, metadata = files.read(path, spec)
+    assert metadata['actor'] == 'DeviceActor'
+    assert episode.reward[-1] == 1.0
+    assert episode.extras['success'][-1] == 1
+    # Down along the base's z is ahead of a tool that points down.
+    assert episode.action[:, 2].max() > 0.9
+
+
+def test_a_person_labels_on_the_real_arm(arm, tmp_path):
+  arguments, _ = arm
+  assert (
+    record_transitions.main([*arguments, '--successes=0', '--failures=5']) == 0
+  )
+  episode, _ = files.read(files.paths(tmp_path / 'out')[0])
+  # The space bar was never held, whatever the pose says.
+  assert episode.extras['success'].sum() == 0
+  assert 'command_time' in episode.extras
+
+
+def test_images_of_the_real_arm_have_the_tasks_size(arm, capsys):
+  arguments, _ = arm
+  with pytest.raises(SystemExit):
+    record_demos.main([*arguments, '--size=32'])
+  assert 'image_size' in capsys.readouterr().err

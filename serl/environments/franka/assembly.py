@@ -6,6 +6,7 @@ import contextlib
 from absl import logging
 import dm_env
 
+from serl import specs
 from serl import types
 from serl.environments.franka import cameras as cameras_lib
 from serl.environments.franka import config as config_lib
@@ -48,6 +49,16 @@ def make(
     config, robot, open_cameras(config), clock, seed
   )
   return wrap(environment, config)
+
+
+def make_spec(config: config_lib.Config) -> specs.EnvironmentSpec:
+  """Returns the spec of what `make` returns, without an arm or a camera.
+
+  Of a run's processes only the actor's can have them.
+  """
+  cameras = {camera.name: None for camera in config.cameras}
+  environment = environment_lib.FrankaEnvironment(config, None, cameras, None)
+  return specs.make_environment_spec(wrap(environment, config))
 
 
 def wrap(

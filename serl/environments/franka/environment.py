@@ -47,6 +47,8 @@ class FrankaEnvironment(dm_env.Environment):
   `core.FaultError`; the arm is held then and `reset` begins anew.
   """
 
+  gripper_closes = -1  # the sign of actions that close it
+
   def __init__(
     self,
     config: config_lib.Config,
@@ -82,6 +84,7 @@ class FrankaEnvironment(dm_env.Environment):
     self._period = 1 / config.control_rate
     self._episodes = 0  # since the joints were reset
     self._running = False
+    self._released = False
     self._closed: bool | None = None  # what the gripper was asked last
     self._begin()
 
@@ -199,7 +202,10 @@ class FrankaEnvironment(dm_env.Environment):
     return self._period
 
   def close(self) -> None:
-    """Holds the arm and lets go of it and of the cameras."""
+    """Holds the arm and lets go of it and of the cameras; once is enough."""
+    if self._released:
+      return
+    self._released = True
     self._running = False
     self._hold()
     self._robot.close()

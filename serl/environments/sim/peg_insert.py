@@ -213,8 +213,9 @@ class PegInsertEnvironment(environment.FrankaEnvironment):
   """The real task's environment on the twin, in this process.
 
   What is simulated is the arm and the cameras: the resets take their time, and
-  with `Config.http` a server with its limits is between them. On a stepped clock it runs as fast as
-  it can and equal seeds and actions give equal episodes, bit for bit.
+  with `Config.http` a server with its limits is between them. On a stepped
+  clock it runs as fast as it can, and without the server equal seeds and
+  actions give equal episodes, bit for bit.
   """
 
   def __init__(self, seed: int = 0, config: Config = Config()):

@@ -7,14 +7,41 @@ import dm_env
 
 from serl.environments.sim import pick_cube
 
-# Each takes a seed, and a config.
+
+def _pick_cube_vision(
+  seed: int, image_size: int = pick_cube.VISION.image_size
+) -> dm_env.Environment:
+  config = dataclasses.replace(pick_cube.VISION, image_size=image_size)
+  return pick_cube.make_vision(seed, config)
+
+
+def _peg_insert(seed: int) -> dm_env.Environment:
+  # The twin loads what serves an arm, which the other tasks do not need.
+  from serl.environments.sim import peg_insert
+
+  return peg_insert.make(seed)
+
+
+def _peg_insert_vision(
+  seed: int, image_size: int | None = None
+) -> dm_env.Environment:
+  from serl.environments.sim import peg_insert
+
+  config = peg_insert.VISION
+  if image_size is not None:
+    task = dataclasses.replace(config.task, image_size=image_size)
+    config = dataclasses.replace(config, task=task)
+  return peg_insert.make_vision(seed, config)
+
+
+# Each takes a seed; those in VISION, which show images, take their size, too.
 TASKS: dict[str, Callable[..., dm_env.Environment]] = {
   'pick_cube': pick_cube.make,
-  'pick_cube_vision': pick_cube.make_vision,
+  'pick_cube_vision': _pick_cube_vision,
+  'peg_insert': _peg_insert,
+  'peg_insert_vision': _peg_insert_vision,
 }
-
-# The configs of those that show images.
-VISION = {'pick_cube_vision': pick_cube.VISION}
+VISION = ('pick_cube_vision', 'peg_insert_vision')
 
 
 def make(
@@ -41,5 +68,4 @@ def make(
       f'The task {name!r} shows no images to give a size; expected one of '
       f'{", ".join(sorted(VISION))}.'
     )
-  config = dataclasses.replace(VISION[name], image_size=image_size)
-  return TASKS[name](seed, config)
+  return TASKS[name](seed, image_size)

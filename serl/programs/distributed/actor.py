@@ -1,6 +1,6 @@
 """The actor's node: steps the environment, logs and sends its episodes."""
 
-from collections.abc import Callable
+import functools
 import threading
 import time
 
@@ -8,16 +8,15 @@ import launchpad as lp
 
 from serl import environment_loop
 from serl import specs
-from serl.agents import actors
 from serl.agents import variables
 from serl.demos import log as log_lib
 from serl.environments.wrappers import pacing
+from serl.programs import acting
 from serl.programs import config as config_lib
 from serl.programs import run_folder
 from serl.programs import training as training_lib
 from serl.programs.distributed import process
 from serl.programs.distributed import shipping
-from serl.replay import adders
 from serl.replay import packing as packing_lib
 from serl.replay import tables
 from serl.utils import counting
@@ -78,61 +77,39 @@ class Actor:
       shipping.make_insert(
         self._replay,
         packing_lib.Packing(spec),
-        [table.name for table in training_lib.table_of(config, 'online')],
+        functools.partial(training_lib.destinations, config),
       ),
       self._learner,
       self._name,
     )
     shipper.start()
     client = variables.VariableClient(self._learner, config.pull_every_s)
-    adder = adders.EpisodeAdder(
-      [log.append, lambda _: shipper.notify()],
-      adders.step_extras_of(environment),
-    )
     logger = loggers.make_logger(
       config.folder, self._name, config.wandb, self._clock.origin
     )
-    loop_for = self._make_loops(environment, client, adder, log, logger)
+    counter = counting.Counter()
+    counter.increment(env_steps=log.steps, episodes=len(log))
+    actor = acting.make_actor(
+      config,
+      environment,
+      client,
+      [log.append, lambda _: shipper.notify()],
+      counter,
+      self._index,
+      config.num_actors,
+    )
+    loop = environment_loop.EnvironmentLoop(environment, actor, counter, logger)
     try:
       while not stop.is_set() and not self._over(shipper):
         if not self._ready(shipper, client, status, stop):
           continue
-        loop_for().run_episode(stop.is_set)
+        loop.run_episode(stop.is_set)
     finally:
+      acting.close(actor)
       environment.close()
       shipper.close(_CLOSE_S)
       client.close()
       logger.close()
-
-  def _make_loops(
-    self, environment, client, adder, log, logger
-  ) -> Callable[[], environment_loop.EnvironmentLoop]:
-    """Returns a function that returns the loop for the next episode."""
-    config = self._config
-    counter = counting.Counter()
-    counter.increment(env_steps=log.steps, episodes=len(log))
-    spec = specs.make_environment_spec(environment)
-    networks = config.builder.make_networks(spec)
-    acting = actors.FeedForwardActor(
-      config.builder.make_policy(networks),
-      training_lib.actor_key(config, self._index),
-      client,
-      adder,
-    )
-    # Another seed after a resume, or it would explore what is in the log.
-    seed = config.seed + 1000 * self._index + len(log)
-    exploring = actors.RandomActor(spec.actions, seed, adder)
-    act_loop, explore_loop = (
-      environment_loop.EnvironmentLoop(environment, actor, counter, logger)
-      for actor in (acting, exploring)
-    )
-    random_steps = config.random_steps / config.num_actors
-
-    def loop_for() -> environment_loop.EnvironmentLoop:
-      explores = counter.get('env_steps') < random_steps
-      return explore_loop if explores else act_loop
-
-    return loop_for
 
   def _ready(
     self,

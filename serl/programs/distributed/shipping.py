@@ -10,6 +10,7 @@ from absl import logging
 from serl import types
 from serl.demos import log as log_lib
 from serl.replay import packing as packing_lib
+from serl.replay import steps
 from serl.replay import tables
 from serl.replay import writing
 
@@ -117,7 +118,11 @@ class Shipper:
 
 
 def make_insert(
-  client: tables.Client, packing: packing_lib.Packing, names: list[str]
+  client: tables.Client,
+  packing: packing_lib.Packing,
+  destinations: Callable[[types.Episode], steps.Tables],
 ) -> Callable[[types.Episode], None]:
-  """Returns a function that inserts an episode into tables."""
-  return lambda episode: writing.insert(client, packing, episode, names)
+  """Returns a function that inserts an episode into its `destinations`."""
+  return lambda episode: writing.insert(
+    client, packing, episode, destinations(episode)
+  )

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from robot_server import testing
+from serl import specs
 from serl.environments.franka import assembly
 from serl.environments.franka import cameras
 from serl.environments.franka import config as config_lib
 from serl.environments.franka import robot as robot_lib
+from serl.environments.franka import tasks
 from serl.environments.franka.tasks import peg_insert
 from serl.teleop import devices
 from serl.teleop import intervention
@@ -95,6 +97,33 @@ def test_of_franka_s_hand_the_smaller_reading_is_closed(make):
   environment = assembly.wrap(make(), _with_gripper((0.08, 0.0)))
   environment.reset()  # the gripper reads 0
   assert environment.step(_CLOSE).reward == 0.0
+
+
+@pytest.mark.parametrize('config', list(tasks.TASKS.values()))
+def test_the_spec_needs_no_arm_and_no_camera(make, config):
+  cameras = {camera.name: _Camera() for camera in config.cameras}
+  fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+  environment = assembly.wrap(make(cameras, **fields), config)
+  expected = specs.make_environment_spec(environment)
+  found = assembly.make_spec(config)
+  for ours, theirs in zip(found[:2], expected[:2]):
+    assert specs.to_dict(ours) == specs.to_dict(theirs)
+  assert len(cameras) == len(
+    [x for x in found.observations.values() if specs.is_image(x)]
+  )
+
+
+def test_the_arm_tells_which_sign_closes_its_gripper(make, driver):
+  environment = assembly.wrap(make(), _with_gripper((0.0, 255.0)))
+  environment.reset()
+
+  class Closing:
+    def read(self):
+      return devices.Command(np.zeros(6, np.float32), 1)
+
+  actor = devices.DeviceActor(Closing(), **devices.conventions(environment))
+  environment.step(actor.select_action(None))
+  assert driver.gripper.position == 255
 
 
 @pytest.mark.processes

@@ -1,8 +1,12 @@
 """Tasks are made by name."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
+from serl import specs
 from serl.environments.sim import tasks
 
 
@@ -16,19 +20,44 @@ def test_makes_the_task_with_its_seed():
 
 
 def test_an_unknown_task_lists_the_known():
-  with pytest.raises(ValueError, match=r"'pick_cub'; expected one of pick_cub"):
+  with pytest.raises(
+    ValueError, match=r"'pick_cub'; expected one of peg_insert"
+  ):
     tasks.make('pick_cub')
 
 
 def test_every_task_is_made():
   for name in tasks.TASKS:
     environment = tasks.make(name, seed=1)
-    assert environment.action_spec().shape == (4,)
+    actions = 4 if name.startswith('pick_cube') else 6
+    assert environment.action_spec().shape == (actions,)
+    images = [
+      leaf
+      for leaf in environment.observation_spec().values()
+      if specs.is_image(leaf)
+    ]
+    assert len(images) == (2 if name in tasks.VISION else 0)
+    environment.close()
   assert 'front' in tasks.make('pick_cube_vision').observation_spec()
 
 
 def test_images_have_the_size_that_is_asked_for():
-  environment = tasks.make('pick_cube_vision', image_size=32)
-  assert environment.observation_spec()['wrist'].shape == (32, 32, 3)
+  for name, camera in zip(tasks.VISION, ('wrist', 'wrist_1')):
+    environment = tasks.make(name, image_size=32)
+    assert environment.observation_spec()[camera].shape == (32, 32, 3)
+    environment.close()
   with pytest.raises(ValueError, match=r"'pick_cube' shows no images.*_vision"):
     tasks.make('pick_cube', image_size=32)
+
+
+def test_the_names_alone_load_no_twin():
+  code = (
+    'import sys\n'
+    'import serl.environments.sim.tasks, serl.teleop.scripted\n'
+    'heavy = ("flask", "scipy", "serl.environments.sim.twin")\n'
+    'print([name for name in heavy if name in sys.modules])\n'
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', code], capture_output=True, text=True, check=True
+  )
+  assert done.stdout.strip() == '[]'

@@ -9,13 +9,19 @@ import dm_env
 import numpy as np
 
 from serl import programs
+from serl import specs
 from serl.agents.rlpd import builder as rlpd_builder
 from serl.agents.sac import builder as sac_builder
 from serl.agents.sac import config as sac_config
 from serl.programs import command
+from serl.teleop import devices
+from serl.teleop import intervention
 from serl.testing import fakes
 
-SPEC = fakes.make_state_spec()
+SPEC = fakes.make_state_spec()._replace(
+  # What a person can drive.
+  actions=specs.BoundedArray((3,), np.float32, -1.0, 1.0, 'action')
+)
 
 
 class FaultyEnvironment(fakes.FakeEnvironment):
@@ -45,6 +51,35 @@ def make_environment(fault: str, success: float, seed: int):
   )
 
 
+class Person:
+  """Takes over in the second and the third of every five steps.
+
+  It is its own clock, on which each look at it takes a second.
+  """
+
+  def __init__(self):
+    self._looks = 0
+
+  def now(self) -> float:
+    return float(self._looks)
+
+  def read(self) -> devices.Command:
+    self._looks += 1
+    moves = self._looks % 5 in (2, 3)
+    motion = np.float32([0.125, 0, 0, 0, 0, 0]) * moves
+    return devices.Command(motion, 0)
+
+  def close(self) -> None:
+    pass
+
+
+def intervene(actor, environment) -> intervention.InterventionActor:
+  person = Person()
+  return intervention.InterventionActor(
+    actor, lambda: person, now=person.now, **devices.conventions(environment)
+  )
+
+
 def make_config(run_dir: str, **overrides) -> programs.RunConfig:
   agent = sac_config.SACConfig(
     batch_size=8,
@@ -54,6 +89,8 @@ def make_config(run_dir: str, **overrides) -> programs.RunConfig:
     min_replay_size=20,
     critic_learning_rate=overrides.pop('learning_rate', 1e-3),
   )
+  if overrides.pop('person', False):
+    overrides['make_intervention'] = intervene
   fault = overrides.pop('fault', 'none')
   success = overrides.pop('success', 0.0)
   fields = {
@@ -81,6 +118,7 @@ def main(_):
     command.run_dir('runs/fake'),
     fault=flags.FLAGS.fault,
     success=flags.FLAGS.success,
+    person=flags.FLAGS.person,
     learning_rate=flags.FLAGS.learning_rate,
     **command.fields(updates_per_step=1.0, steps_per_second=100.0),
   )
@@ -89,6 +127,7 @@ def main(_):
 
 if __name__ == '__main__':
   command.define_flags()
+  flags.DEFINE_bool('person', False, 'Whether one intervenes.')
   flags.DEFINE_float('success', 0.0, 'Probability of success.')
   flags.DEFINE_float('learning_rate', 1e-3, 'Of the critics.')
   flags.DEFINE_enum(

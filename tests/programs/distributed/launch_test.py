@@ -188,6 +188,22 @@ def test_node_killed_before_training(launch, node):
   again.until_training()
 
 
+def test_steps_of_a_person_are_in_both_tables_again_after_a_restart(launch):
+  run = launch('--person', '--max-env-steps=100')
+  assert run.wait() == 0, run.output()
+  steps = _logged_steps(run.folder)
+  again = launch('--person', f'--max-env-steps={steps + 50}')
+  assert again.wait() == 0, again.output()
+  last = loggers.read_metrics(run.folder, 'learner')[-1]
+  assert last['replay_size'] >= steps + 50
+  # Beside 3 recorded episodes of 10 steps. The last look at the tables may
+  # have been amid an episode.
+  of_person = last['demonstrations_size'] - 30
+  assert abs(of_person - 0.4 * last['replay_size']) <= 2
+  metrics = loggers.read_metrics(run.folder, 'actor_0')
+  assert {m['intervened'] for m in metrics} == {0.4}
+
+
 def test_replay_in_the_learners_process(launch):
   run = launch('--replay=learner')
   run.until_training()

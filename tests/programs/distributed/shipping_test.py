@@ -6,9 +6,16 @@ import pytest
 
 pytest.importorskip('reverb', reason='Reverb has wheels for Python 3.10 alone')
 
+import numpy as np
+import reverb
+
 from serl.demos import log as log_lib
+from serl.programs import training
 from serl.programs.distributed import shipping
+from serl.replay import packing
+from serl.replay import tables
 from serl.testing import fakes
+from tests.programs.distributed import fake_run
 
 SPEC = fakes.make_state_spec()
 
@@ -112,3 +119,31 @@ def test_fresh_replay_gets_the_whole_log(learner, log, shipper):
   learner.restart()
   _until(lambda: learner.count == 2)
   assert _lengths(learner) == [3, 4]
+
+
+def test_steps_of_a_person_are_demonstrations_live_and_from_the_log(
+  tmp_path,
+):
+  config = fake_run.make_config(tmp_path / 'run')
+  log = log_lib.EpisodeLog(tmp_path / 'log', fake_run.SPEC)
+  by_person = np.uint8((0, 1, 1, 0, 0, 1, 0, 0, 0, 0))
+  episode = fakes.make_episode(fake_run.SPEC)
+  log.append(episode._replace(extras={'intervened': by_person}))
+  log.append(episode)  # by a launch in which nobody could
+  for _ in range(2):  # the second replay is a fresh one
+    made = tables.make_tables(config.builder.make_tables(), fake_run.SPEC)
+    server = reverb.Server(made)
+    client = reverb.Client(f'localhost:{server.port}')
+    insert = shipping.make_insert(
+      client,
+      packing.Packing(fake_run.SPEC),
+      lambda found: training.destinations(config, found),
+    )
+    ledger = Learner()
+    shipper = shipping.Shipper(log, insert, ledger, 'actor_0')
+    shipper.start()
+    _until(lambda of=ledger: of.count == 2)
+    shipper.close(10)
+    sizes = {name: s.size for name, s in tables.states(client).items()}
+    assert sizes == {'replay': 20, 'demonstrations': 3}
+    server.stop()

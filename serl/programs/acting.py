@@ -1,0 +1,73 @@
+"""What acts in a run, wherever it runs."""
+
+from collections.abc import Sequence
+
+import dm_env
+
+from serl import core
+from serl import specs
+from serl.agents import actors
+from serl.programs import config as config_lib
+from serl.programs import training
+from serl.replay import adders
+from serl.utils import counting
+
+
+def make_actor(
+  config: config_lib.RunConfig,
+  environment: dm_env.Environment,
+  variable_client,
+  sinks: Sequence[adders.Sink],
+  counter: counting.Counter,
+  index: int = 0,
+  num_actors: int = 1,
+) -> core.Actor:
+  """Returns what explores at random first, and then acts by the policy.
+
+  Where the run has a person intervene, they may overrule both.
+
+  Args:
+    config: of the run.
+    environment: that it acts in.
+    variable_client: where the policy's parameters come from, see
+      `actors.FeedForwardActor`.
+    sinks: of the episodes, see `adders.EpisodeAdder`.
+    counter: of this actor's steps and episodes, over all launches.
+    index: which of the actors this is.
+    num_actors: that the random steps are divided between.
+
+  Raises:
+    DeviceError: the person's device is not there.
+  """
+  spec = specs.make_environment_spec(environment)
+  adder = adders.EpisodeAdder(
+    sinks,
+    # The adder is within the actor that it asks who acted.
+    [*adders.step_extras_of(environment), lambda: _told_by(actor)],
+  )
+  networks = config.builder.make_networks(spec)
+  policy = actors.FeedForwardActor(
+    config.builder.make_policy(networks),
+    training.actor_key(config, index),
+    variable_client,
+    adder,
+  )
+  # Another seed after a resume, or it would explore what is in the log.
+  seed = config.seed + 1000 * index + int(counter.get('episodes'))
+  explorer = actors.RandomActor(spec.actions, seed, adder)
+  random_steps = config.random_steps / num_actors
+  actor = actors.SwitchingActor(
+    lambda: explorer if counter.get('env_steps') < random_steps else policy
+  )
+  if config.make_intervention is not None:
+    actor = config.make_intervention(actor, environment)
+  return actor
+
+
+def close(actor: core.Actor) -> None:
+  """Has an actor let go of the person's device, where it has one."""
+  getattr(actor, 'close', lambda: None)()
+
+
+def _told_by(actor: core.Actor) -> dict:
+  return getattr(actor, 'step_extras', dict)()

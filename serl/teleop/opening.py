@@ -1,0 +1,64 @@
+"""Devices by name, and taking over from a policy by one."""
+
+from collections.abc import Callable
+
+import dm_env
+
+from serl import core
+from serl.teleop import devices
+from serl.teleop import intervention
+from serl.teleop import keyboard
+
+NAMES = ('keyboard', 'spacemouse')
+
+
+def open_device(name: str) -> devices.Device:
+  """Opens a device.
+
+  Args:
+    name: one of `NAMES`; the keyboard is that of the terminal.
+
+  Raises:
+    DeviceError: there is none.
+    ValueError: there is no such name.
+  """
+  if name == 'keyboard':
+    return keyboard.Keyboard().__enter__()
+  if name != 'spacemouse':
+    raise ValueError(
+      f'Unknown device {name!r}; expected one of {", ".join(NAMES)}.'
+    )
+  try:
+    # Its libraries are only on the robot's computer.
+    from serl.teleop import spacemouse
+  except ImportError as error:
+    raise devices.DeviceError(
+      f"{error}; the SpaceMouse needs pip install 'serl[franka]'"
+    ) from error
+  return spacemouse.SpaceMouse()
+
+
+def intervene(
+  actor: core.Actor,
+  environment: dm_env.Environment,
+  open_device: Callable[[], devices.Device],
+  scale: float = 1.0,
+) -> intervention.InterventionActor:
+  """Returns `actor`, overruled by a person while they move a device.
+
+  Args:
+    actor: acts where the person does not.
+    environment: that it acts in.
+    open_device: opens the device, see `InterventionActor`.
+    scale: of the person's motion.
+
+  Raises:
+    DeviceError: there is no device.
+    ValueError: the environment's actions cannot be driven by one.
+  """
+  return intervention.InterventionActor(
+    actor,
+    open_device,
+    scale=scale,
+    **devices.conventions(environment),
+  )

@@ -1,0 +1,64 @@
+"""Devices by name."""
+
+import os
+import sys
+import termios
+
+import numpy as np
+import pytest
+
+from serl.teleop import devices
+from serl.teleop import intervention
+from serl.teleop import keyboard
+from serl.teleop import opening
+from serl.testing import fakes
+
+
+def test_the_keyboard_is_that_of_the_terminal(monkeypatch):
+  typed, read = os.openpty()
+  with open(read, encoding='utf-8') as stream:
+    monkeypatch.setattr(sys, 'stdin', stream)
+    keys = opening.open_device('keyboard')
+    assert isinstance(keys, keyboard.Keyboard)
+    os.write(typed, b'w')
+    assert keys.read().motion[0] == 1.0
+    keys.close()
+    assert termios.tcgetattr(read)[3] & termios.ICANON
+  os.close(typed)
+
+
+def test_without_its_libraries_the_mouse_says_what_to_install(monkeypatch):
+  monkeypatch.setitem(sys.modules, 'pyspacemouse', None)
+  monkeypatch.delitem(sys.modules, 'serl.teleop.spacemouse', raising=False)
+  monkeypatch.delattr('serl.teleop.spacemouse', raising=False)
+  with pytest.raises(devices.DeviceError, match='pip install'):
+    opening.open_device('spacemouse')
+
+
+def test_an_unknown_name_lists_the_known():
+  with pytest.raises(ValueError, match="'mouse'; expected one of keyboard"):
+    opening.open_device('mouse')
+
+
+def test_actions_that_cannot_be_driven_are_refused():
+  environment = fakes.FakeEnvironment(fakes.make_state_spec())
+  with pytest.raises(ValueError, match='which is what devices can drive'):
+    opening.intervene(None, environment, lambda: None)
+
+
+def test_a_person_drives_as_the_environment_has_it():
+  class Arm(fakes.FakeEnvironment):
+    def to_tool_frame(self, action):
+      return -action
+
+  class Pushed:
+    def read(self):
+      return devices.Command(np.float32([1, 0, 0, 0, 0, 0]), 0)
+
+  spec = fakes.make_state_spec()
+  spec = spec._replace(
+    actions=spec.actions.replace(shape=(3,), minimum=-1.0, maximum=1.0)
+  )
+  actor = opening.intervene(fakes.FakeActor(spec), Arm(spec), Pushed, 0.5)
+  assert isinstance(actor, intervention.InterventionActor)
+  assert actor.select_action(None).tolist() == [-0.5, 0, 0]
