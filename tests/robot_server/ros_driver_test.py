@@ -103,6 +103,10 @@ class System:
 
   def move_to(self, pose):
     """Commands a pose until the arm is there."""
+    # The test before may have silenced a part of it for longer than allowed.
+    self.wait_until(
+      lambda: self.post('getstate').status_code == 200, 'all parts tell'
+    )
 
     def is_there():
       answer = self.post('step', {'arr': pose})
