@@ -15,8 +15,8 @@ from robot_server import limits
 from robot_server import testing
 from serl.environments.franka import client
 from serl.environments.franka import environment as environment_lib
-from serl.environments.sim import peg_insert
-from serl.teleop import peg_insert as expert_lib
+from serl.environments.sim import insertion
+from serl.teleop import insertion as expert_lib
 
 STEPS = 300
 REPEATS = 5
@@ -28,7 +28,7 @@ RESETS = 10
 
 def driver_steps(clock: Callable[[], float]) -> float:
   """Returns the steps a second of a raw loop: command, sleep, read."""
-  twin = peg_insert.PegInsert().twin
+  twin = insertion.Insertion().twin
   centre = twin.read_state().pose
   rng = np.random.default_rng(0)
   rates = []
@@ -46,12 +46,12 @@ def driver_steps(clock: Callable[[], float]) -> float:
 
 def environment_steps(clock: Callable[[], float]) -> float:
   """Returns the same of random actions in the environment, without resets."""
-  return _episode_rate(peg_insert.make(seed=0), 6, clock)
+  return _episode_rate(insertion.make(seed=0), 6, clock)
 
 
 def http_steps() -> float:
   """Returns the same through the server and its client, on the loopback."""
-  scene = peg_insert.PegInsert()
+  scene = insertion.Insertion()
   # Slower than real time the watchdog must not mind, nor random actions.
   with testing.serving(scene.twin, limits.Limits()) as url:
     robot = client.HttpRobot(url, now=scene.twin.now)
@@ -80,10 +80,10 @@ def _episode_rate(environment, size: int, clock: Callable[[], float]) -> float:
 
 def insertions(clearance: float) -> tuple[int, float]:
   """Returns in how many of the episodes the expert inserts, and mean steps."""
-  environment = peg_insert.make(
-    seed=0, config=peg_insert.Config(clearance=clearance)
+  environment = insertion.make(
+    seed=0, config=dataclasses.replace(insertion.PEG, clearance=clearance)
   )
-  expert = expert_lib.PegInsertExpert(environment=environment)
+  expert = expert_lib.InsertionExpert(environment=environment)
   successes, steps = 0, 0
   for _ in range(EPISODES):
     timestep = environment.reset()
@@ -100,7 +100,7 @@ def reset_error_mm() -> float:
 
   The largest of several moves of 1.5 s.
   """
-  scene = peg_insert.PegInsert()
+  scene = insertion.Insertion()
   twin, task = scene.twin, scene.task
   rng = np.random.default_rng(0)
   twin.set_compliance(dataclasses.asdict(task.precision))

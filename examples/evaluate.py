@@ -26,25 +26,14 @@ _VIDEO = flags.DEFINE_bool('video', False, 'Film the episodes.')
 
 def main(_):
   try:
-    name, *arguments = run_folder.command(pathlib.Path(_RUN.value))
+    command = run_folder.relaunch(pathlib.Path(_RUN.value), _HERE)
   except run_folder.AnotherRunError as error:
     sys.exit(str(error))
-  example = _HERE / name
-  # A name alone: a folder may come from anybody, and runs nothing else.
-  if example.parent != _HERE or not example.is_file():
-    sys.exit(
-      f'{_RUN.value} was trained by {name}, which is not in {_HERE}. Call that '
-      'program with its own flags and --evaluate=20, or '
-      'programs.evaluate(config) in code.'
-    )
-  # The last of two equal flags counts. The flags that trained the run make its
-  # agent and environment again.
-  arguments += [f'--run={_RUN.value}', f'--evaluate={_EPISODES.value}']
+  command.append(f'--evaluate={_EPISODES.value}')
   if _STEP.value is not None:
-    arguments.append(f'--step={_STEP.value}')
+    command.append(f'--step={_STEP.value}')
   if _VIDEO.value:
-    arguments.append('--video')
-  command = [sys.executable, str(example), *arguments]
+    command.append('--video')
   sys.exit(subprocess.run(command, check=False).returncode)
 
 

@@ -107,11 +107,13 @@ class Governor:
     Returns:
       What was sent in its place.
     """
+    came = self._driver.now()
     with self._lock:
       asked = self._checked('pose', limits_lib.check_pose, pose)
       self._demand_free('pose')
       state = self.read_state()
       self._demand_able(state)
+      self._demand_young(self._driver.now() - came)
       if limits_lib.exceeds_forces(state, self.limits):
         sent = Sent(state.pose, ('force',))
       else:
@@ -277,6 +279,24 @@ class Governor:
     else:
       return
     self.audit.record(event, refused=str(error))
+    raise error
+
+  def _demand_young(self, age: float) -> None:
+    """Raises RefusedError if a command waited until nobody means it any more.
+
+    It does behind a driver that does not answer.
+
+    Args:
+      age: of the command, s.
+    """
+    if age <= self.limits.command_ttl:
+      return
+    error = RefusedError(
+      'late',
+      f'the command waited {age:.2f} s for the arm, longer than the '
+      f'{self.limits.command_ttl:g} s that it counts; send again',
+    )
+    self.audit.record('pose', refused=str(error))
     raise error
 
   def _demand_able(self, state: protocol.State) -> None:

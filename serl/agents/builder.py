@@ -17,6 +17,10 @@ Policy = Callable[
   [types.Params, types.PRNGKey, types.NestedArray], types.NestedArray
 ]
 
+# (TrainingState, observation [B, ...], action [B, ...]) -> the return [B] that
+# it estimates.
+Critic = Callable[[Any, types.NestedArray, types.NestedArray], Any]
+
 
 class Algorithm(NamedTuple):
   """A pure learning rule. Both functions can be jitted.
@@ -74,6 +78,13 @@ class Builder(Protocol):
 
   def describe(self) -> Mapping[str, Any]:
     """Returns the configuration as plain data, to tell two runs apart."""
+
+
+class CriticBuilder(Builder, Protocol):
+  """Builds an agent that estimates what actions are worth."""
+
+  def make_critic(self, networks: Any) -> Critic:
+    """Returns a pure function that compares actions by their returns."""
 
 
 class OfflineBuilder(Builder, Protocol):

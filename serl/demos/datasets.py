@@ -80,6 +80,26 @@ def read(
   return Dataset(kind, spec, fitted)
 
 
+def check(path: str | os.PathLike) -> None:
+  """Checks by its beginning alone that there is a data set at `path`.
+
+  Raises:
+    FileError: nothing is there, or nothing that is known here.
+  """
+  path = pathlib.Path(path)
+  if not path.exists():
+    raise files.FileError(
+      f'{path}: no such file or folder; expected a folder of episodes or one '
+      f'*{files.SUFFIX} of them, {SERL_PICKLE}, or a folder of {RLDS}: correct '
+      'the path, or record some with python -m serl.tools.record_demos'
+    )
+  kind = _kind(path)
+  if kind == EPISODES:
+    files.read_header(files.paths(path)[0])
+  elif kind == SERL_PICKLE and not path.stat().st_size:
+    raise files.FileError(f'{path}: empty, expected {SERL_PICKLE}')
+
+
 def write(
   folder: str | os.PathLike,
   found: Iterable[records.Record],

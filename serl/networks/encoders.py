@@ -118,9 +118,16 @@ def make_state_encoder(
     scale: see `observations.make_flatten`.
 
   Raises:
-    ValueError: if there is an image that is not of bytes.
+    ValueError: if there is an image.
   """
   specs.check_images(observation_spec)
+  images = image_paths(observation_spec)
+  if images:
+    raise ValueError(
+      f'The observation {", ".join(images)} is an image, expected state alone: '
+      'its bytes say little as numbers in a row. Train from images with DrQ '
+      '(serl.agents.drq), or leave them out of what is observed.'
+    )
   flatten = observations.make_flatten(observation_spec, scale)
   return Encoder(
     init=lambda key: {},

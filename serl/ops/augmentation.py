@@ -72,9 +72,16 @@ def color_jitter(
 
   Returns:
     [B, ..., H, W, 3] uint8.
+
+  Raises:
+    ValueError: if the images have no three colours.
   """
   chex.assert_type(images, jnp.uint8)
-  chex.assert_axis_dimension(images, -1, 3)
+  if images.shape[-1] != 3:
+    raise ValueError(
+      f'Images of shape {images.shape} have {images.shape[-1]} channels, '
+      'expected red, green and blue in the last axis: leave color_jitter off.'
+    )
   spread = jnp.array([brightness, contrast, saturation, hue])
   draws = jax.random.uniform(key, (images.shape[0], 4), minval=-1, maxval=1)
   return jax.vmap(_change_colors)(images, draws * spread)

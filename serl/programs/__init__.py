@@ -4,12 +4,14 @@ Nothing heavy is imported before it is needed: Launchpad and Reverb only by
 `make_program` and `launch`.
 """
 
+from serl.programs.config import AlternatingRuns as AlternatingRuns
 from serl.programs.config import RunConfig as RunConfig
+from serl.programs.config import runs_of as runs_of
 from serl.programs.errors import Interrupted as Interrupted
 from serl.programs.errors import NodeDiedError as NodeDiedError
 
 
-def run_local(config: RunConfig):
+def run_local(config: RunConfig | AlternatingRuns):
   """Runs in this process; see `serl.programs.local`."""
   from serl.programs import local
 
@@ -36,7 +38,14 @@ def evaluate(
   return evaluation.evaluate(config, episodes, learner_step, film)
 
 
-def make_program(config: RunConfig, **placement):
+def measure_interventions(config: RunConfig, picture=None):
+  """Measures what a person did; see `serl.programs.interventions`."""
+  from serl.programs import interventions
+
+  return interventions.measure(config, picture)
+
+
+def make_program(config: RunConfig | AlternatingRuns, **placement):
   """Returns the `lp.Program`; see `serl.programs.distributed.program`."""
   from serl.programs.distributed import program
 
@@ -44,11 +53,11 @@ def make_program(config: RunConfig, **placement):
   return program.make_program(config, program.Placement(**placement))
 
 
-def launch(config: RunConfig, **placement):
+def launch(config: RunConfig | AlternatingRuns, **placement):
   """Launches the program; see `serl.programs.distributed.launcher`.
 
   Args:
-    config: of the run.
+    config: of the run, or of several that alternate.
     **placement: the fields of `distributed.program.Placement`: role, port_base,
       learner_host.
   """
@@ -59,8 +68,8 @@ def launch(config: RunConfig, **placement):
   return launcher.launch(config, program.Placement(**placement))
 
 
-def _check_online(config: RunConfig) -> None:
-  if config.offline:
+def _check_online(config: RunConfig | AlternatingRuns) -> None:
+  if isinstance(config, RunConfig) and config.offline:
     raise ValueError(
       'Every table of the agent is filled by demonstrations, none by an actor: '
       'train it with programs.run_offline(config).'

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 import functools
 import logging as python_logging
+import os
 import pathlib
 import sys
 from typing import Any
@@ -13,6 +14,7 @@ import dm_env
 
 from serl import core
 from serl import programs
+from serl.demos import datasets
 from serl.demos import files
 from serl.demos import recording
 from serl.teleop import devices
@@ -29,9 +31,13 @@ _USERS_TO_MEND = (
 def define_flags(demonstrations: bool = False) -> None:
   """Defines the flags, for `--help` as the calling program's own.
 
+  From then on the program ends with the reason alone, wherever it fails, if
+  that is the user's to mend.
+
   Args:
     demonstrations: whether to define those of `demonstrations`.
   """
+  sys.excepthook = _end
   defined = []
   if demonstrations:
     defined = [
@@ -95,6 +101,12 @@ def define_flags(demonstrations: bool = False) -> None:
       'step', None, 'With --evaluate: learner step of the checkpoint.'
     ),
     flags.DEFINE_bool('video', False, 'With --evaluate: film the episodes.'),
+    flags.DEFINE_string(
+      'interventions',
+      None,
+      'Train nothing: measure how a person intervened in the run, and draw it '
+      'to this PNG file.',
+    ),
     flags.DEFINE_bool(
       'resume', False, 'Refuse to start: only go on with a run that is there.'
     ),
@@ -144,6 +156,7 @@ def demonstrations(
   make_environment: Callable[[int], dm_env.Environment],
   make_expert: Callable[..., core.Actor] | None,
   noise: float = 0.05,
+  part: str = '',
 ) -> str | pathlib.Path:
   """Returns where the demonstrations are; records them if there are none.
 
@@ -156,12 +169,17 @@ def demonstrations(
     make_expert: takes the keywords noise and environment; None where nobody
       but a person knows the task, who has to have recorded before.
     noise: in what it demonstrates: else it shows one way alone.
+    part: the subfolder of --demos, where several tasks share it.
 
   Raises:
+    FileError: --demos names nothing that could be read.
     SystemExit: there are none, and only a person could record them.
   """
   if _value('demos') is not None:
-    return _value('demos')
+    path = os.path.join(_value('demos'), part) if part else _value('demos')
+    if not is_actor():
+      datasets.check(path)
+    return path
   folder = pathlib.Path(run_dir) / 'demonstrations'
   done, wanted = len(files.find(folder)), _value('demo-episodes')
   if make_expert is None:
@@ -204,7 +222,7 @@ def fields(**defaults: Any) -> dict[str, Any]:
   if _value('intervene') != 'none':
     found['make_intervention'] = functools.partial(
       opening.intervene,
-      open_device=functools.partial(opening.open_device, _value('intervene')),
+      open_device=opening.share(_value('intervene')),
       scale=_value('intervene-scale'),
     )
   if 'stop_at_successes' in defaults:
@@ -214,21 +232,33 @@ def fields(**defaults: Any) -> dict[str, Any]:
   return found
 
 
-def run(config: programs.RunConfig) -> int:
+def run(config: programs.RunConfig | programs.AlternatingRuns) -> int:
   """Runs as the flags say, prints what came of it and returns the exit code.
 
   0 when the run is over, 130 when the user stopped it, 1 when it failed: then
   with the reason alone where it is the user's to mend.
   """
   _quiet()
-  if _value('resume') and not (config.folder / 'config.json').exists():
-    return _fail(f'--resume: {config.folder} holds no run to go on with.')
+  for run in programs.runs_of(config).values():
+    if _value('resume') and not (run.folder / 'config.json').exists():
+      return _fail(f'--resume: {run.folder} holds no run to go on with.')
   try:
     if _value('evaluate'):
-      summary = programs.evaluate(
-        config, _value('evaluate'), _value('step'), _value('video')
-      )
-    elif config.offline:
+      summary = {
+        task: programs.evaluate(
+          run, _value('evaluate'), _value('step'), _value('video')
+        )
+        for task, run in programs.runs_of(config).items()
+      }
+    elif _value('interventions'):
+      picture = pathlib.Path(_value('interventions'))
+      summary = {
+        task: programs.measure_interventions(
+          run, picture.with_stem(f'{picture.stem}_{task}') if task else picture
+        )
+        for task, run in programs.runs_of(config).items()
+      }
+    elif isinstance(config, programs.RunConfig) and config.offline:
       summary = programs.run_offline(config)
     elif _value('local'):
       summary = programs.run_local(config)
@@ -244,6 +274,8 @@ def run(config: programs.RunConfig) -> int:
   except programs.Interrupted as error:
     sys.stdout.write(f'{error}\n')
     return 130
+  if isinstance(summary, dict):
+    summary = '\n\n'.join(map(str, summary.values()))
   if summary is not None:
     sys.stdout.write(f'{summary}\n')
   return 0
@@ -256,6 +288,14 @@ def _quiet() -> None:
     python_logging.getLogger(name).setLevel(python_logging.ERROR)
   # Of a fork that is followed by exec at once, for the video: no harm in it.
   warnings.filterwarnings('ignore', r'os\.fork\(\) was called')
+
+
+def _end(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+  """Is told of what nobody has caught; Python's exit code is 1 then."""
+  if issubclass(kind, _USERS_TO_MEND):
+    _fail(str(error))
+  else:
+    sys.__excepthook__(kind, error, trace)
 
 
 def _fail(reason: str) -> int:

@@ -173,6 +173,55 @@ class RunConfig:
     return described
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AlternatingRuns:
+  """Runs of several tasks of one robot, whose episodes one actor takes in turn.
+
+  Each has a learner, a replay and a folder of its own. So two tasks, of which
+  each begins where the other ends, need nobody to reset them. They end
+  together: when each has reached its own `stop_at_successes`, or when one of
+  them is over for another reason.
+  """
+
+  run_dir: str | os.PathLike  # of what the runs share: the actor's log
+  runs: Mapping[str, RunConfig]  # by the names of the tasks
+  # seed -> the environment that the actor acts in, whose `next_task` names the
+  # run of the next episode; those of the runs serve to evaluate them.
+  make_environment: EnvironmentFactory
+
+  def __post_init__(self):
+    folders = [run.folder for run in self.runs.values()]
+    if not self.runs or len({self.folder, *folders}) != 1 + len(folders):
+      raise ValueError(
+        f'The folders of the runs are {list(map(str, folders))}; expected one '
+        f'or more, different from each other and from {self.folder}.'
+      )
+    several = [t for t, run in self.runs.items() if run.num_actors != 1]
+    if several:
+      raise ValueError(
+        f'num_actors is not 1 in the runs {several}: the tasks alternate on '
+        'one robot.'
+      )
+    offline = [task for task, run in self.runs.items() if run.offline]
+    if offline:
+      raise ValueError(
+        f'The runs {offline} learn from demonstrations alone: no actor is '
+        'needed, train them with programs.run_offline.'
+      )
+
+  @property
+  def folder(self) -> pathlib.Path:
+    """What is shared, absolute."""
+    return pathlib.Path(self.run_dir).expanduser().resolve()
+
+
+def runs_of(config: RunConfig | AlternatingRuns) -> Mapping[str, RunConfig]:
+  """Returns the runs by their tasks; a single one's task has no name."""
+  if isinstance(config, AlternatingRuns):
+    return config.runs
+  return {'': config}
+
+
 def _check(holds: bool, config: RunConfig, name: str, expected: str) -> None:
   if not holds:
     raise ValueError(

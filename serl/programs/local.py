@@ -1,8 +1,11 @@
 """A run in one process: no Reverb, no Launchpad, replay on the JAX device."""
 
+from collections.abc import Mapping
+import contextlib
 import time
 
 from absl import logging
+import dm_env
 
 from serl import environment_loop
 from serl import specs
@@ -22,35 +25,70 @@ _ACTOR = 'actor_0'
 _EVALUATION_SEED_OFFSET = 10_000  # apart from the actor's seed
 
 
-def run_local(config: config_lib.RunConfig) -> report.Summary:
+def run_local(
+  config: config_lib.RunConfig | config_lib.AlternatingRuns,
+) -> report.Summary | dict[str, report.Summary]:
   """Trains in this process: an episode, then the rounds that are due.
 
-  The agent, the environment, the run folder and what resuming means are those
+  The agents, the environment, the run folders and what resuming means are those
   of the distributed program.
 
   Returns:
-    What came of it.
+    What came of the run, or of the runs by their tasks.
 
   Raises:
     AnotherRunError: the folder is another run's.
   """
-  environment = config.make_environment(config.seed)
-  try:
+  runs = config_lib.runs_of(config)
+  seed = next(iter(runs.values())).seed
+  parts: dict[str, _Run] = {}
+  with contextlib.ExitStack() as stack:
+    environment = config.make_environment(seed)
+    stack.callback(environment.close)
     spec = specs.make_environment_spec(environment)
-    resumed = run_folder.claim(config, spec)
-    verb = 'Resuming' if resumed else 'Starting'
-    logging.info('%s %s.', verb, config.folder)
-    reason = _Run(config, spec, environment).run()
-  finally:
-    environment.close()
-  return report.make_report(config, spec, reason)
+    for task, run in runs.items():
+      resumed = run_folder.claim(run, spec)
+      logging.info('%s %s.', 'Resuming' if resumed else 'Starting', run.folder)
+      opened = stack.enter_context(
+        loggers.open_loggers(
+          run.folder, ('learner', _ACTOR, 'evaluator'), run.wandb
+        )
+      )
+      parts[task] = _Run(run, spec, environment, opened)
+      stack.callback(parts[task].close)
+    reason = _take_turns(parts, environment)
+    for part in parts.values():
+      part.save()
+  summaries = {
+    task: report.make_report(run, spec, parts[task].reached or reason)
+    for task, run in runs.items()
+  }
+  return summaries.get('', summaries)
+
+
+def _take_turns(
+  parts: Mapping[str, '_Run'], environment: dm_env.Environment
+) -> str:
+  """Runs until a limit, a success of each or a Ctrl-C; returns which."""
+  reason = ''
+  try:
+    while not reason:
+      task = environment.next_task if len(parts) > 1 else next(iter(parts))
+      reason = parts[task].take_turn()
+      if all(part.reached for part in parts.values()):
+        reason = parts[task].reached
+  except KeyboardInterrupt:
+    reason = 'interrupted; the same command goes on'
+  return reason
 
 
 class _Run:
-  """All the parts of a run, stepped in turn."""
+  """All the parts of a run, which take an episode at a time."""
 
-  def __init__(self, config, spec, environment):
+  def __init__(self, config, spec, environment, opened):
     self._config = config
+    self._loggers = opened
+    self.reached = ''  # the evaluation that was as good as is wanted
     self._started = self._evaluated = time.monotonic()
     self._replay = local_replay.LocalReplay(
       config.builder.make_tables(),
@@ -61,10 +99,6 @@ class _Run:
     self._tables = [table.name for table in config.builder.make_tables()]
     log = log_lib.EpisodeLog(run_folder.episodes(config.folder, _ACTOR), spec)
     self._fill_replay(spec, log)
-    self._loggers = {
-      node: loggers.make_logger(config.folder, node, config.wandb)
-      for node in ('learner', _ACTOR, 'evaluator')
-    }
     self._training = training_lib.Training(
       config, spec, iter(self._replay), self._loggers['learner']
     )
@@ -89,24 +123,22 @@ class _Run:
       environment, self._actor, self._counter, self._loggers[_ACTOR]
     )
 
-  def run(self) -> str:
-    """Runs until a limit, a success or a Ctrl-C; returns which."""
-    reason = ''
-    try:
-      while not reason:
-        self._loop.run_episode()
-        self._learn()
-        reason = self._limit()
-        reason = self._evaluate_if_due(bool(reason)) or reason
-    except KeyboardInterrupt:
-      reason = 'interrupted; the same command goes on'
-    finally:
-      acting.close(self._actor)
+  def take_turn(self) -> str:
+    """Runs an episode and what is due then; returns which limit is reached."""
+    self._loop.run_episode()
+    self._learn()
+    reason = self._limit()
+    self._evaluate_if_due(bool(reason))
+    return reason
+
+  def save(self) -> None:
+    """Keeps the training's state and its last metrics."""
     self._training.save(self._env_steps)
     self._training.log(self._env_steps, self._sizes())
-    for logger in self._loggers.values():
-      logger.close()
-    return reason
+
+  def close(self) -> None:
+    """Lets go of the person's device."""
+    acting.close(self._actor)
 
   @property
   def _env_steps(self) -> int:
@@ -129,12 +161,12 @@ class _Run:
     while self._replay.can_sample() and self._training.may_step(steps):
       self._training.step(steps, sizes)
 
-  def _evaluate_if_due(self, last: bool) -> str:
-    """Returns why the run is over, if the evaluation says so."""
+  def _evaluate_if_due(self, last: bool) -> None:
+    """Evaluates, and notes whether that is as good as is wanted."""
     config, now = self._config, time.monotonic()
     due = last or now - self._evaluated >= config.evaluation_period_s
     if self._evaluation is None or not due:
-      return ''
+      return
     self._evaluated = now
     variables = self._training.get_variables()
     found = self._evaluation.sweep(variables.params, config.evaluation_episodes)
@@ -158,8 +190,8 @@ class _Run:
       found['episode_return'],
     )
     wanted = config.stop_at_successes
-    enough = wanted is not None and found['successes'] >= wanted
-    return outcome if enough else ''
+    if wanted is not None and found['successes'] >= wanted:
+      self.reached = outcome
 
   def _limit(self) -> str:
     seconds = time.monotonic() - self._started

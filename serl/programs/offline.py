@@ -50,7 +50,10 @@ def run_offline(config: config_lib.RunConfig) -> report.Summary:
   spec = config.make_spec()
   resumed = run_folder.claim(config, spec)
   logging.info('%s %s.', 'Resuming' if resumed else 'Starting', config.folder)
-  reason = _Run(config, spec).run()
+  with loggers.open_loggers(
+    config.folder, ('learner', 'evaluator'), config.wandb
+  ) as opened:
+    reason = _Run(config, spec, opened).run()
   return report.make_report(config, spec, reason)
 
 
@@ -78,8 +81,14 @@ def split(
 class _Run:
   """All the parts of a run."""
 
-  def __init__(self, config: config_lib.RunConfig, spec: specs.EnvironmentSpec):
+  def __init__(
+    self,
+    config: config_lib.RunConfig,
+    spec: specs.EnvironmentSpec,
+    opened: Mapping[str, loggers.Logger],
+  ):
     self._config = config
+    self._loggers = opened
     self._started = time.monotonic()
     builder = config.builder
     episodes = recording.load(config.demonstrations, spec)
@@ -91,10 +100,6 @@ class _Run:
       builder.make_tables(), spec, builder.batch_spec(), config.seed
     )
     self._sizes = _fill(replay, config, train)
-    self._loggers = {
-      node: loggers.make_logger(config.folder, node, config.wandb)
-      for node in ('learner', 'evaluator')
-    }
     self._training = training_lib.Training(
       config, spec, iter(replay), self._loggers['learner']
     )
@@ -132,8 +137,6 @@ class _Run:
       reason = 'interrupted; the same command goes on'
     self._training.save(0)
     self._training.log(0, self._sizes)
-    for logger in self._loggers.values():
-      logger.close()
     if self._evaluation is not None:
       self._environment.close()
     return reason

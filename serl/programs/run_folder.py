@@ -8,6 +8,7 @@ metrics/NODE.jsonl     one record a line
 tensorboard/NODE/      the same for TensorBoard
 logs/NODE.txt          what the node printed
 evaluations/           of checkpoints named by hand: STEP.json, STEP.mp4
+interventions.png      what a person's corrections were worth, and .json
 learning_curve.png, evaluation.mp4, summary.json
 """
 
@@ -25,7 +26,7 @@ from serl.programs import config as config_lib
 
 _CONFIG = 'config.json'
 # What may stand there before a run is begun.
-_BEFORE = ('demonstrations', 'goals', 'logs')
+_BEFORE = ('classifier', 'demonstrations', 'goals', 'logs')
 # Of the configuration, what a checkpoint is good for.
 _WHAT_ACTS = ('agent', 'environment', 'observations', 'actions')
 
@@ -117,10 +118,40 @@ def started(folder: pathlib.Path) -> float:
 def command(folder: pathlib.Path) -> list[str]:
   """Returns the program's file name and the arguments that began the run.
 
+  Args:
+    folder: of the run, or of what runs that alternate share.
+
   Raises:
     AnotherRunError: the folder holds no run; says what it holds.
   """
+  if not (folder / _CONFIG).is_file():
+    folder = next((p.parent for p in folder.glob(f'*/{_CONFIG}')), folder)
   return _read(folder)['command']
+
+
+def relaunch(folder: pathlib.Path, programs: pathlib.Path) -> list[str]:
+  """Returns the command line that makes a run's agent and environment again.
+
+  It is the one that began the run. Of two equal flags the last one counts, so
+  that some which train nothing can follow.
+
+  Args:
+    folder: of the run.
+    programs: the folder where the program is looked for.
+
+  Raises:
+    AnotherRunError: the folder holds no run, or its program is not there.
+  """
+  name, *arguments = command(folder)
+  program = programs / name
+  # A name alone: a folder may come from anybody, and runs nothing else.
+  if program.parent != programs or not program.is_file():
+    raise AnotherRunError(
+      f'{folder} was trained by {name}, which is not in {programs}. Call that '
+      'program with its own flags, and with --evaluate=20 or '
+      '--interventions=FILE.png.'
+    )
+  return [sys.executable, str(program), *arguments, f'--run={folder}']
 
 
 def check_policy(

@@ -280,15 +280,31 @@ def load_policy(
     FileNotFoundError: the run has no checkpoint yet, or not this one.
   """
   networks = config.builder.make_networks(spec)
-  algorithm = config.builder.make_algorithm(networks)
   policy = config.builder.make_policy(networks, evaluation=True)
-  template = jax.jit(algorithm.init)(learner_key(config))
   best = checkpointing.Checkpointer(run_folder.best_policy(config.folder))
   if learner_step is None and best.steps():
     _, params, counters = best.restore_latest(
-      config.builder.policy_params(template)
+      config.builder.policy_params(_template(config, networks))
     )
     return policy, params, int(counters['learner_steps'])
+  state, step = load_state(config, networks, learner_step)
+  return policy, config.builder.policy_params(state), step
+
+
+def load_state(
+  config: config_lib.RunConfig, networks: Any, learner_step: int | None = None
+) -> tuple[Any, int]:
+  """Returns the algorithm's training state and the learner steps behind it.
+
+  Args:
+    config: of the run.
+    networks: its agent's.
+    learner_step: of a checkpoint; None for the last one.
+
+  Raises:
+    FileNotFoundError: the run has no checkpoint yet, or not this one.
+  """
+  template = _template(config, networks)
   folder = run_folder.checkpoints(config.folder)
   checkpointer = checkpointing.Checkpointer(folder)
   if learner_step is None:
@@ -301,4 +317,10 @@ def load_policy(
       'again with the same command.'
     )
   step, state, _ = found
-  return policy, config.builder.policy_params(state), step
+  return state, step
+
+
+def _template(config: config_lib.RunConfig, networks: Any) -> Any:
+  """Returns a training state like those of the checkpoints."""
+  algorithm = config.builder.make_algorithm(networks)
+  return jax.jit(algorithm.init)(learner_key(config))

@@ -105,6 +105,8 @@ class InterventionActor:
         self._device = self._open_device()
       except devices.DeviceError as error:
         raise core.FaultError(str(error)) from error
+    # A script that stands in for a person counts its steps.
+    getattr(self._device, 'begin_episode', lambda: None)()
     self._actor.observe_first(timestep)
 
   def observe(
@@ -124,14 +126,19 @@ class InterventionActor:
   def metrics(self) -> dict[str, Any]:
     """Returns the actor's metrics and how much of the episode was overruled.
 
-    'interventions' counts them; 'intervened' is their share of the steps.
+    'interventions' counts them; 'intervened' is their share of the steps;
+    'intervention_length' is how many steps they took on average.
     """
     tell = getattr(self._actor, 'metrics', dict)
-    return {
+    told = {
       **tell(),
       'interventions': self._interventions,
       'intervened': self._intervened_steps / max(self._steps, 1),
     }
+    if self._interventions:
+      length = self._intervened_steps / self._interventions
+      told['intervention_length'] = length
+    return told
 
   def close(self) -> None:
     """Lets go of the device."""

@@ -1,6 +1,7 @@
 """A terminal's keys, and the arm driven by them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+import contextlib
 import dataclasses
 import os
 import re
@@ -143,9 +144,34 @@ class Keyboard:
         state.unseen = True
 
 
-def is_terminal(stream: TextIO) -> bool:
-  """Returns whether keys typed in a terminal come from `stream`."""
-  if not stream.isatty():
+@contextlib.contextmanager
+def keeping_terminal(stream: TextIO | None = None) -> Iterator[None]:
+  """Gives the terminal back as it was, whoever has changed it meanwhile.
+
+  A process that was killed while it read the keys could not do so itself.
+
+  Args:
+    stream: that may be a terminal; by default standard input.
+  """
+  stream = sys.stdin if stream is None else stream
+  if not is_terminal(stream):
+    yield
+    return
+  saved = termios.tcgetattr(stream)
+  try:
+    yield
+  finally:
+    if is_terminal(stream):
+      termios.tcsetattr(stream, termios.TCSADRAIN, saved)
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+  """Returns whether keys typed in a terminal come from `stream`.
+
+  Args:
+    stream: None is what sys.stdin is where it was closed.
+  """
+  if stream is None or not stream.isatty():
     return False
   try:
     # A background process that read, or changed, its terminal would be stopped.

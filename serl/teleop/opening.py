@@ -1,6 +1,7 @@
 """Devices by name, and taking over from a policy by one."""
 
 from collections.abc import Callable
+import functools
 
 import dm_env
 
@@ -36,6 +37,51 @@ def open_device(name: str) -> devices.Device:
       f"{error}; the SpaceMouse needs pip install 'serl[franka]'"
     ) from error
   return spacemouse.SpaceMouse()
+
+
+class Shared:
+  """A device that several actors of a process take in turn.
+
+  To call it opens the device, unless it is open; who closes it closes it for
+  all, and the others find it gone.
+  """
+
+  def __init__(self, open_device: Callable[[], devices.Device]):
+    """Initialises it; nothing is opened yet."""
+    self._open_device = open_device
+    self._device: devices.Device | None = None
+
+  def __call__(self) -> 'Shared':
+    """Opens the device if need be.
+
+    Raises:
+      DeviceError: there is none.
+    """
+    if self._device is None:
+      self._device = self._open_device()
+    return self
+
+  def read(self) -> devices.Command:
+    """Returns what is asked for now.
+
+    Raises:
+      DeviceError: the device is gone.
+    """
+    if self._device is None:
+      raise devices.DeviceError('The device of the person was closed.')
+    return self._device.read()
+
+  def close(self) -> None:
+    """Lets go of the device."""
+    if self._device is not None:
+      self._device.close()
+      self._device = None
+
+
+@functools.cache
+def share(name: str) -> Shared:
+  """Returns what opens the device of a name for all who ask in this process."""
+  return Shared(functools.partial(open_device, name))
 
 
 def intervene(

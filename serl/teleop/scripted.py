@@ -122,28 +122,60 @@ class PickCubeExpert:
     """Has no parameters."""
 
 
-def _peg_insert(
+def _insertion(
   noise: float = 0.0, seed: int = 0, environment: Any = None
 ) -> core.Actor:
   # Only this one needs scipy.
-  from serl.teleop import peg_insert
+  from serl.teleop import insertion
 
-  return peg_insert.PegInsertExpert(noise, seed, environment)
+  return insertion.InsertionExpert(noise, seed, environment)
+
+
+def _cable_route(
+  noise: float = 0.0, seed: int = 0, environment: Any = None, miss: float = 0.0
+) -> core.Actor:
+  from serl.teleop import cable_route
+
+  return cable_route.CableRouteExpert(noise, seed, environment, miss)
+
+
+def _bins_relocate(
+  noise: float = 0.0, seed: int = 0, environment: Any = None
+) -> core.Actor:
+  from serl.teleop import bins_relocate
+
+  return bins_relocate.BinsRelocateExpert(noise, seed, environment)
 
 
 # By the name of the simulated task; each takes noise, seed and environment.
 EXPERTS: dict[str, Callable[..., core.Actor]] = {
   'pick_cube': PickCubeExpert,
   'pick_cube_vision': PickCubeExpert,
-  'peg_insert': _peg_insert,
-  'peg_insert_vision': _peg_insert,
+  'peg_insert': _insertion,
+  'peg_insert_vision': _insertion,
+  'pcb_insert': _insertion,
+  'pcb_insert_vision': _insertion,
+  'cable_route': _cable_route,
+  'cable_route_vision': _cable_route,
+  'bins_forward': _bins_relocate,
+  'bins_forward_vision': _bins_relocate,
+  'bins_backward': _bins_relocate,
+  'bins_backward_vision': _bins_relocate,
 }
 
 # Standard deviations with which they demonstrate: without, they show one way
-# alone; a peg enters its hole only by a steady hand.
+# alone; a part enters its hole only by a steady hand.
 NOISES = {
   'pick_cube': 0.05,
   'pick_cube_vision': 0.05,
   'peg_insert': 0.01,
   'peg_insert_vision': 0.01,
+  'pcb_insert': 0.01,
+  'pcb_insert_vision': 0.01,
+  'cable_route': 0.05,
+  'cable_route_vision': 0.05,
+  'bins_forward': 0.1,
+  'bins_forward_vision': 0.1,
+  'bins_backward': 0.1,
+  'bins_backward_vision': 0.1,
 }

@@ -20,9 +20,9 @@ from serl.demos import files
 from serl.demos import recording
 from serl.environments.franka import assembly
 from serl.environments.franka import tasks as robot_tasks
-from serl.environments.sim import rendering
 from serl.environments.sim import tasks
 from serl.environments.wrappers import pacing
+from serl.environments.wrappers import reward_camera
 from serl.teleop import devices
 from serl.teleop import keyboard
 from serl.teleop import opening
@@ -118,6 +118,7 @@ def run(
   options: argparse.Namespace,
   target: Mapping[str, int],
   record: Callable[[Session], Mapping[str, int]],
+  for_policy: bool = False,
 ) -> int:
   """Records, and returns the exit code: 130 when the user stopped it.
 
@@ -126,9 +127,11 @@ def run(
     options: what it has parsed.
     target: how many there shall be, by name.
     record: records and returns how many there are.
+    for_policy: whether a policy learns from it, which does not see the real
+      arm's cameras that are for the reward alone.
   """
   try:
-    with _open_session(options, target) as session:
+    with _open_session(options, target, for_policy) as session:
       counts = record(session)
   except (
     ValueError,
@@ -136,7 +139,6 @@ def run(
     core.FaultError,
     devices.DeviceError,
     recording.RecordingError,
-    rendering.RenderingUnavailableError,
   ) as error:
     kept = len(files.find(options.out))
     parser.error(f'{error}\n{kept} finished episodes are in {options.out}')
@@ -149,7 +151,7 @@ def run(
 
 @contextlib.contextmanager
 def _open_session(
-  options: argparse.Namespace, target: Mapping[str, int]
+  options: argparse.Namespace, target: Mapping[str, int], for_policy: bool
 ) -> Iterator[Session]:
   # Other starts than those of the episodes that are there.
   seed = options.seed + len(files.find(options.out))
@@ -167,7 +169,7 @@ def _open_session(
     if options.device == 'spacemouse':
       device = opening.open_device(options.device)
       stack.callback(device.close)
-    environment = _make_environment(options, seed)
+    environment = _make_environment(options, seed, for_policy)
     stack.callback(environment.close)
     if person:
       actor = devices.DeviceActor(
@@ -198,7 +200,7 @@ def _open_session(
 
 
 def _make_environment(
-  options: argparse.Namespace, seed: int
+  options: argparse.Namespace, seed: int, for_policy: bool
 ) -> dm_env.Environment:
   if options.robot:
     if options.size is not None:
@@ -207,9 +209,14 @@ def _make_environment(
         "image_size of the task's config; change it there."
       )
     token = options.token_file and options.token_file.read_text().strip()
+    config = robot_tasks.load(options.task)
     # Paced by its own clock.
-    return assembly.make(robot_tasks.load(options.task), token, seed)
-  environment = tasks.make(options.task, seed, options.size)
+    environment = assembly.make(config, token, seed)
+    hidden = [camera.name for camera in config.cameras if camera.for_reward]
+    if for_policy and hidden:
+      return reward_camera.RewardCamera(environment, hidden)
+    return environment
+  environment = tasks.make(options.task, seed, options.size, for_policy)
   if options.device == 'scripted':
     return environment
   return pacing.RealTime(environment, 1 / options.steps_per_second)
@@ -316,6 +323,14 @@ class _Console(recording.Operator):
 
   def wants_discard(self) -> bool:
     return self._keys is not None and self._keys.pressed(_DISCARD)
+
+
+def at_least_one(text: str) -> int:
+  """Returns the number that an argument counts something by."""
+  number = int(text)
+  if number < 1:
+    raise argparse.ArgumentTypeError(f'{text}; expected at least 1')
+  return number
 
 
 def _positive(text: str) -> float:

@@ -5,13 +5,18 @@
   python -m serl.tools.record_demos my_peg.py --robot --out=demos \\
     --device=spacemouse
 
-Episodes that failed are not kept. Ctrl-C ends it; the same command goes on.
+Episodes that failed are not kept. What success is the task tells; on the real
+arm, where its config has no threshold, a person presses the space bar: that
+ends the episode as a success. Ctrl-C ends it; the same command goes on.
 """
 
 from collections.abc import Mapping, Sequence
+import functools
 import sys
 
 from serl.demos import recording
+from serl.environments.franka import tasks as robot_tasks
+from serl.environments.wrappers import marked_success
 from serl.tools import console
 
 
@@ -20,15 +25,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
   parser = console.make_parser('record_demos', __doc__)
   parser.add_argument(
     '--episodes',
-    type=int,
+    type=console.at_least_one,
     default=20,
     help='how many there shall be in the folder, default %(default)s',
   )
   options = parser.parse_args(arguments)
 
   def record(session: console.Session) -> Mapping[str, int]:
+    make_environment = session.make_environment
+    if options.robot and robot_tasks.load(options.task).threshold is None:
+      was_marked = functools.partial(session.keys.pressed, ' ')
+      make_environment = lambda seed: marked_success.MarkedSuccess(
+        session.make_environment(seed), was_marked
+      )
+      print('Space: this is success; it ends the episode')
     kept = recording.record(
-      session.make_environment,
+      make_environment,
       session.actor,
       options.episodes,
       session.folder,
@@ -38,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     return {'episodes': len(kept)}
 
-  return console.run(parser, options, {'episodes': options.episodes}, record)
+  target = {'episodes': options.episodes}
+  return console.run(parser, options, target, record, for_policy=True)
 
 
 if __name__ == '__main__':

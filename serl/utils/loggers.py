@@ -1,6 +1,7 @@
 """Where a node's metrics go: JSON lines, TensorBoard, Weights & Biases."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
 import json
 import math
 import os
@@ -206,6 +207,26 @@ def make_logger(
     TensorBoardLogger(run_dir / 'tensorboard' / node, step_name),
   ]
   return Dispatcher(loggers)
+
+
+@contextlib.contextmanager
+def open_loggers(
+  run_dir: str | os.PathLike, nodes: Sequence[str], wandb: bool = False
+) -> Iterator[Mapping[str, Logger]]:
+  """Gives the loggers of nodes; closes them whatever happens meanwhile.
+
+  Args:
+    run_dir: the run's folder.
+    nodes: who log.
+    wandb: see `make_logger`.
+  """
+  with contextlib.ExitStack() as opened:
+    yield {
+      node: opened.enter_context(
+        contextlib.closing(make_logger(run_dir, node, wandb))
+      )
+      for node in nodes
+    }
 
 
 def metrics_path(run_dir: str | os.PathLike, node: str) -> pathlib.Path:

@@ -53,7 +53,45 @@ def learning_curve(
   Raises:
     FileNotFoundError: a run has no metrics.
   """
-  figure = make_figure(runs)
+  _save(make_figure(runs), path)
+
+
+def interventions(
+  columns: Mapping[str, np.ndarray], path: str | os.PathLike
+) -> None:
+  """Draws how often, how long and how well a person overruled a policy.
+
+  Args:
+    columns: an entry an episode, NaN where there is none: 'env_steps' at its
+      end; 'rate', the share of its steps that were overruled; 'length', the
+      mean steps of an intervention; 'advantage', how much better than the
+      policy's the person's actions were on average; 'positive', the share of
+      them that were better.
+    path: of the PNG file; an old one is replaced.
+  """
+  figure = figure_lib.Figure(figsize=(13, 4), layout='constrained')
+  rate, length, advantage = figure.subplots(1, 3)
+  _draw_episodes(rate, columns, 'rate', 'share of the steps overruled')
+  _draw_episodes(length, columns, 'length', 'steps of an intervention')
+  _draw_episodes(
+    advantage, columns, 'advantage', 'advantage over what the policy would do'
+  )
+  rate.set_ylim(-0.04, 1.04)
+  rate.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
+  length.set_ylim(bottom=0)
+  positive = _running_mean(_curve(columns, 'positive', 'env_steps'))
+  if positive is not None:
+    advantage.axhline(0.0, color=_ASKED, linewidth=1.0, linestyle='--')
+    share = advantage.twinx()
+    share.plot(*positive, color=_LEARNER, linewidth=1.2)
+    share.set_ylim(-0.04, 1.04)
+    share.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
+    share.set_ylabel('better than the policy', color=_LEARNER)
+    share.spines[['top']].set_visible(False)
+  _save(figure, path)
+
+
+def _save(figure: figure_lib.Figure, path: str | os.PathLike) -> None:
   path = pathlib.Path(path)
   temporary = path.with_name(f'.{path.name}.tmp')
   figure.savefig(temporary, format='png', dpi=110)
@@ -203,6 +241,23 @@ def _draw_runs(
   if median is not None:
     text = f'{label}, median of {len(drawn)}'
     panel.plot(*median, style, color=color, linewidth=width + 0.8, label=text)
+
+
+def _draw_episodes(
+  panel: axes_lib.Axes,
+  columns: Mapping[str, np.ndarray],
+  metric: str,
+  title: str,
+) -> None:
+  """Draws a dot an episode and their running mean, by environment steps."""
+  curve = _curve(columns, metric, 'env_steps')
+  if curve is not None:
+    dots = {'color': _TRAINING, 'alpha': 0.5, 'markersize': 4}
+    panel.plot(*curve, 'o', label='an episode', **dots)
+    label = f'mean of {_WINDOW} episodes'
+    panel.plot(*_running_mean(curve), color=_EVALUATION, label=label)
+  panel.set_title(title)
+  _label(panel, _UNITS['env_steps'])
 
 
 def _draw_progress(

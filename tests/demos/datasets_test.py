@@ -124,6 +124,21 @@ def test_a_time_limit_is_of_a_pickle_only(tmp_path):
     datasets.read(tmp_path, time_limit=100)
 
 
-def test_refuses_nothing(tmp_path):
+@pytest.mark.parametrize('look', [datasets.read, datasets.check])
+def test_refuses_nothing(look, tmp_path):
   with pytest.raises(files.FileError, match='no episode in it'):
-    datasets.read(tmp_path)
+    look(tmp_path)
+
+
+def test_a_check_looks_at_the_beginning(tmp_path):
+  _write(tmp_path)
+  datasets.check(tmp_path)
+  datasets.check(tmp_path / '0.npz')
+  _write_pickle(tmp_path / 'demos.pkl')
+  datasets.check(tmp_path / 'demos.pkl')
+  (tmp_path / 'none.pkl').touch()
+  with pytest.raises(files.FileError, match=r'none.pkl: empty, expected SERL'):
+    datasets.check(tmp_path / 'none.pkl')
+  (tmp_path / '0.npz').write_text('thesis')
+  with pytest.raises(files.FileError, match=r"0.npz: starts with b'th'"):
+    datasets.check(tmp_path)

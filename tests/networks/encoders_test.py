@@ -329,6 +329,15 @@ def test_an_encoder_of_state_refuses_images_of_floats():
     encoders.make_state_encoder(spec)
 
 
+def test_an_encoder_of_state_refuses_images():
+  spec = {
+    'front': specs.BoundedArray((32, 32, 3), np.uint8, 0, 255),
+    'tcp_pos': specs.Array((3,), np.float32),
+  }
+  with pytest.raises(ValueError, match=r'front is an image, .* with DrQ'):
+    encoders.make_state_encoder(spec)
+
+
 @pytest.mark.parametrize(
   'change, message',
   [

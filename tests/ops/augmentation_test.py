@@ -73,6 +73,11 @@ def _jitter(images, **spreads):
   )
 
 
+def test_images_without_three_colours_are_refused():
+  with pytest.raises(ValueError, match='have 1 channels, expected red, green'):
+    _jitter(np.zeros((2, 4, 4, 1), np.uint8))
+
+
 def test_no_spread_leaves_images_as_they_are(images):
   np.testing.assert_array_equal(_jitter(images), images)
 

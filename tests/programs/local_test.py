@@ -1,3 +1,5 @@
+import threading
+
 import jax
 import numpy as np
 import pytest
@@ -5,6 +7,7 @@ import pytest
 from serl import programs
 from serl.demos import log as log_lib
 from serl.programs import training
+from serl.teleop import devices
 from serl.testing import fakes
 from serl.utils import checkpointing
 from serl.utils import loggers
@@ -28,6 +31,41 @@ def test_ends_when_an_evaluation_succeeded(tmp_path):
   assert not (tmp_path / 'run' / 'evaluation.mp4').exists()
   log = (tmp_path / 'run' / 'logs' / 'video.txt').read_text()
   assert log.startswith('Traceback')
+
+
+def test_tasks_take_turns(tmp_path):
+  config = fake_run.make_alternating(
+    tmp_path / 'run', max_env_steps=60, steps_per_second=None
+  )
+  summaries = programs.run_local(config)
+  assert list(summaries) == ['there', 'back']
+  # The limit of one is the end of both; each has learned of its own steps.
+  assert [s.env_steps for s in summaries.values()] == [60, 50]
+  assert [s.learner_steps for s in summaries.values()] == [20, 15]
+  for task, summary in summaries.items():
+    assert summary.run_dir == config.folder / task
+    assert summary.reason == 'the limit of 60 environment steps'
+  config = fake_run.make_alternating(
+    tmp_path / 'other', success=1.0, steps_per_second=None
+  )
+  for summary in programs.run_local(config).values():
+    assert '3 of 3 evaluation episodes succeeded' in str(summary)
+
+
+def test_runs_that_alternate_are_checked(tmp_path):
+  run = _config(tmp_path / 'run')
+  with pytest.raises(ValueError, match='expected one or more, different'):
+    programs.AlternatingRuns(
+      run_dir=tmp_path,
+      runs={'there': run, 'back': run},
+      make_environment=fake_run.take_turns,
+    )
+  with pytest.raises(ValueError, match=r'num_actors is not 1 in .*back'):
+    programs.AlternatingRuns(
+      run_dir=tmp_path,
+      runs={'there': run, 'back': _config(tmp_path / 'two', num_actors=2)},
+      make_environment=fake_run.take_turns,
+    )
 
 
 def test_keeps_the_ratio_of_updates_to_steps(tmp_path):
@@ -107,6 +145,30 @@ def test_demonstrations_of_another_spec_are_refused(tmp_path):
   object.__setattr__(config, 'demonstrations', [episode])
   with pytest.raises(ValueError, match='image'):
     programs.run_local(config)
+
+
+def test_a_run_that_fails_closes_its_loggers(tmp_path):
+  def writers():
+    # Each open event file has a thread, which at the interpreter's end is in
+    # the way of the error's last line.
+    return [
+      thread
+      for thread in threading.enumerate()
+      if type(thread).__module__.startswith('tensorboardX')
+    ]
+
+  seen = []
+
+  def intervene(actor, environment):
+    seen.extend(writers())
+    raise devices.DeviceError('no terminal')
+
+  before = writers()
+  config = _config(tmp_path / 'run', make_intervention=intervene)
+  with pytest.raises(devices.DeviceError):
+    programs.run_local(config)
+  assert len(seen) > len(before)
+  assert writers() == before
 
 
 class _Nowhere:

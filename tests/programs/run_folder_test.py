@@ -75,4 +75,7 @@ def test_remembers_the_command_that_began_it(config, monkeypatch):
   run_folder.claim(config, fake_run.SPEC)
   monkeypatch.setattr('sys.argv', ['other.py'])
   run_folder.claim(config, fake_run.SPEC)
-  assert run_folder.command(config.folder) == ['train.py', '--preset=cpu']
+  command = run_folder.command(config.folder)
+  assert command == ['train.py', '--preset=cpu']
+  # Of runs that alternate, what they share is named.
+  assert run_folder.command(config.folder.parent) == command

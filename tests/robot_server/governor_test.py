@@ -131,6 +131,49 @@ def test_without_a_fresh_command_the_arm_is_held(governor, driver, clock):
   assert len(driver.commands) == 2
 
 
+def test_commands_that_waited_behind_a_driver_that_hung_are_dropped(
+  driver, clock
+):
+  freed, came = threading.Event(), set()
+  read_state = driver.read_state
+
+  def now():
+    came.add(threading.current_thread())
+    return clock()
+
+  def hang():
+    assert freed.wait(60)
+    return read_state()
+
+  driver.now, driver.read_state = now, hang
+  governor = governor_lib.Governor(driver, LIMITS)
+  refused = []
+
+  def command():
+    with pytest.raises(
+      governor_lib.RefusedError, match=r'waited 1\.00 s'
+    ) as why:
+      governor.command(NEAR)
+    refused.append(why.value.kind)
+
+  # One that the driver keeps, one that waits for that to end.
+  threads = [threading.Thread(target=command) for _ in range(2)]
+  for thread in threads:
+    thread.start()
+  while not came.issuperset(threads):
+    time.sleep(1e-3)
+  clock.time += 1.0
+  freed.set()
+  for thread in threads:
+    thread.join()
+
+  assert refused == ['late', 'late']
+  assert driver.commands == []
+  assert 'waited' in governor.audit.last()[-1]['refused']
+  governor.command(NEAR)
+  assert len(driver.commands) == 1
+
+
 def test_an_arm_that_nobody_has_commanded_is_left_alone(
   governor, driver, clock
 ):

@@ -1,6 +1,8 @@
 """Keys typed at a real pseudo-terminal."""
 
 import os
+import subprocess
+import sys
 import termios
 
 import pytest
@@ -35,6 +37,27 @@ def make_terminal():
 def make_keys(terminal, clock):
   with keyboard.Keyboard(terminal[1], clock) as keys:
     yield keys
+
+
+def test_a_process_that_was_killed_leaves_the_terminal_as_it_was(terminal):
+  before = termios.tcgetattr(terminal[1])
+  code = (
+    'import os, signal\n'
+    'from serl.teleop import keyboard\n'
+    'keyboard.Keyboard().__enter__()\n'
+    'os.kill(os.getpid(), signal.SIGKILL)\n'
+  )
+  with keyboard.keeping_terminal(terminal[1]):
+    subprocess.run([sys.executable, '-c', code], stdin=terminal[1])
+    assert not termios.tcgetattr(terminal[1])[3] & termios.ECHO
+  assert termios.tcgetattr(terminal[1]) == before
+
+
+def test_what_is_no_terminal_is_left_alone(tmp_path):
+  path = tmp_path / 'file'
+  path.touch()
+  with open(path) as stream, keyboard.keeping_terminal(stream):
+    pass
 
 
 def _type(terminal, text):

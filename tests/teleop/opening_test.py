@@ -1,6 +1,7 @@
 """Devices by name."""
 
 import os
+import pickle
 import sys
 import termios
 
@@ -62,3 +63,38 @@ def test_a_person_drives_as_the_environment_has_it():
   actor = opening.intervene(fakes.FakeActor(spec), Arm(spec), Pushed, 0.5)
   assert isinstance(actor, intervention.InterventionActor)
   assert actor.select_action(None).tolist() == [-0.5, 0, 0]
+
+
+class _Device:
+  """Counts how often it is opened."""
+
+  opened = 0
+
+  def __init__(self):
+    type(self).opened += 1
+
+  def read(self):
+    return 'a command'
+
+  def close(self):
+    pass
+
+
+def test_a_shared_device_is_opened_once_until_somebody_closes_it():
+  shared = opening.Shared(_Device)
+  one, other = shared(), shared()
+  assert _Device.opened == 1
+  assert one.read() == other.read() == 'a command'
+  one.close()
+  with pytest.raises(devices.DeviceError, match='was closed'):
+    other.read()
+  other.close()
+  assert shared().read() == 'a command'
+  assert _Device.opened == 2
+
+
+def test_two_runs_of_a_process_share_a_device_there_too():
+  pair = opening.share('keyboard'), opening.share('keyboard')
+  assert pair[0] is pair[1]
+  one, other = pickle.loads(pickle.dumps(pair))
+  assert one is other

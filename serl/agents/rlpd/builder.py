@@ -62,6 +62,10 @@ class RLPDBuilder:
     """Returns the part of the wrapped builder's state that an actor needs."""
     return self.builder.policy_params(state)
 
+  def make_critic(self, networks: Any) -> agent_builder.Critic:
+    """Returns the wrapped builder's."""
+    return self.builder.make_critic(networks)
+
   def make_tables(self) -> Sequence[agent_builder.TableSpec]:
     """Returns the wrapped builder's tables and that of the demonstrations."""
     fraction = self.config.demonstration_fraction

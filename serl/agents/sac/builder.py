@@ -4,7 +4,11 @@ from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 from serl import specs
+from serl import types
 from serl.agents import builder
 from serl.agents.sac import config as sac_config
 from serl.agents.sac import learning
@@ -44,6 +48,21 @@ class SACBuilder:
     return sac_networks.PolicyParams(
       encoder=state.params.critic.encoder, policy=state.params.policy
     )
+
+  def make_critic(self, networks: sac_networks.SACNetworks) -> builder.Critic:
+    """Returns the mean over the ensemble."""
+
+    def critic(
+      state: learning.TrainingState,
+      observation: types.NestedArray,
+      action: jax.Array,
+    ) -> jax.Array:
+      params = state.params.critic
+      embedding = networks.encoder.apply(params.encoder, observation)
+      values = networks.critic.apply(params.ensemble, embedding, action)
+      return jnp.mean(values, axis=0)
+
+    return critic
 
   def make_tables(self) -> Sequence[builder.TableSpec]:
     """Returns the table of the agent's own experience."""

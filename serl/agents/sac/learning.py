@@ -47,7 +47,7 @@ def make_algorithm(
   def update(
     state: TrainingState, batch: types.Transition
   ) -> tuple[TrainingState, types.Metrics]:
-    _check_batch(batch, config)
+    check_batch(batch, config)
     key, noise_key = jax.random.split(state.key)
     noise = draw_noise(networks, config, noise_key)
     state = state._replace(key=key)
@@ -157,14 +157,19 @@ def update_round(
   state, critic_metrics = jax.lax.scan(
     step, state, (batch, noise.critic), unroll=unroll
   )
-  if config.actor_batch == 'round':
-    policy_batch = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
-  else:
-    policy_batch = jax.tree.map(lambda x: x[-1], batch)
   state, metrics = policy_step(
-    networks, config, state, policy_batch, noise.policy
+    networks, config, state, policy_rows(config, batch), noise.policy
   )
   return state, {**jax.tree.map(jnp.mean, critic_metrics), **metrics}
+
+
+def policy_rows(
+  config: sac_config.SACConfig, batch: types.Transition
+) -> types.Transition:
+  """Returns the rows [N, ...] of a round that the policy learns from."""
+  if config.actor_batch == 'round':
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
+  return jax.tree.map(lambda x: x[-1], batch)
 
 
 def critic_step(
@@ -238,7 +243,12 @@ def _descend(
   return state._replace(params=params, optimisers=optimisers)
 
 
-def _check_batch(batch: types.Transition, config: sac_config.SACConfig) -> None:
+def check_batch(batch: types.Transition, config: sac_config.SACConfig) -> None:
+  """Refuses a batch of another shape than a round's.
+
+  Raises:
+    ValueError: with its shape and the expected one.
+  """
   expected = (config.updates_per_round, config.batch_size)
   for path, leaf in jax.tree_util.tree_leaves_with_path(batch):
     if leaf.shape[:2] != expected:

@@ -34,9 +34,38 @@ def make(
   Raises:
     CameraError: a camera is not there.
   """
+  return make_several({'': config}, token, seed)['']
+
+
+def make_several(
+  configs: Mapping[str, config_lib.Config],
+  token: str | None = None,
+  seed: int = 0,
+) -> dict[str, dm_env.Environment]:
+  """Returns several tasks on one arm with its cameras, see `make`.
+
+  Only one of them may act at a time; to close one closes the arm for all.
+
+  Args:
+    configs: by the names of the tasks, with the same server and cameras.
+    token: that the server demands.
+    seed: of the poses in which episodes begin.
+
+  Raises:
+    CameraError: a camera is not there.
+    ValueError: the servers or the cameras differ.
+  """
   # The twin, which is wrapped here too, needs no HTTP.
   from serl.environments.franka import client
 
+  first = next(iter(configs.values()))
+  for name, config in configs.items():
+    if (config.url, config.cameras) != (first.url, first.cameras):
+      raise ValueError(
+        f'The task {name!r} has the server {config.url} and the cameras '
+        f'{config.cameras}; expected {first.url} and {first.cameras}, as the '
+        'first has: they share the arm.'
+      )
   if not robot_lib.take_precedence():
     logging.warning(
       'This user may not give the control loop precedence, so that steps will '
@@ -44,11 +73,15 @@ def make(
       '"USER - nice -10" in /etc/security/limits.conf, and a new login.'
     )
   clock = robot_lib.RealTimeClock()
-  robot = client.HttpRobot(config.url, token, clock.now)
-  environment = environment_lib.FrankaEnvironment(
-    config, robot, open_cameras(config), clock, seed
-  )
-  return wrap(environment, config)
+  robot = client.HttpRobot(first.url, token, clock.now)
+  cameras = open_cameras(first)
+  return {
+    name: wrap(
+      environment_lib.FrankaEnvironment(config, robot, cameras, clock, seed),
+      config,
+    )
+    for name, config in configs.items()
+  }
 
 
 def make_spec(config: config_lib.Config) -> specs.EnvironmentSpec:
@@ -70,17 +103,30 @@ def wrap(
     environment: a `FrankaEnvironment`, or one around it.
     config: of the task.
   """
-  if not config.uses_gripper:
-    environment = gripper_closed.GripperClosed(environment)
-  elif config.gripper_penalty:
-    environment = gripper_penalty.GripperPenalty(
-      environment,
-      config.gripper_penalty,
-      closing=-0.5 / config.action_scale[2],
-      is_closed=lambda observation: _is_closed(observation, config),
-    )
+  environment = wrap_gripper(environment, config)
   environment = relative_frame.RelativeFrame(environment, config.lever)
   return quat_to_euler.QuatToEuler(environment)
+
+
+def wrap_gripper(
+  environment: dm_env.Environment, config: config_lib.Config
+) -> dm_env.Environment:
+  """Returns an environment whose gripper is out of the actions, or has a cost.
+
+  Args:
+    environment: a `FrankaEnvironment`, or one around it.
+    config: of the task.
+  """
+  if not config.uses_gripper:
+    return gripper_closed.GripperClosed(environment)
+  if not config.gripper_penalty:
+    return environment
+  return gripper_penalty.GripperPenalty(
+    environment,
+    config.gripper_penalty,
+    closing=-0.5 / config.action_scale[2],
+    is_closed=lambda observation: _is_closed(observation, config),
+  )
 
 
 def open_cameras(

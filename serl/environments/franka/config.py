@@ -4,6 +4,7 @@ Poses are xyz in metres and extrinsic Euler angles 'xyz' in radians, of the tool
 in the arm's base frame; the numbers of compliance are the controller's.
 """
 
+from collections.abc import Sequence
 import dataclasses
 
 import numpy as np
@@ -84,6 +85,8 @@ class CameraConfig:
   # After so long without a new picture, with equal ones or with black ones the
   # camera counts as failed, s.
   patience: float = 0.5
+  # Whether only a learned reward goes by it, and no policy.
+  for_reward: bool = False
   # Whether two pictures may be equal: those of a real sensor never are, those
   # of a renderer are where nothing moves.
   noiseless: bool = False
@@ -119,6 +122,10 @@ class Config:
   # How near to the target each of the six must be for reward 1, angles by their
   # absolute values; None where something else tells success.
   threshold: tuple[float, ...] | None = None  # [6]
+  # A box within that of the poses, m, in which something stands: the straight
+  # way from the measured to the commanded position ends where it enters.
+  inner_low: tuple[float, ...] | None = None  # [3]
+  inner_high: tuple[float, ...] | None = None  # [3]
   # How far from `reset` an episode may begin: along x and y, m, and about z,
   # rad, either way.
   random_xy: float = 0.0
@@ -166,6 +173,16 @@ class Config:
       self.pose_low,
       f'none of them above pose_high {self.pose_high}',
     )
+    if (self.inner_low, self.inner_high) != (None, None):
+      inner = (self.inner_low, self.inner_high)
+      _demand(
+        [np.shape(corner) for corner in inner] == [(3,), (3,)]
+        and np.isfinite(inner).all()
+        and np.less(*inner).all(),
+        'inner_low, inner_high',
+        inner,
+        'both x, y, z in m, the first below the second, or neither',
+      )
     _demand(
       self.pose_low[3] >= 0,
       'pose_low',
@@ -198,4 +215,33 @@ def around(
   return (
     tuple(float(x) for x in np.add(first, low)),
     tuple(float(x) for x in np.add(first, high)),
+  )
+
+
+def moved(config: Config, offset: Sequence[float]) -> Config:
+  """Returns a task with all its poses and boxes moved: it stands elsewhere.
+
+  Args:
+    config: of the task.
+    offset: [6], added to each of its Euler poses. A turn about the upright
+      changes nothing but the last angle.
+  """
+  named = {
+    name: getattr(config, name)
+    for name in (
+      'target',
+      'reset',
+      'pose_low',
+      'pose_high',
+      'inner_low',
+      'inner_high',
+    )
+  }
+  return dataclasses.replace(
+    config,
+    **{
+      name: tuple(np.add(value, offset[: len(value)]).tolist())
+      for name, value in named.items()
+      if value is not None
+    },
   )

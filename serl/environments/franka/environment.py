@@ -237,6 +237,10 @@ class FrankaEnvironment(dm_env.Environment):
       config.pose_low,
       config.pose_high,
     )
+    if config.inner_low is not None:
+      target[:3] = poses.stopped_at(
+        self._state.pose[:3], target[:3], config.inner_low, config.inner_high
+      )
     sent = self._clock.now()
     self._robot.command_pose(target)
     times = {

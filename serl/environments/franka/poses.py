@@ -57,6 +57,46 @@ def clipped(
   return from_euler(euler)
 
 
+def stopped_at(
+  start: np.ndarray,
+  end: np.ndarray,
+  low: Sequence[float],
+  high: Sequence[float],
+) -> np.ndarray:
+  """Returns how far the straight way from `start` may go, [3], m.
+
+  That is up to `end`, or to where the way enters a box; one that touches it
+  does not enter. A start within the box counts as on the face that is nearest,
+  so that all ways lead out of it.
+
+  Args:
+    start: [3], m.
+    end: [3], m.
+    low: [3], the box's lower corner, m.
+    high: [3], its upper corner, m.
+  """
+  faces = np.array((low, high), float)
+  depths = np.array((start - faces[0], faces[1] - start))
+  if depths.min() > 0:
+    side, axis = np.unravel_index(depths.argmin(), depths.shape)
+    start = np.where(np.arange(3) == axis, faces[side], start)
+  way = end - start
+  if ((way == 0) & ((start <= faces[0]) | (start >= faces[1]))).any():
+    return end
+  # At which shares of the way it passes the two faces of each axis; along an
+  # axis that it does not move on, it is between them throughout.
+  shares = np.divide(
+    faces - start,
+    way,
+    out=np.repeat(((-np.inf,), (np.inf,)), 3, axis=1),
+    where=way != 0,
+  )
+  enters, leaves = shares.min(axis=0).max(), shares.max(axis=0).min()
+  if 0 <= enters < min(leaves, 1.0):
+    return start + enters * way
+  return end
+
+
 def is_near(
   pose: np.ndarray, target: Sequence[float], threshold: Sequence[float]
 ) -> bool:

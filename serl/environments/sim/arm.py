@@ -29,6 +29,7 @@ FINGERS = tuple(
   _PANDA + _GRIPPER + side + '_driver_joint' for side in ('right', 'left')
 )
 _CLOSED = 0.8
+_OPEN_WIDTH = 0.085  # m between the fingertips
 # What the tool is fixed to, with its axes; the tool is this far along its z, m.
 GRIPPER_BASE = _PANDA + _GRIPPER + 'base'
 TCP_HEIGHT = 0.145
@@ -77,6 +78,17 @@ def attach(spec: mujoco.MjSpec) -> None:
     objtype=mujoco.mjtObj.mjOBJ_SITE,
     objname=_TCP,
   )
+
+
+def stop_fingers(spec: mujoco.MjSpec, width: float) -> None:
+  """Lets the gripper close no further than what it holds, in place.
+
+  Args:
+    spec: with the arm.
+    width: between the fingertips then, m.
+  """
+  for finger in FINGERS:
+    spec.joint(finger).range = (0.0, _CLOSED * (1 - width / _OPEN_WIDTH))
 
 
 def _remove_hand(panda: mujoco.MjSpec) -> None:

@@ -76,6 +76,7 @@ class SimEnvironment(dm_env.Environment):
       image_size: height and width of their images, pixels.
 
     Raises:
+      RenderingUnavailableError: if cameras are observed, without OpenGL.
       ValueError: if the model has no such camera or the size is none.
     """
     known = [task.model.camera(i).name for i in range(task.model.ncam)]
@@ -84,6 +85,9 @@ class SimEnvironment(dm_env.Environment):
         raise ValueError(f'No camera {camera!r}; the model has {known}.')
     if image_size < 1:
       raise ValueError(f'image_size={image_size}; expected pixels, at least 1.')
+    if cameras:
+      # Not at the first picture: until there is one, a run is long under way.
+      rendering.choose_backend()
     self._task = task
     self._rng = np.random.default_rng(seed)
     self._cameras = tuple(cameras)

@@ -32,7 +32,7 @@ _HELP = (
 )
 
 
-class RenderingUnavailableError(RuntimeError):
+class RenderingUnavailableError(OSError):
   """This machine cannot draw; the message says what to install."""
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 import dataclasses
+import functools
+import importlib
 
 import dm_env
 
@@ -15,37 +17,72 @@ def _pick_cube_vision(
   return pick_cube.make_vision(seed, config)
 
 
-def _peg_insert(seed: int) -> dm_env.Environment:
-  # The twin loads what serves an arm, which the other tasks do not need.
-  from serl.environments.sim import peg_insert
-
-  return peg_insert.make(seed)
-
-
-def _peg_insert_vision(
-  seed: int, image_size: int | None = None
+def _on_twin(
+  module: str,
+  scene: str,
+  task: str,
+  seed: int,
+  image_size: int | None = None,
+  rewards: bool = True,
 ) -> dm_env.Environment:
-  from serl.environments.sim import peg_insert
+  """Returns a real arm's task on the twin.
 
-  config = peg_insert.VISION
+  Args:
+    module: of this package, that simulates it.
+    scene: the name of the config there.
+    task: the name of the real one's config.
+    seed, image_size, rewards: see `make`.
+  """
+  # The twin loads what serves an arm, which the other tasks do not need.
+  from serl.environments.franka import tasks
+
+  simulated = importlib.import_module(f'{__package__}.{module}')
+  config = tasks.load(task)
   if image_size is not None:
-    task = dataclasses.replace(config.task, image_size=image_size)
-    config = dataclasses.replace(config, task=task)
-  return peg_insert.make_vision(seed, config)
+    config = dataclasses.replace(config, image_size=image_size)
+  config = dataclasses.replace(getattr(simulated, scene), task=config)
+  return simulated.make(seed, config, rewards=rewards)
 
+
+_peg = functools.partial(_on_twin, 'insertion', 'PEG')
+_pcb = functools.partial(_on_twin, 'insertion', 'PCB')
+_cable = functools.partial(_on_twin, 'cable_route', 'STATE')
+_bins = functools.partial(_on_twin, 'bins_relocate', 'FORWARD')
 
 # Each takes a seed; those in VISION, which show images, take their size, too.
 TASKS: dict[str, Callable[..., dm_env.Environment]] = {
   'pick_cube': pick_cube.make,
   'pick_cube_vision': _pick_cube_vision,
-  'peg_insert': _peg_insert,
-  'peg_insert_vision': _peg_insert_vision,
+  'peg_insert': functools.partial(_peg, 'peg_insert_state'),
+  'peg_insert_vision': functools.partial(_peg, 'peg_insert'),
+  'pcb_insert': functools.partial(_pcb, 'pcb_insert_state'),
+  'pcb_insert_vision': functools.partial(_pcb, 'pcb_insert'),
+  'cable_route': functools.partial(_cable, 'cable_route_state'),
+  'cable_route_vision': functools.partial(_cable, 'cable_route'),
+  'bins_forward': functools.partial(_bins, 'bins_forward_state'),
+  'bins_forward_vision': functools.partial(_bins, 'bins_forward'),
+  'bins_backward': functools.partial(_bins, 'bins_backward_state'),
+  'bins_backward_vision': functools.partial(_bins, 'bins_backward'),
 }
-VISION = ('pick_cube_vision', 'peg_insert_vision')
+VISION = (
+  'pick_cube_vision',
+  'peg_insert_vision',
+  'pcb_insert_vision',
+  'cable_route_vision',
+  'bins_forward_vision',
+  'bins_backward_vision',
+)
+
+
+# Which know success without rewarding it, or ending an episode.
+ON_TWIN = tuple(name for name in TASKS if not name.startswith('pick_cube'))
 
 
 def make(
-  name: str, seed: int = 0, image_size: int | None = None
+  name: str,
+  seed: int = 0,
+  image_size: int | None = None,
+  rewards: bool = True,
 ) -> dm_env.Environment:
   """Returns the environment of a task.
 
@@ -53,6 +90,8 @@ def make(
     name: one of `TASKS`.
     seed: of its random starts.
     image_size: of a task in `VISION`, pixels; by default that of its config.
+    rewards: False has success neither rewarded nor an episode's end, in the
+      tasks `ON_TWIN`; in the others it never is an end.
 
   Raises:
     ValueError: if there is no such task, or no image of this size.
@@ -61,11 +100,12 @@ def make(
     raise ValueError(
       f'Unknown task {name!r}; expected one of {", ".join(sorted(TASKS))}.'
     )
-  if image_size is None:
-    return TASKS[name](seed)
-  if name not in VISION:
+  if image_size is not None and name not in VISION:
     raise ValueError(
       f'The task {name!r} shows no images to give a size; expected one of '
       f'{", ".join(sorted(VISION))}.'
     )
-  return TASKS[name](seed, image_size)
+  given = {} if image_size is None else {'image_size': image_size}
+  if name in ON_TWIN:
+    given['rewards'] = rewards
+  return TASKS[name](seed, **given)

@@ -33,6 +33,8 @@ def add(spec: mujoco.MjSpec) -> None:
 class WristCamera:
   """One camera of a twin, read directly: a picture is drawn when asked for.
 
+  It need not be on the wrist: any camera of the twin's model will do.
+
   OpenGL wants all of a camera's pictures to be drawn by one thread.
   """
 
@@ -46,8 +48,8 @@ class WristCamera:
     """Creates the camera.
 
     Args:
-      twin: whose model has such cameras.
-      name: one of NAMES.
+      twin: whose model has such a camera.
+      name: of the camera.
       height: of the pictures, pixels.
       width: of the pictures, pixels. As many as the height give the crop to
         the middle.
@@ -55,8 +57,9 @@ class WristCamera:
     Raises:
       ValueError: if there is no such camera.
     """
-    if name not in NAMES:
-      raise ValueError(f'Unknown camera {name!r}; expected one of {NAMES}.')
+    names = [twin.model.camera(i).name for i in range(twin.model.ncam)]
+    if name not in names:
+      raise ValueError(f'Unknown camera {name!r}; expected one of {names}.')
     self._twin = twin
     self._name = name
     self._size = (height, width)

@@ -1,9 +1,13 @@
 """The actor's node: steps the environment, logs and sends its episodes."""
 
+from collections.abc import Mapping
+import contextlib
 import functools
-import threading
+import pathlib
 import time
+from typing import Any, NamedTuple
 
+import dm_env
 import launchpad as lp
 
 from serl import environment_loop
@@ -30,106 +34,132 @@ def name(index: int) -> str:
   return f'actor_{index}'
 
 
+class Served(NamedTuple):
+  """A run as its actor reaches it.
+
+  Fields:
+    config: of the run.
+    replay: the server of its tables.
+    learner: its learner's node.
+    address: where that is, to say whom the actor waits for.
+  """
+
+  config: config_lib.RunConfig
+  replay: tables.Client
+  learner: Any
+  address: str
+
+
 class Actor:
-  """Acts, episode after episode, while the learner can be reached."""
+  """Acts, episode after episode, while the learners can be reached."""
 
   def __init__(
     self,
-    config: config_lib.RunConfig,
+    runs: Mapping[str, Served],
+    make_environment: config_lib.EnvironmentFactory,
+    folder: pathlib.Path,
     index: int,
-    replay: tables.Client,
-    learner,
-    learner_address: str,
     clock: process.Clock,
   ):
     """Initialises the node.
 
     Args:
-      config: of the run.
+      runs: that it acts for, by their tasks. Of several the environment's
+        `next_task` names that of the next episode.
+      make_environment: seed -> environment.
+      folder: of the node's log.
       index: which of the actors this is.
-      replay: the server of the tables.
-      learner: the learner's node.
-      learner_address: where it is, to say whom the actor waits for.
       clock: of the launch.
     """
-    self._config = config
+    self._runs = runs
+    self._make_environment = make_environment
+    self._folder = folder
     self._index = index
-    self._name = name(index)
-    self._replay = replay
-    self._learner = learner
-    self._learner_address = learner_address
     self._clock = clock
 
   def run(self) -> None:
-    """Runs episodes until the run is over or is stopped."""
-    config = self._config
+    """Runs episodes until a run is over or is stopped."""
     stop = lp.stop_event()
-    status = process.Status(config.folder, self._name)
-    environment = config.make_environment(config.seed + 1 + self._index)
+    status = process.Status(self._folder, name(self._index))
+    config = next(iter(self._runs.values())).config
+    environment = self._make_environment(config.seed + 1 + self._index)
     if config.steps_per_second is not None:
       environment = pacing.RealTime(environment, 1 / config.steps_per_second)
+    with contextlib.ExitStack() as stack:
+      stack.callback(environment.close)
+      parts = {}
+      for task, served in self._runs.items():
+        parts[task] = _Part(served, environment, self._index, self._clock)
+        stack.callback(parts[task].close)
+      while not stop.is_set() and not any(p.over() for p in parts.values()):
+        waits = [p.waits_for() for p in parts.values()]
+        if any(waits):
+          status.say(next(filter(None, waits)))
+          stop.wait(0.1)
+          continue
+        status.say('')
+        task = environment.next_task if len(parts) > 1 else next(iter(parts))
+        parts[task].loop.run_episode(stop.is_set)
+
+
+class _Part:
+  """All that an actor has of one run."""
+
+  def __init__(
+    self,
+    served: Served,
+    environment: dm_env.Environment,
+    index: int,
+    clock: process.Clock,
+  ):
+    config = served.config
+    self._learner = served.learner
+    self._address = served.address
+    self._name = name(index)
     spec = specs.make_environment_spec(environment)
     log = log_lib.EpisodeLog(
       run_folder.episodes(config.folder, self._name), spec
     )
-    shipper = shipping.Shipper(
+    self._shipper = shipping.Shipper(
       log,
       shipping.make_insert(
-        self._replay,
+        served.replay,
         packing_lib.Packing(spec),
         functools.partial(training_lib.destinations, config),
       ),
-      self._learner,
+      served.learner,
       self._name,
     )
-    shipper.start()
-    client = variables.VariableClient(self._learner, config.pull_every_s)
-    logger = loggers.make_logger(
-      config.folder, self._name, config.wandb, self._clock.origin
+    self._shipper.start()
+    self._client = variables.VariableClient(served.learner, config.pull_every_s)
+    self._logger = loggers.make_logger(
+      config.folder, self._name, config.wandb, clock.origin
     )
     counter = counting.Counter()
     counter.increment(env_steps=log.steps, episodes=len(log))
-    actor = acting.make_actor(
+    self._actor = acting.make_actor(
       config,
       environment,
-      client,
-      [log.append, lambda _: shipper.notify()],
+      self._client,
+      [log.append, lambda _: self._shipper.notify()],
       counter,
-      self._index,
+      index,
       config.num_actors,
     )
-    loop = environment_loop.EnvironmentLoop(environment, actor, counter, logger)
-    try:
-      while not stop.is_set() and not self._over(shipper):
-        if not self._ready(shipper, client, status, stop):
-          continue
-        loop.run_episode(stop.is_set)
-    finally:
-      acting.close(actor)
-      environment.close()
-      shipper.close(_CLOSE_S)
-      client.close()
-      logger.close()
+    self.loop = environment_loop.EnvironmentLoop(
+      environment, self._actor, counter, self._logger
+    )
 
-  def _ready(
-    self,
-    shipper: shipping.Shipper,
-    client: variables.VariableClient,
-    status: process.Status,
-    stop: threading.Event,
-  ) -> bool:
-    """Returns whether an episode may start; says what it waits for if not."""
-    if shipper.lost_since is not None or client.params is None:
-      status.say(f'waiting for the learner at {self._learner_address}')
-      client.update()
-      stop.wait(0.1)
-      return False
-    status.say('')
-    return True
+  def waits_for(self) -> str:
+    """Returns why no episode may start; nothing if one may."""
+    if self._shipper.lost_since is None and self._client.params is not None:
+      return ''
+    self._client.update()
+    return f'waiting for the learner at {self._address}'
 
-  def _over(self, shipper: shipping.Shipper) -> bool:
+  def over(self) -> bool:
     """Returns whether the learner says that the run is over."""
-    if shipper.lost_since is not None:
+    if self._shipper.lost_since is not None:
       return False
     try:
       return bool(self._learner.over(self._name))
@@ -137,3 +167,10 @@ class Actor:
     except Exception:  # noqa: BLE001
       time.sleep(0.1)
       return False
+
+  def close(self) -> None:
+    """Lets the last episode reach the replay, and closes what is open."""
+    acting.close(self._actor)
+    self._shipper.close(_CLOSE_S)
+    self._client.close()
+    self._logger.close()

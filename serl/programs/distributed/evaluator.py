@@ -1,7 +1,11 @@
 """The evaluator's node: sweeps of episodes with the newest parameters."""
 
+from collections.abc import Mapping
+import contextlib
+import pathlib
 import threading
 import time
+from typing import Any
 
 from absl import logging
 import launchpad as lp
@@ -19,69 +23,120 @@ _SEED_OFFSET = 10_000  # apart from the actors' seeds
 
 
 class Evaluator:
-  """Evaluates, and tells the learner what it saw."""
+  """Evaluates, and tells the learners what it saw."""
 
   def __init__(
-    self, config: config_lib.RunConfig, learner, clock: process.Clock
+    self,
+    runs: Mapping[str, tuple[config_lib.RunConfig, Any]],
+    folder: pathlib.Path,
+    clock: process.Clock,
   ):
     """Initialises the node.
 
     Args:
-      config: of the run.
-      learner: the learner's node.
+      runs: their configs and their learners' nodes, by their tasks.
+      folder: of the node's log.
       clock: of the launch.
     """
-    self._config = config
-    self._learner = learner
+    self._runs = runs
+    self._folder = folder
     self._clock = clock
 
   def run(self) -> None:
     """Sweeps until it is stopped, never twice with the same parameters."""
-    config = self._config
     stop = lp.stop_event()
-    status = process.Status(config.folder, NAME)
-    environment = config.make_environment(config.seed + _SEED_OFFSET)
-    spec = specs.make_environment_spec(environment)
-    logger = loggers.make_logger(
-      config.folder, NAME, config.wandb, self._clock.origin
-    )
-    networks = config.builder.make_networks(spec)
-    sweeps = evaluation.Evaluation(
-      environment, config.builder.make_policy(networks, evaluation=True)
-    )
-    client = variables.VariableClient(self._learner, config.pull_every_s)
-    best = evaluation.BestPolicy(config.folder)
-    evaluated_step, began = 0, -float('inf')
-    try:
+    status = process.Status(self._folder, NAME)
+    with contextlib.ExitStack() as stack:
+      parts = []
+      for config, learner in self._runs.values():
+        parts.append(_Part(config, learner, self._clock))
+        stack.callback(parts[-1].close)
       while not stop.is_set():
-        client.update()
-        step = client.learner_steps
-        due = time.monotonic() - began >= config.evaluation_period_s
-        if step is None or step == evaluated_step or not due:
-          status.say('' if step else 'waiting for a trained policy')
+        due = [part for part in parts if part.is_due()]
+        if not due:
+          waits = [p for p in parts if p.client.learner_steps is None]
+          status.say('waiting for a trained policy' if waits else '')
           stop.wait(0.1)
           continue
         status.say('')
-        began, evaluated_step = time.monotonic(), step
-        behind = {'learner_steps': step, 'env_steps': client.env_steps}
-        found = sweeps.sweep(
-          client.params, config.evaluation_episodes, stop.is_set
-        )
-        if found is not None:
-          logger.write({**behind, **found})
-          best.offer(client.params, step, found)
-          logging.info('Learner step %d: %s', step, found)
-          self._tell(found, stop)
-    finally:
-      environment.close()
-      client.close()
-      logger.close()
+        for part in due:
+          part.sweep(stop)
+        # A run that is over ends the others.
+        if all(part.has_reached() for part in parts):
+          for part in parts:
+            part.tell(stop)
 
-  def _tell(self, found: dict[str, float], stop: threading.Event) -> None:
+
+class _Part:
+  """All that the evaluator has of one run."""
+
+  def __init__(
+    self, config: config_lib.RunConfig, learner, clock: process.Clock
+  ):
+    self._config = config
+    self._learner = learner
+    self._environment = config.make_environment(config.seed + _SEED_OFFSET)
+    spec = specs.make_environment_spec(self._environment)
+    self._logger = loggers.make_logger(
+      config.folder, NAME, config.wandb, clock.origin
+    )
+    networks = config.builder.make_networks(spec)
+    self._sweeps = evaluation.Evaluation(
+      self._environment, config.builder.make_policy(networks, evaluation=True)
+    )
+    self.client = variables.VariableClient(learner, config.pull_every_s)
+    self._best = evaluation.BestPolicy(config.folder)
+    self._step, self._began = 0, -float('inf')
+    self._found: dict[str, float] | None = None  # of the best sweep so far
+
+  def is_due(self) -> bool:
+    """Returns whether there are other parameters, and it is time for them."""
+    self.client.update()
+    step = self.client.learner_steps
+    waited = time.monotonic() - self._began
+    return (
+      step is not None
+      and step != self._step
+      and waited >= self._config.evaluation_period_s
+    )
+
+  def sweep(self, stop: threading.Event) -> None:
+    """Evaluates the newest parameters, unless it is stopped meanwhile."""
+    self._began, self._step = time.monotonic(), self.client.learner_steps
+    behind = {
+      'learner_steps': self._step,
+      'env_steps': self.client.env_steps,
+    }
+    found = self._sweeps.sweep(
+      self.client.params, self._config.evaluation_episodes, stop.is_set
+    )
+    if found is None:
+      return
+    self._logger.write({**behind, **found})
+    self._best.offer(self.client.params, self._step, found)
+    logging.info('Learner step %d: %s', self._step, found)
+    if self._found is None or found['successes'] >= self._found['successes']:
+      self._found = found
+
+  def has_reached(self) -> bool:
+    """Returns whether a sweep was as good as the run is to become."""
+    wanted = self._config.stop_at_successes
+    reached = self._found is not None and wanted is not None
+    return reached and self._found['successes'] >= wanted
+
+  def tell(self, stop: threading.Event) -> None:
+    """Tells the learner of the best sweep."""
+    successes, episodes = self._found['successes'], self._found['episodes']
     try:
-      self._learner.evaluated(int(found['successes']), found['episodes'])
+      self._learner.evaluated(int(successes), episodes)
     # Courier raises its own errors. At the end the learner is the first to go,
     # and the word of it comes when its process has ended.
     except Exception:
       if not stop.wait(_END_S):
         raise
+
+  def close(self) -> None:
+    """Closes what is open."""
+    self._environment.close()
+    self.client.close()
+    self._logger.close()

@@ -1,9 +1,11 @@
 """Launches a run's program and stays with it to the end."""
 
+from collections.abc import Mapping, Sequence
 import contextlib
 import dataclasses
 import io
 import os
+import pathlib
 import sys
 import time
 
@@ -12,6 +14,7 @@ from absl import logging
 import launchpad as lp
 from launchpad.launch.run_locally import launch_local_output_to_files
 from launchpad.nodes.python import local_multi_processing
+from rich import columns as rich_columns
 from rich import console as rich_console
 from rich import live
 
@@ -25,6 +28,7 @@ from serl.programs.distributed import process
 from serl.programs.distributed import program as program_lib
 from serl.programs.distributed import supervisor as supervisor_lib
 from serl.programs.distributed import table
+from serl.teleop import keyboard
 from serl.utils import loggers
 
 _POLL_S = 0.2
@@ -32,17 +36,18 @@ _LINE_S = 10.0  # between two lines, where there is no terminal
 
 
 def launch(
-  config: config_lib.RunConfig,
+  config: config_lib.RunConfig | config_lib.AlternatingRuns,
   placement: program_lib.Placement = program_lib.HERE,
-) -> report.Summary | None:
-  """Launches the run and returns when it is over and no process is left.
+) -> report.Summary | dict[str, report.Summary] | None:
+  """Launches a run or several and returns when no process is left.
 
   Args:
-    config: of the run; a folder that holds it already is resumed.
+    config: of the run or runs; a folder that holds it already is resumed.
     placement: which nodes run here.
 
   Returns:
-    What came of the run; None for the actor's part of it.
+    What came of the run, or of the runs by their tasks; None for the actor's
+    part of it.
 
   Raises:
     AnotherRunError: the folder is another run's.
@@ -50,22 +55,26 @@ def launch(
     Interrupted: by Ctrl-C or SIGTERM, after a last checkpoint.
     OSError: a port is taken, or the folder cannot be written.
   """
-  placement.check_ports()
-  spec = config.make_spec()
-  config = dataclasses.replace(config, environment_spec=spec)
-  resumed = run_folder.claim(config, spec)
+  runs = config_lib.runs_of(config)
+  placement.check_ports(len(runs))
   console = rich_console.Console()
-  console.print(f'{"Resuming" if resumed else "Starting"} {config.folder}')
+  runs = {task: _claim(run, console) for task, run in runs.items()}
+  if isinstance(config, config_lib.AlternatingRuns):
+    config = dataclasses.replace(config, runs=runs)
+  else:
+    (config,) = runs.values()
   now = time.time()
-  clock = process.Clock(now, now - loggers.last_elapsed(config.folder))
+  elapsed = max(loggers.last_elapsed(run.folder) for run in runs.values())
+  clock = process.Clock(now, now - elapsed)
   program = program_lib.make_program(config, placement, clock)
-  nodes = list(program.groups)
-  for name in nodes:
-    process.clear_status(config.folder, name)
-  supervisor = _start(program, config, nodes)
-  with supervisor.handle_signals():
+  nodes = program_lib.make_nodes(config, placement.role)
+  for node in nodes.values():
+    process.clear_status(*node)
+  supervisor = _start(program, config.folder, nodes)
+  # An actor that is killed cannot give back the terminal of the person's keys.
+  with keyboard.keeping_terminal(), supervisor.handle_signals():
     try:
-      _watch(supervisor, config, nodes, console)
+      _watch(supervisor, runs, nodes, console)
       supervisor.stop()
     except errors.NodeDiedError as failure:
       raise supervisor.stop_after_failure(failure) from None
@@ -79,17 +88,38 @@ def launch(
   if placement.role == 'actor':
     console.print('The learner says that the run is over.')
     return None
-  reason = process.read_status(config.folder, learner.NAME).text
-  return report.make_report(config, spec, reason)
+  reasons = {
+    task: process.read_status(run.folder, learner.NAME).text
+    for task, run in runs.items()
+  }
+  summaries = {}
+  for task, run in runs.items():
+    # The first that is over ends the others.
+    reason = reasons[task] or next(filter(None, reasons.values()), '')
+    summaries[task] = report.make_report(run, run.make_spec(), reason)
+  return summaries.get('', summaries)
+
+
+def _claim(
+  config: config_lib.RunConfig, console: rich_console.Console
+) -> config_lib.RunConfig:
+  """Makes a run's folder, or checks it; returns the run with its spec."""
+  spec = config.make_spec()
+  config = dataclasses.replace(config, environment_spec=spec)
+  resumed = run_folder.claim(config, spec)
+  console.print(f'{"Resuming" if resumed else "Starting"} {config.folder}')
+  return config
 
 
 def _start(
-  program: lp.Program, config: config_lib.RunConfig, nodes: list[str]
+  program: lp.Program,
+  folder: pathlib.Path,
+  nodes: Mapping[str, program_lib.Node],
 ) -> supervisor_lib.Supervisor:
   if not flags.FLAGS.is_parsed():
     # Launchpad reads its flags; a caller in code has parsed none.
     flags.FLAGS(sys.argv[:1])
-  folder = config.folder / 'logs'
+  folder = folder / 'logs'
   folder.mkdir(parents=True, exist_ok=True)
   # What a node prints before it has its own log file, which goes on over
   # launches, where Launchpad's is written anew. It reads its variable for the
@@ -100,9 +130,11 @@ def _start(
       program,
       launch_type='local_mp',
       terminal='output_to_files',
-      local_resources={name: _resources(name) for name in nodes},
+      local_resources={
+        label: _resources(node.name) for label, node in nodes.items()
+      },
     )
-  return supervisor_lib.Supervisor(config.folder, manager)
+  return supervisor_lib.Supervisor(nodes, manager)
 
 
 def _resources(name: str) -> local_multi_processing.PythonProcess:
@@ -123,28 +155,52 @@ def _resources(name: str) -> local_multi_processing.PythonProcess:
 
 def _watch(
   supervisor: supervisor_lib.Supervisor,
-  config: config_lib.RunConfig,
-  nodes: list[str],
+  runs: Mapping[str, config_lib.RunConfig],
+  nodes: Mapping[str, program_lib.Node],
   console: rich_console.Console,
 ) -> None:
   """Shows how it goes until the run is over or the user stops it."""
-  progress = table.Progress(config, nodes)
+  progress = [
+    table.Progress(run, _nodes_of(run.folder, nodes)) for run in runs.values()
+  ]
   printed = time.monotonic()
   shown = (
-    live.Live(get_renderable=progress.render, console=console)
+    live.Live(
+      get_renderable=lambda: rich_columns.Columns(p.render() for p in progress),
+      console=console,
+    )
     if console.is_terminal
     else contextlib.nullcontext()
   )
   with shown:
     while not supervisor.interrupted:
-      # The learner's end is the run's; where it is not, that of the actors.
-      if learner.NAME in supervisor.poll() or not supervisor.alive:
+      # A learner's end is the run's; where there is none, that of the actors.
+      ended = [nodes[label].name for label in supervisor.poll()]
+      if learner.NAME in ended or not supervisor.alive:
         break
-      progress.poll()
+      _poll(progress)
       if not console.is_terminal and time.monotonic() - printed >= _LINE_S:
         printed = time.monotonic()
-        console.print(progress.line(), soft_wrap=True)
+        for part in progress:
+          console.print(part.line(), soft_wrap=True)
       time.sleep(_POLL_S)
-    progress.poll()
+    _poll(progress)
   if supervisor.interrupted:
     logging.info('Stopping.')
+
+
+def _poll(progress: Sequence[table.Progress]) -> None:
+  for part in progress:
+    part.poll()
+
+
+def _nodes_of(
+  folder: pathlib.Path, nodes: Mapping[str, program_lib.Node]
+) -> list[program_lib.Node]:
+  """Returns a run's nodes, and those that it shares with others."""
+  learners = [n.folder for n in nodes.values() if n.name == learner.NAME]
+  return [
+    node
+    for node in nodes.values()
+    if node.folder == folder or node.folder not in learners
+  ]

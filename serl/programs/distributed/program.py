@@ -1,9 +1,11 @@
 """The Launchpad program: replay, learner, actors and evaluator as one graph."""
 
 import dataclasses
+import functools
+import pathlib
 import socket
 import time
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import launchpad as lp
 from launchpad import address as lp_address
@@ -28,8 +30,9 @@ class Placement:
   Fields:
     role: 'all' nodes on this machine; or the 'learner' with the replay and the
       evaluator; or the 'actor' of the robot's machine.
-    port_base: the replay listens on it and the learner on the next one; None
-      takes free ones, which only 'all' can.
+    port_base: the replay listens on it and the learner on the next one, those
+      of another run on the next two; None takes free ones, which only 'all'
+      can.
     learner_host: where the actor finds the learner.
   """
 
@@ -48,11 +51,15 @@ class Placement:
         'the ports (the replay takes it, the learner the next one).'
       )
 
-  def check_ports(self) -> None:
-    """Raises OSError if a port that this launch listens on is taken."""
+  def check_ports(self, runs: int = 1) -> None:
+    """Raises OSError if a port that this launch listens on is taken.
+
+    Args:
+      runs: how many runs there are.
+    """
     if self.port_base is None or self.role == 'actor':
       return
-    for port in (self.port_base, self.port_base + 1):
+    for port in range(self.port_base, self.port_base + 2 * runs):
       with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -67,71 +74,107 @@ class Placement:
 HERE = Placement()
 
 
+class Node(NamedTuple):
+  """Where a node leaves its log and its status, and by what name."""
+
+  folder: pathlib.Path
+  name: str
+
+
+def make_nodes(
+  config: config_lib.RunConfig | config_lib.AlternatingRuns, role: Role = 'all'
+) -> dict[str, Node]:
+  """Returns the nodes of a role by the names of their groups in the program."""
+  nodes = {}
+  runs = config_lib.runs_of(config)
+  if role in ('all', 'learner'):
+    for task, run in runs.items():
+      if run.replay == 'process':
+        nodes[_label(task, REPLAY)] = Node(run.folder, REPLAY)
+      nodes[_label(task, learner.NAME)] = Node(run.folder, learner.NAME)
+    if any(run.evaluate for run in runs.values()):
+      nodes[evaluator.NAME] = Node(config.folder, evaluator.NAME)
+  if role in ('all', 'actor'):
+    for index in range(next(iter(runs.values())).num_actors):
+      name = actor.name(index)
+      nodes[name] = Node(config.folder, name)
+  return nodes
+
+
+def _label(task: str, name: str) -> str:
+  return f'{task}_{name}' if task else name
+
+
 def make_program(
-  config: config_lib.RunConfig,
+  config: config_lib.RunConfig | config_lib.AlternatingRuns,
   placement: Placement = HERE,
   clock: process.Clock | None = None,
 ) -> lp.Program:
-  """Returns the Launchpad program of a run, or one role's part of it.
+  """Returns the Launchpad program of a run or of several, or one role's part.
 
   Args:
-    config: of the run.
+    config: of the run or runs. Several take two ports each, one after another.
     placement: which nodes, and where.
     clock: of the launch; a new one by default.
   """
   clock = clock or process.Clock(time.time(), time.time())
-  folder = config.folder
-  replay_node = _ReplayNode(
-    lambda: tables.make_tables(
-      config.builder.make_tables(), config.make_spec()
-    ),
-    folder,
-  )
-  replay = replay_node.create_handle()
-  learner_node = _LearnerNode(
-    learner.Learner,
-    config,
-    replay,
-    clock,
-    remote_actors=placement.role == 'learner',
-  )
-  learner_node.folder = folder
-  served = learner_node.create_handle()
-  served.set_client_kwargs(call_timeout=_CALL_TIMEOUT_S)
-  if placement.port_base is not None:
-    _place(replay_node, placement.learner_host, placement.port_base)
-    _place(learner_node, placement.learner_host, placement.port_base + 1)
-  program = lp.Program(folder.name)
-  if placement.role in ('all', 'learner'):
-    _add_learner(program, config, replay_node, learner_node)
-    if config.evaluate:
-      node = _Node(evaluator.Evaluator, config, served, clock)
-      _add(program, node, folder, evaluator.NAME)
-  if placement.role in ('all', 'actor'):
+  program = lp.Program(config.folder.name)
+  nodes = make_nodes(config, placement.role)
+
+  def add(label: str, node) -> None:
+    node.folder, node.name = nodes[label]
+    with program.group(label):
+      program.add_node(node)
+
+  runs = config_lib.runs_of(config)
+  acted: dict[str, actor.Served] = {}
+  for number, (task, run) in enumerate(runs.items()):
+    replay_node = _ReplayNode(functools.partial(_make_tables, run), run.folder)
+    replay = replay_node.create_handle()
+    learner_node = _LearnerNode(
+      learner.Learner,
+      run,
+      replay,
+      clock,
+      remote_actors=placement.role == 'learner',
+    )
+    learner_node.folder = run.folder
+    served = learner_node.create_handle()
+    served.set_client_kwargs(call_timeout=_CALL_TIMEOUT_S)
     where = placement.learner_host
     if placement.port_base is not None:
-      where = f'{where}:{placement.port_base + 1}'
-    for index in range(config.num_actors):
-      node = _Node(actor.Actor, config, index, replay, served, where, clock)
-      _add(program, node, folder, actor.name(index))
+      port = placement.port_base + 2 * number
+      _place(replay_node, where, port)
+      _place(learner_node, where, port + 1)
+      where = f'{where}:{port + 1}'
+    acted[task] = actor.Served(run, replay, served, where)
+    if placement.role in ('all', 'learner'):
+      if run.replay == 'learner':
+        together = [replay_node, learner_node]
+        learner_node = _Together(together, return_on_first_completed=True)
+      else:
+        add(_label(task, REPLAY), replay_node)
+      add(_label(task, learner.NAME), learner_node)
+  if evaluator.NAME in nodes:
+    evaluated = {
+      task: (served.config, served.learner)
+      for task, served in acted.items()
+      if served.config.evaluate
+    }
+    add(
+      evaluator.NAME,
+      _Node(evaluator.Evaluator, evaluated, config.folder, clock),
+    )
+  for index in range(next(iter(runs.values())).num_actors):
+    label = actor.name(index)
+    if label in nodes:
+      make = config.make_environment
+      add(label, _Node(actor.Actor, acted, make, config.folder, index, clock))
   return program
 
 
-def _add(program: lp.Program, node, folder, name: str) -> None:
-  node.folder, node.name = folder, name
-  with program.group(name):
-    program.add_node(node)
-
-
-def _add_learner(program, config, replay_node, learner_node) -> None:
-  if config.replay == 'learner':
-    together = _Together(
-      [replay_node, learner_node], return_on_first_completed=True
-    )
-    _add(program, together, config.folder, learner.NAME)
-    return
-  _add(program, replay_node, config.folder, REPLAY)
-  _add(program, learner_node, config.folder, learner.NAME)
+def _make_tables(config: config_lib.RunConfig):
+  return tables.make_tables(config.builder.make_tables(), config.make_spec())
 
 
 class _Prepared:

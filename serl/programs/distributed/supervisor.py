@@ -1,5 +1,6 @@
 """Watches over the nodes of a launched program until all of them are gone."""
 
+from collections.abc import Mapping
 import contextlib
 import pathlib
 import signal
@@ -21,7 +22,9 @@ class Supervisor:
   """Owns the processes of a program's nodes, by the nodes' names."""
 
   def __init__(
-    self, folder: pathlib.Path, manager: worker_manager.WorkerManager
+    self,
+    nodes: Mapping[str, program_lib.Node],
+    manager: worker_manager.WorkerManager,
   ):
     """Takes the processes over from Launchpad.
 
@@ -30,10 +33,10 @@ class Supervisor:
     starts the processes, and they are watched and stopped here.
 
     Args:
-      folder: of the run.
+      nodes: of the program, by their groups.
       manager: what `lp.launch` returned.
     """
-    self._folder = folder
+    self._nodes = nodes
     self._alive: dict[str, subprocess.Popen] = {}
     # Launchpad offers no public way to the processes (0.5.2, its last release).
     workers = manager._active_workers
@@ -95,10 +98,12 @@ class Supervisor:
     """
     deadline = time.monotonic() + grace_s
     failures = []
-    for names in (
-      [name for name in self._alive if name != program_lib.REPLAY],
-      [program_lib.REPLAY] if program_lib.REPLAY in self._alive else [],
-    ):
+    replays = [
+      name
+      for name in self._alive
+      if self._nodes[name].name == program_lib.REPLAY
+    ]
+    for names in ([n for n in self._alive if n not in replays], replays):
       for name in names:
         self._alive[name].send_signal(signal.SIGTERM)
       for name in names:
@@ -136,7 +141,7 @@ class Supervisor:
     return failure
 
   def _describe(self, name: str, code: int) -> str:
-    path = run_folder.log(self._folder, name)
+    path = run_folder.log(*self._nodes[name])
     how = (
       f'was killed by {signal.Signals(-code).name}'
       if code < 0

@@ -1,5 +1,6 @@
 """What the launcher shows while a run is under way."""
 
+from collections.abc import Sequence
 import time
 from typing import Any
 
@@ -8,6 +9,7 @@ from rich import table as rich_table
 
 from serl.programs import config as config_lib
 from serl.programs.distributed import process
+from serl.programs.distributed import program as program_lib
 from serl.utils import loggers
 
 _LAST_EPISODES = 20
@@ -16,17 +18,21 @@ _LAST_EPISODES = 20
 class Progress:
   """The newest of what the nodes have written, as rows of label and value."""
 
-  def __init__(self, config: config_lib.RunConfig, nodes: list[str]):
+  def __init__(
+    self, config: config_lib.RunConfig, nodes: Sequence[program_lib.Node]
+  ):
     """Initialises the progress.
 
     Args:
       config: of the run.
-      nodes: the names of the nodes of this launch.
+      nodes: of this launch that serve the run.
     """
     self._config = config
     self._nodes = nodes
     self._tails = {
-      node: loggers.MetricsTail(loggers.metrics_path(config.folder, node))
+      node.name: loggers.MetricsTail(
+        loggers.metrics_path(config.folder, node.name)
+      )
       for node in nodes
     }
     self._episodes: list[dict[str, Any]] = []
@@ -56,15 +62,16 @@ class Progress:
       ('updates per step, achieved', _number(learner, 'updates_per_step')),
       ('return', self._of_episodes('episode_return', '{:.1f}')),
       ('success', self._of_episodes('success', '{:.0%}')),
+      *self._interventions(),
       ('evaluation', _evaluation(evaluator)),
       ("age of the actor's parameters", _age(actors)),
       *_sizes(learner),
       ('time left', self._time_left(acted)),
     ]
     for node in self._nodes:
-      said = process.read_status(self._config.folder, node)
+      said = process.read_status(*node)
       if said.text:
-        rows.append((node, str(said)))
+        rows.append((node.name, str(said)))
     return rows
 
   def render(self) -> rich_table.Table:
@@ -81,6 +88,13 @@ class Progress:
     """Returns the same as one line."""
     shown = ', '.join(f'{label} {value}' for label, value in self.rows())
     return f'[{time.time() - self._began:.0f} s] {shown}'
+
+  def _interventions(self) -> list[tuple[str, str]]:
+    """Returns how much of the acting was a person's, where one may."""
+    if not any('intervened' in episode for episode in self._episodes):
+      return []
+    share = self._of_episodes('intervened', '{:.0%} of the steps')
+    return [('by hand', share)]
 
   def _of_episodes(self, name: str, form: str) -> str:
     values = [e[name] for e in self._episodes if name in e]

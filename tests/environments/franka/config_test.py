@@ -26,6 +26,17 @@ def test_the_box_is_around_the_target_with_an_absolute_first_angle():
   assert high == pytest.approx((0.55, 0.15, 0.25, 3.15, 0.05, 0.35))
 
 
+def test_a_task_is_moved_with_its_boxes():
+  inner = dataclasses.replace(
+    peg_insert.STATE, inner_low=(0.1, 0.2, 0.3), inner_high=(0.4, 0.5, 0.6)
+  )
+  moved = config.moved(inner, (1.0, -1.0, 2.0, 0.0, 0.0, 0.5))
+  assert moved.inner_low == pytest.approx((1.1, -0.8, 2.3))
+  assert moved.inner_high == pytest.approx((1.4, -0.5, 2.6))
+  assert moved.reset[5] == pytest.approx(inner.reset[5] + 0.5)
+  assert config.moved(peg_insert.STATE, (0.0,) * 6) == peg_insert.STATE
+
+
 @pytest.mark.parametrize(
   'change, message',
   [
@@ -34,6 +45,8 @@ def test_the_box_is_around_the_target_with_an_absolute_first_angle():
     ({'threshold': (0.1,)}, 'threshold'),
     ({'pose_high': (0.0,) * 6}, 'none of them above'),
     ({'pose_low': (0.0, 0.0, 0.0, -3.0, 0.0, -1.0)}, 'absolute value'),
+    ({'inner_low': (0.1, 0.1, 0.1)}, 'inner_high is .* or neither'),
+    ({'inner_low': (0.1,) * 3, 'inner_high': (0.1,) * 3}, 'inner_high is'),
     ({'control_rate': 0.0}, 'positive'),
     (
       {

@@ -120,6 +120,22 @@ def test_no_command_leaves_the_box(make, driver):
   assert driver.commands[-1][0] == pytest.approx(0.505)
 
 
+def test_no_command_enters_the_inner_box(make, driver):
+  # The tool begins at 0.5, 0.0, 0.3.
+  environment = make(inner_low=(0.4, 0.005, 0.0), inner_high=(0.6, 0.1, 0.295))
+  environment.reset()
+  environment.step(_action(y=1.0, z=-1.0))
+  # On the straight way down at 45 degrees.
+  np.testing.assert_allclose(
+    driver.commands[-1][:3], (0.5, 0.005, 0.295), atol=1e-9
+  )
+  before = driver.read_state().pose[:3]
+  environment.step(_action(x=1.0, y=-1.0))
+  np.testing.assert_allclose(
+    driver.commands[-1][:3], before + (0.02, -0.02, 0.0), atol=1e-9
+  )
+
+
 def test_reaching_the_target_terminates(make):
   environment = make(target=(0.5, 0.0, 0.28, 3.14, 0.0, 0.0))
   assert not environment.reset().last()

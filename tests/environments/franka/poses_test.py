@@ -88,3 +88,45 @@ def test_a_path_takes_the_shorter_turn():
   end = np.array((0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0))
   for pose in poses.path(start, end, 3):
     np.testing.assert_allclose(np.abs(pose[3:]), _DOWN, atol=1e-12)
+
+
+_LOW, _HIGH = (0.0, 0.0, 0.0), (0.2, 0.1, 0.4)
+
+
+@pytest.mark.parametrize(
+  'start, end, stop',
+  [
+    ((-0.1, 0.05, 0.1), (0.1, 0.05, 0.3), (0.0, 0.05, 0.2)),  # by a face
+    ((0.1, 0.05, 0.5), (0.1, 0.05, 0.3), (0.1, 0.05, 0.4)),  # straight down
+    ((0.3, 0.05, 0.2), (-0.1, 0.05, 0.2), (0.2, 0.05, 0.2)),  # all across
+    ((-0.1, -0.05, 0.2), (0.1, 0.1, 0.2), (0.0, 0.025, 0.2)),  # the later face
+    ((0.2, 0.05, 0.2), (0.1, 0.05, 0.2), (0.2, 0.05, 0.2)),  # from a face
+    # From within, nearest to the face at y = 0.1: never through the box.
+    ((0.1, 0.09, 0.2), (0.1, 0.05, 0.2), (0.1, 0.1, 0.2)),
+    ((0.1, 0.09, 0.2), (0.1, -0.1, 0.2), (0.1, 0.1, 0.2)),
+  ],
+)
+def test_a_way_stops_where_it_enters_the_box(start, end, stop):
+  stopped = poses.stopped_at(np.array(start), np.array(end), _LOW, _HIGH)
+  np.testing.assert_allclose(stopped, stop, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+  'start, end',
+  [
+    ((-0.1, 0.05, 0.1), (-0.01, 0.05, 0.1)),  # it ends before
+    ((-0.1, 0.05, 0.1), (0.0, 0.05, 0.1)),  # on the face
+    ((-0.1, 0.05, 0.1), (-0.2, 0.05, 0.1)),  # away
+    ((-0.1, 0.05, 0.5), (0.3, 0.05, 0.5)),  # above
+    ((-0.1, 0.05, 0.4), (0.3, 0.05, 0.4)),  # along a face
+    ((-0.25, 0.25, 0.2), (0.25, -0.25, 0.2)),  # touching an edge
+    ((-0.25, 0.25, 0.2), (0.5, 1.0, 0.2)),  # beside
+    ((-0.125, 0.0, 0.2), (0.125, 0.25, 0.2)),  # past an edge
+    ((0.2, 0.05, 0.2), (0.3, 0.05, 0.2)),  # off a face
+    ((0.1, 0.09, 0.2), (0.1, 0.15, 0.2)),  # out of the box
+  ],
+)
+def test_a_way_that_does_not_enter_goes_on(start, end):
+  start, end = np.array(start), np.array(end)
+  stopped = poses.stopped_at(start, end, _LOW, _HIGH)
+  np.testing.assert_array_equal(stopped, end)

@@ -90,7 +90,7 @@ def test_a_stalled_camera_times_out_and_comes_back(devices):
 
 def test_the_twin_is_seen_through_librealsense():
   pytest.importorskip('mujoco', reason='the extra [sim] is not installed')
-  from serl.environments.sim import peg_insert
+  from serl.environments.sim import insertion
   from serl.environments.sim import rendering
   from serl.environments.sim import wrist_cameras
 
@@ -98,7 +98,7 @@ def test_the_twin_is_seen_through_librealsense():
     rendering.choose_backend()
   except rendering.RenderingUnavailableError as error:
     pytest.skip(str(error))
-  twin = peg_insert.PegInsert().twin
+  twin = insertion.Insertion().twin
   direct = wrist_cameras.WristCamera(twin, 'wrist_1', HEIGHT, WIDTH)
   expected = direct.read().image
   direct.close()

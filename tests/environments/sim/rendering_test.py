@@ -192,6 +192,9 @@ def test_without_opengl_names_the_packages(monkeypatch):
     rendering.RenderingUnavailableError, match=r'libegl1 .* libosmesa6'
   ):
     environment.render()
+  # As an OSError it ends a program with its message alone.
+  with pytest.raises(OSError, match=r'libegl1 .* libosmesa6'):
+    pick_cube.make_vision(seed=0)
 
 
 def test_respects_the_variable(monkeypatch):

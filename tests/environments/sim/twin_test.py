@@ -345,20 +345,37 @@ def test_a_coarse_physics_still_passes_time():
   np.testing.assert_allclose(twin.read_state().pose, pose, atol=1e-3)
 
 
+def _read_when_fresh(twin, deadline):
+  """Returns the state, patiently: a busy machine may let the physics starve.
+
+  That the twin says so is what it should; it has to catch up by itself.
+  """
+  while True:
+    try:
+      return twin.read_state()
+    except protocol.StaleStateError:
+      assert time.monotonic() < deadline
+      sleep(twin, 0.02)
+
+
 def test_real_time_passes_by_itself(model):
   twin = twin_lib.Twin(model, real_time=True)
   try:
-    pose = twin.read_state().pose
-    twin.command_pose(shifted(pose, 0.0, 0.03, 0.0))
     deadline = time.monotonic() + 20
-    while twin.read_state().pose[1] - pose[1] < 0.025:
+    pose = _read_when_fresh(twin, deadline).pose
+    twin.command_pose(shifted(pose, 0.0, 0.03, 0.0))
+    while _read_when_fresh(twin, deadline).pose[1] - pose[1] < 0.025:
       assert time.monotonic() < deadline
       sleep(twin, 0.02)
-    state = twin.read_state()
-    assert state.time > 0 and abs(twin.now() - time.monotonic()) < 0.1
+    state = _read_when_fresh(twin, deadline)
+    assert state.time > 0
+    before = time.monotonic()
+    assert before <= twin.now() <= time.monotonic()
     twin.reset_joints()
     np.testing.assert_allclose(
-      twin.read_state().q, twin_lib.Config().reset_joints, atol=0.03
+      _read_when_fresh(twin, time.monotonic() + 20).q,
+      twin_lib.Config().reset_joints,
+      atol=0.03,
     )
   finally:
     twin.close()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from serl.environments.sim import peg_insert
+from serl.environments.sim import insertion
 from serl.environments.sim import rendering
 from serl.environments.sim import wrist_cameras
 
@@ -14,7 +14,7 @@ def make_scene():
     rendering.choose_backend()
   except rendering.RenderingUnavailableError as error:
     pytest.skip(str(error))
-  scene = peg_insert.PegInsert()
+  scene = insertion.Insertion()
   pose = scene.target
   pose[2] += 0.06
   scene.twin.command_pose(pose)

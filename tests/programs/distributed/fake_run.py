@@ -1,6 +1,7 @@
 """A run of a few seconds for the tests: a fake environment, tiny networks."""
 
 import functools
+import pathlib
 import sys
 
 from absl import app
@@ -13,6 +14,7 @@ from serl import specs
 from serl.agents.rlpd import builder as rlpd_builder
 from serl.agents.sac import builder as sac_builder
 from serl.agents.sac import config as sac_config
+from serl.environments.wrappers import alternating
 from serl.programs import command
 from serl.teleop import devices
 from serl.teleop import intervention
@@ -113,8 +115,31 @@ def make_config(run_dir: str, **overrides) -> programs.RunConfig:
   )
 
 
+def take_turns(seed: int) -> alternating.Alternating:
+  """Returns two tasks; after each episode it is the other's turn."""
+  return alternating.Alternating(
+    {
+      task: fakes.FakeEnvironment(SPEC, 10, seed, terminate=True)
+      for task in ('there', 'back')
+    }
+  )
+
+
+def make_alternating(run_dir: str, **overrides) -> programs.AlternatingRuns:
+  folder = pathlib.Path(run_dir)
+  return programs.AlternatingRuns(
+    run_dir=folder,
+    runs={
+      task: make_config(folder / task, **overrides)
+      for task in ('there', 'back')
+    },
+    make_environment=take_turns,
+  )
+
+
 def main(_):
-  config = make_config(
+  make = make_alternating if flags.FLAGS.alternating else make_config
+  config = make(
     command.run_dir('runs/fake'),
     fault=flags.FLAGS.fault,
     success=flags.FLAGS.success,
@@ -127,6 +152,7 @@ def main(_):
 
 if __name__ == '__main__':
   command.define_flags()
+  flags.DEFINE_bool('alternating', False, 'Whether two tasks take turns.')
   flags.DEFINE_bool('person', False, 'Whether one intervenes.')
   flags.DEFINE_float('success', 0.0, 'Probability of success.')
   flags.DEFINE_float('learning_rate', 1e-3, 'Of the critics.')

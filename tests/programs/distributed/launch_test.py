@@ -64,6 +64,11 @@ class Launch:
       time.sleep(0.1)
     raise AssertionError(f'{what} did not come:\n{self.output()}')
 
+  def until_started(self, node: str) -> None:
+    log = self.folder / 'logs' / f'{node}.txt'
+    log.unlink(missing_ok=True)  # of an earlier launch
+    self.until(lambda: log.exists() and log.read_text(), f'the start of {node}')
+
   def until_training(self, updates: int = 20) -> None:
     start = self.learner_steps()
     self.until(lambda: self.learner_steps() >= start + updates, 'training')
@@ -75,8 +80,9 @@ class Launch:
     return int(records[-1]['learner_steps']) if records else 0
 
   def node(self, name: str) -> psutil.Process:
-    """Returns the process of a node, as the node's log tells it."""
-    log = (self.folder / 'logs' / f'{name}.txt').read_text()
+    """Returns the process of a node, as its log tells it; 'TASK/NODE'."""
+    part, name = os.path.split(name)
+    log = (self.folder / part / 'logs' / f'{name}.txt').read_text()
     return psutil.Process(int(re.findall(r'runs as process (\d+)', log)[-1]))
 
   def alive(self) -> list[psutil.Process]:
@@ -130,20 +136,22 @@ def _logged_steps(folder: pathlib.Path) -> int:
   return steps
 
 
-def _assert_resumes(launch, folder: pathlib.Path, *flags: str) -> None:
+def _resume(launch, folder: pathlib.Path, *flags: str) -> Launch:
   """Goes on with the run and checks that nothing of it was lost."""
   step = _checkpoints(folder / 'checkpoints')[-1]
   steps = _logged_steps(folder)
   again = launch(*flags)
   again.until_training()
-  again.process.send_signal(signal.SIGINT)
-  assert again.wait() == 130, again.output()
   log = (folder / 'logs' / 'learner.txt').read_text()
   assert f'Going on from the checkpoint of learner step {step}.' in log
-  last = loggers.read_metrics(folder, 'learner')[-1]
-  # The replay of the second launch holds the episodes of the first as well.
-  assert last['env_steps'] == last['replay_size'] >= steps
-  assert not again.alive()
+
+  def all_there() -> bool:
+    last = loggers.read_metrics(folder, 'learner')[-1]
+    # The replay of this launch holds the episodes of those before as well.
+    return last['env_steps'] == last['replay_size'] >= steps
+
+  again.until(all_there, 'the experience of the launches before')
+  return again
 
 
 def test_ends_when_the_evaluator_has_seen_enough(launch):
@@ -162,28 +170,47 @@ def test_ends_when_the_evaluator_has_seen_enough(launch):
   for node in ('learner', 'actor_0', 'evaluator'):
     assert loggers.read_metrics(run.folder, node)
     assert list((run.folder / 'tensorboard' / node).iterdir())
+  other = launch('--learning_rate=0.1')
+  assert other.wait() == 1
+  assert 'holds a run of another configuration' in other.output()
+  assert 'critic_learning_rate: 0.001 in the folder, 0.1 now' in other.output()
 
 
-@pytest.mark.parametrize('node', ['replay', 'learner', 'actor_0', 'evaluator'])
-def test_killed_node_ends_the_run_which_then_goes_on(launch, node):
+def test_whatever_is_killed_or_stopped_the_run_goes_on(launch):
   run = launch()
   run.until_training()
-  run.node(node).kill()
-  assert run.wait() == 1, run.output()
-  assert f"The node '{node}' was killed by SIGKILL" in run.output()
+  for node in ('replay', 'learner', 'actor_0', 'evaluator'):
+    run.node(node).kill()
+    assert run.wait() == 1, run.output()
+    assert f"The node '{node}' was killed by SIGKILL" in run.output()
+    assert not run.alive()
+    run = _resume(launch, run.folder)
+  for number in (signal.SIGINT, signal.SIGTERM):
+    if number == signal.SIGINT:
+      # A Ctrl-C reaches the whole foreground group, nodes included.
+      os.killpg(run.process.pid, number)
+    else:
+      run.process.send_signal(number)
+    assert run.wait() == 130, run.output()
+    assert not run.alive()
+    last = loggers.read_metrics(run.folder, 'learner')[-1]['learner_steps']
+    assert _checkpoints(run.folder / 'checkpoints')[-1] == last
+    run = _resume(launch, run.folder)
+  # No node outlives its launcher.
+  nodes = run.alive()
+  run.process.kill()
+  psutil.wait_procs(nodes, _PATIENCE_S)
   assert not run.alive()
-  _assert_resumes(launch, run.folder)
 
 
-@pytest.mark.parametrize('node', ['learner', 'actor_0'])
-def test_node_killed_before_training(launch, node):
-  run = launch()
-  log = run.folder / 'logs' / f'{node}.txt'
-  run.until(lambda: log.exists() and log.read_text(), f'the start of {node}')
-  run.node(node).kill()
-  assert run.wait() == 1, run.output()
-  assert f"The node '{node}' was killed" in run.output()
-  assert not run.alive()
+def test_nodes_killed_before_training(launch):
+  for node in ('learner', 'actor_0'):
+    run = launch()
+    run.until_started(node)
+    run.node(node).kill()
+    assert run.wait() == 1, run.output()
+    assert f"The node '{node}' was killed" in run.output()
+    assert not run.alive()
   again = launch()
   again.until_training()
 
@@ -204,6 +231,31 @@ def test_steps_of_a_person_are_in_both_tables_again_after_a_restart(launch):
   assert {m['intervened'] for m in metrics} == {0.4}
 
 
+def test_two_tasks_of_one_actor_have_a_learner_each(launch):
+  run = launch('--alternating')
+  parts = [run.folder / task for task in ('there', 'back')]
+
+  def trained() -> bool:
+    logged = [loggers.read_metrics(part, 'learner') for part in parts]
+    return all(records and records[-1]['learner_steps'] for records in logged)
+
+  run.until(trained, 'training of both')
+  run.node('there/learner').kill()
+  assert run.wait() == 1
+  assert "The node 'there_learner' was killed by SIGKILL" in run.output()
+  assert not run.alive()
+  logged = [_logged_steps(part) for part in parts]
+  assert min(logged) > 0 and abs(logged[0] - logged[1]) <= 10
+  again = launch('--alternating', f'--max-env-steps={logged[0] + 50}')
+  assert again.wait() == 0, again.output()
+  for part, steps in zip(parts, logged):
+    last = loggers.read_metrics(part, 'learner')[-1]
+    assert last['env_steps'] == last['replay_size'] >= steps
+    assert (part / 'summary.json').exists()
+    assert loggers.read_metrics(part, 'evaluator')
+  assert again.output().count('Ended: the limit of') == 2
+
+
 def test_replay_in_the_learners_process(launch):
   run = launch('--replay=learner')
   run.until_training()
@@ -211,7 +263,7 @@ def test_replay_in_the_learners_process(launch):
   run.node('learner').kill()
   assert run.wait() == 1, run.output()
   assert not run.alive()
-  _assert_resumes(launch, run.folder, '--replay=learner')
+  _resume(launch, run.folder, '--replay=learner')
 
 
 def test_exception_is_told_with_its_traceback(launch):
@@ -245,40 +297,6 @@ def _template(folder: pathlib.Path):
   config = fake_run.make_config(folder)
   networks = config.builder.make_networks(fake_run.SPEC)
   return config.builder.make_algorithm(networks).init(jax.random.PRNGKey(0))
-
-
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_stop_by_the_user_keeps_a_last_checkpoint(launch, number):
-  run = launch()
-  run.until_training()
-  if number == signal.SIGINT:
-    # A Ctrl-C reaches the whole foreground group, nodes included.
-    os.killpg(run.process.pid, number)
-  else:
-    run.process.send_signal(number)
-  assert run.wait() == 130, run.output()
-  assert not run.alive()
-  last = loggers.read_metrics(run.folder, 'learner')[-1]['learner_steps']
-  assert _checkpoints(run.folder / 'checkpoints')[-1] == last
-  _assert_resumes(launch, run.folder)
-
-
-def test_nodes_do_not_outlive_a_killed_launcher(launch):
-  run = launch()
-  run.until_training()
-  nodes = run.alive()
-  run.process.kill()
-  psutil.wait_procs(nodes, _PATIENCE_S)
-  assert not run.alive()
-
-
-def test_another_configuration_is_refused_with_the_difference(launch):
-  run = launch('--max-env-steps=30')
-  assert run.wait() == 0, run.output()
-  other = launch('--learning_rate=0.1')
-  assert other.wait() == 1
-  assert 'holds a run of another configuration' in other.output()
-  assert 'critic_learning_rate: 0.001 in the folder, 0.1 now' in other.output()
 
 
 def test_taken_port_is_named(launch):

@@ -14,6 +14,7 @@ pytest.importorskip(
 
 from serl.programs import errors
 from serl.programs import run_folder
+from serl.programs.distributed import program as program_lib
 from serl.programs.distributed import supervisor as supervisor_lib
 
 _SLEEP = 'import time; print("up", flush=True); time.sleep(600)'
@@ -38,7 +39,8 @@ def supervise(tmp_path):
       processes.append(process)
       workers[f'{name}/0'] = [process]
     manager = types.SimpleNamespace(_active_workers=workers)
-    return supervisor_lib.Supervisor(tmp_path, manager), processes
+    nodes = {name: program_lib.Node(tmp_path, name) for name in scripts}
+    return supervisor_lib.Supervisor(nodes, manager), processes
 
   yield start
   for process in processes:

@@ -7,6 +7,7 @@ pytest.importorskip(
 from rich import console
 
 from serl.programs.distributed import process
+from serl.programs.distributed import program as program_lib
 from serl.programs.distributed import table
 from serl.utils import loggers
 from tests.programs.distributed import fake_run
@@ -25,8 +26,14 @@ def _write(config, node, *records):
   logger.close()
 
 
+def _nodes(config, *names):
+  return [program_lib.Node(config.folder, name) for name in names]
+
+
 def _rows(config):
-  progress = table.Progress(config, ['learner', 'actor_0', 'evaluator'])
+  progress = table.Progress(
+    config, _nodes(config, 'learner', 'actor_0', 'evaluator')
+  )
   progress.poll()
   return dict(progress.rows())
 
@@ -35,6 +42,7 @@ def test_nothing_written_yet_shows_as_such(config):
   rows = _rows(config)
   assert rows['environment steps'] == '0'
   assert rows['return'] == rows['evaluation'] == '-'
+  assert 'by hand' not in rows
 
 
 def test_shows_the_newest_of_each_node(config):
@@ -42,8 +50,20 @@ def test_shows_the_newest_of_each_node(config):
   _write(
     config,
     'actor_0',
-    {'env_steps': 10, 'episode_return': 1.0, 'success': 0.0, **episode},
-    {'env_steps': 20, 'episode_return': 2.0, 'success': 1.0, **episode},
+    {
+      'env_steps': 10,
+      'episode_return': 1.0,
+      'success': 0.0,
+      'intervened': 0.5,
+      **episode,
+    },
+    {
+      'env_steps': 20,
+      'episode_return': 2.0,
+      'success': 1.0,
+      'intervened': 0.0,
+      **episode,
+    },
   )
   _write(
     config,
@@ -65,6 +85,7 @@ def test_shows_the_newest_of_each_node(config):
   assert rows['updates per step, achieved'] == '0.99'
   assert rows['return'] == '1.5 over 2 episodes'
   assert rows['success'] == '50% over 2 episodes'
+  assert rows['by hand'] == '25% of the steps over 2 episodes'
   assert rows['evaluation'] == '2 of 3, return 5.0, at learner step 1,200'
   assert rows["age of the actor's parameters"] == '0.2 s'
   assert rows['transitions, replay'] == '20'
@@ -84,7 +105,7 @@ def test_shows_what_a_node_waits_for(config):
 
 
 def test_line_and_table_say_the_same(config):
-  progress = table.Progress(config, ['learner'])
+  progress = table.Progress(config, _nodes(config, 'learner'))
   shown = console.Console(record=True, width=100)
   shown.print(progress.render())
   text = shown.export_text()

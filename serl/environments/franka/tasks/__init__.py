@@ -4,11 +4,22 @@ import os
 import runpy
 
 from serl.environments.franka import config as config_lib
+from serl.environments.franka.tasks import bins_relocate
+from serl.environments.franka.tasks import cable_route
+from serl.environments.franka.tasks import pcb_insert
 from serl.environments.franka.tasks import peg_insert
 
 TASKS = {
   'peg_insert': peg_insert.VISION,
   'peg_insert_state': peg_insert.STATE,
+  'pcb_insert': pcb_insert.VISION,
+  'pcb_insert_state': pcb_insert.STATE,
+  'cable_route': cable_route.VISION,
+  'cable_route_state': cable_route.STATE,
+  'bins_forward': bins_relocate.FORWARD,
+  'bins_forward_state': bins_relocate.FORWARD_STATE,
+  'bins_backward': bins_relocate.BACKWARD,
+  'bins_backward_state': bins_relocate.BACKWARD_STATE,
 }
 
 

@@ -1,13 +1,15 @@
-"""The expert inserts the peg, always."""
+"""The expert inserts what it holds, always."""
+
+import dataclasses
 
 import dm_env
 import numpy as np
 import pytest
 
 from serl import core
-from serl.environments.sim import peg_insert
+from serl.environments.sim import insertion
 from serl.environments.wrappers import relative_frame
-from serl.teleop import peg_insert as expert_lib
+from serl.teleop import insertion as expert_lib
 
 FEW = 5  # episodes of what is no promise
 
@@ -27,55 +29,65 @@ def run(environment, expert, episodes=FEW):
       expert.update()
       steps += 1
     successes.append(float(timestep.reward))
-    assert bool(timestep.reward) == environment.scene.is_inserted()
+    assert bool(timestep.reward) == environment.scene.is_successful()
     longest = max(longest, steps)
   return successes, longest
 
 
 @pytest.mark.parametrize(
-  'clearance, episodes', [(0.001, FEW), (0.0005, 20), (0.00025, FEW)]
+  'config, clearance, episodes',
+  [
+    (insertion.PEG, 0.001, FEW),
+    (insertion.PEG, 0.0005, 20),
+    (insertion.PEG, 0.00025, FEW),
+    (insertion.PCB, 0.0002, 20),
+  ],
 )
-def test_inserts_always(clearance, episodes):
-  environment = peg_insert.make(0, peg_insert.Config(clearance=clearance))
-  expert = expert_lib.PegInsertExpert(environment=environment)
+def test_inserts_always(config, clearance, episodes):
+  config = dataclasses.replace(config, clearance=clearance)
+  environment = insertion.make(0, config)
+  expert = expert_lib.InsertionExpert(environment=environment)
   successes, longest = run(environment, expert, episodes)
   assert successes == [1.0] * episodes
   assert longest < 60
 
 
 def test_inserts_where_the_board_is():
-  environment = peg_insert.make(
-    0, peg_insert.Config(board_xy=0.03, board_yaw=0.3)
+  environment = insertion.make(
+    0, dataclasses.replace(insertion.PEG, board_xy=0.03, board_yaw=0.3)
   )
   successes, _ = run(
-    environment, expert_lib.PegInsertExpert(environment=environment)
+    environment, expert_lib.InsertionExpert(environment=environment)
   )
   assert successes == [1.0] * FEW
 
 
 def test_inserts_with_a_trembling_hand():
-  environment = peg_insert.make(0)
-  expert = expert_lib.PegInsertExpert(0.01, 1, environment)
+  environment = insertion.make(0)
+  expert = expert_lib.InsertionExpert(0.01, 1, environment)
   successes, _ = run(environment, expert)
   assert successes == [1.0] * FEW
 
 
 def test_inserts_in_the_frame_of_the_tool():
-  environment = peg_insert.make(
-    0, peg_insert.Config(board_xy=0.03, board_yaw=0.3)
+  environment = insertion.make(
+    0, dataclasses.replace(insertion.PEG, board_xy=0.03, board_yaw=0.3)
   )
   environment = relative_frame.RelativeFrame(environment)
-  expert = expert_lib.PegInsertExpert(environment=environment)
+  expert = expert_lib.InsertionExpert(environment=environment)
   successes, _ = run(environment, expert)
   assert successes == [1.0] * FEW
 
 
 class Bench:
-  """A tool that points straight down, and its target."""
+  """A scene with a tool that points straight down, and its target."""
 
+  part = insertion.SQUARE_PEG
+  task = insertion.PEG.task
   target = np.array((0.5, 0.0, 0.1, 1.0, 0.0, 0.0, 0.0))
 
   def __init__(self, *offset):
+    self.scene = self
     self.put(*offset)
 
   def put(self, *offset):
@@ -84,11 +96,11 @@ class Bench:
 
 
 def act(bench):
-  return expert_lib.PegInsertExpert(environment=bench).select_action({})
+  return expert_lib.InsertionExpert(environment=bench).select_action({})
 
 
 def test_it_is_an_actor():
-  expert = expert_lib.PegInsertExpert(environment=Bench(0, 0, 0))
+  expert = expert_lib.InsertionExpert(environment=Bench(0, 0, 0))
   assert isinstance(expert, core.Actor)
 
 
@@ -117,7 +129,7 @@ def test_it_turns_the_tool():
 
 def test_an_episode_begins_afresh():
   bench = Bench(0, 0, 0.033)
-  expert = expert_lib.PegInsertExpert(environment=bench)
+  expert = expert_lib.InsertionExpert(environment=bench)
   expert.select_action({})
   bench.put(0.0005, 0, 0.0325)
   # It has begun to lower the peg and goes on.
@@ -130,6 +142,6 @@ def test_an_episode_begins_afresh():
 
 def test_refuses_negative_noise_and_no_environment():
   with pytest.raises(ValueError, match=r'noise=-0\.1'):
-    expert_lib.PegInsertExpert(noise=-0.1)
+    expert_lib.InsertionExpert(noise=-0.1)
   with pytest.raises(ValueError, match='environment=None'):
-    expert_lib.PegInsertExpert()
+    expert_lib.InsertionExpert()

@@ -1,4 +1,4 @@
-"""A scripted expert for the peg insertion, for demonstrations on the twin."""
+"""A scripted expert for insertions, for demonstrations on the twin."""
 
 from typing import Protocol
 
@@ -8,24 +8,39 @@ from scipy.spatial import transform
 
 from serl import types
 
-# m that an action of 1 moves the tool, rad that it turns it.
-_SCALE = np.array([0.02] * 3 + [0.1] * 3)
 # m and rad.
-_REACH = 0.05  # from the tool to the peg's tip
-_DEPTH = 0.03  # of the hole
-_HOVER = 0.003  # above the board's face, where the peg is aligned
+_HOVER = 0.003  # above the board's face, where the part is aligned
 _ALIGNED = 0.00015  # of the tip beside the hole's axis
 _ALIGNED_ROTATION = 0.01
-_STANDING = 0.0002  # a step: the peg stands on the board or on the hole's floor
-_INSIDE = 0.002  # below the face, from where the hole leads the peg
+_STANDING = (
+  0.0002  # a step: the part stands on the board or on the hole's floor
+)
+_INSIDE = 0.002  # below the face, from where the hole leads the part
 # Commanded below the tool while it is lowered: outside the hole, a faster arm
 # swings sideways.
 _LOWERING = 0.0015
 _LOWERING_INSIDE = 0.02
 
 
-class HasPeg(Protocol):
-  """An environment that knows where its peg is and where it belongs."""
+class Part(Protocol):
+  """What is inserted, in m."""
+
+  reach: float  # from the tool to the part's tip
+  depth: float  # of the hole
+
+
+class Task(Protocol):
+  """What is asked."""
+
+  # m that an action of 1 moves the tool, rad that it turns it, and the gripper.
+  action_scale: tuple[float, float, float]
+
+
+class Scene(Protocol):
+  """Knows where the part is and where it belongs."""
+
+  part: Part
+  task: Task
 
   @property
   def tool_pose(self) -> np.ndarray:
@@ -33,17 +48,23 @@ class HasPeg(Protocol):
 
   @property
   def target(self) -> np.ndarray:
-    """The same with the peg inserted."""
+    """The same with the part inserted."""
 
 
-class PegInsertExpert:
-  """Inserts the peg: aligns it above the hole, then lowers it."""
+class HasScene(Protocol):
+  """An environment on the twin."""
+
+  scene: Scene
+
+
+class InsertionExpert:
+  """Inserts the part: aligns it above the hole, then lowers it."""
 
   def __init__(
     self,
     noise: float = 0.0,
     seed: int = 0,
-    environment: HasPeg | None = None,
+    environment: HasScene | None = None,
   ):
     """Creates the expert.
 
@@ -65,7 +86,8 @@ class PegInsertExpert:
         'environment=None; expected the environment that is acted in, to ask '
         'it for the poses of the tool and of the hole.'
       )
-    self._environment = environment
+    self._scene = environment.scene
+    self._part = self._scene.part
     self._to_policy_frame = getattr(environment, 'to_tool_frame', np.asarray)
     self._noise = noise
     self._rng = np.random.default_rng(seed)
@@ -77,13 +99,13 @@ class PegInsertExpert:
 
   def select_action(self, observation: types.NestedArray) -> np.ndarray:
     """Returns the next action, [6] float32 in [-1, 1]."""
-    pose, target = self._environment.tool_pose, self._environment.target
+    pose, target = self._scene.tool_pose, self._scene.target
     tool = transform.Rotation.from_quat(pose[3:])
     goal = transform.Rotation.from_quat(target[3:])
     turn = (goal * tool.inv()).as_rotvec()
     # Of the tip as the tool is turned now, on the hole's axes.
-    tip = pose[:3] + tool.apply((0.0, 0.0, _REACH))
-    end = target[:3] + goal.apply((0.0, 0.0, _REACH))
+    tip = pose[:3] + tool.apply((0.0, 0.0, self._part.reach))
+    end = target[:3] + goal.apply((0.0, 0.0, self._part.reach))
     beside = goal.inv().apply(tip - end)
     height = self._plan(
       height=-beside[2],  # the tool's z points down
@@ -92,7 +114,8 @@ class PegInsertExpert:
     )
     # Along the hole's axis, which need not be upright.
     position = target[:3] - goal.apply((0.0, 0.0, height))
-    action = np.append(position - pose[:3], turn) / _SCALE
+    translation, rotation, _ = self._scene.task.action_scale
+    action = np.append((position - pose[:3]) / translation, turn / rotation)
     action += self._noise * self._rng.standard_normal(6)
     # Within the bounds in whatever frame, and in the same direction.
     for part in (action[:3], action[3:]):
@@ -108,10 +131,10 @@ class PegInsertExpert:
       offset: of it beside the hole's axis, m.
       turn: that is left to the tool, rad.
     """
-    inside = height < _DEPTH - _INSIDE
+    inside = height < self._part.depth - _INSIDE
     standing = abs(height - self._height) < _STANDING
     self._height = height
-    near = height < _DEPTH + 2 * _HOVER
+    near = height < self._part.depth + 2 * _HOVER
     if near and turn < _ALIGNED_ROTATION and offset < _ALIGNED:
       self._lowering = True
     elif standing or offset > 10 * _ALIGNED:
@@ -120,7 +143,7 @@ class PegInsertExpert:
       return max(height - _LOWERING_INSIDE, 0.0)
     if self._lowering:
       return height - _LOWERING
-    return _DEPTH + _HOVER
+    return self._part.depth + _HOVER
 
   def observe_first(self, timestep: dm_env.TimeStep) -> None:
     """Begins a new attempt."""

@@ -1,4 +1,4 @@
-"""The scene of the peg: its geometry, its board, and the environment on it."""
+"""The scenes of peg and plug: geometry, board, and the environment on them."""
 
 import dataclasses
 
@@ -12,17 +12,18 @@ from serl.environments.franka import client
 from serl.environments.franka import environment as environment_lib
 from serl.environments.franka import poses
 from serl.environments.franka.tasks import peg_insert as tasks_peg_insert
-from serl.environments.sim import peg_insert
+from serl.environments.sim import insertion
 from serl.environments.sim import rendering
+from serl.environments.sim import twin_environment
 from serl.environments.wrappers import gripper_closed
-from serl.teleop import peg_insert as expert_lib
+from serl.teleop import insertion as expert_lib
 
 TASK = tasks_peg_insert.STATE
 
 
 @pytest.fixture(name='scene', scope='module')
 def make_scene():
-  return peg_insert.PegInsert()
+  return insertion.Insertion()
 
 
 def put(scene, offset):
@@ -79,11 +80,13 @@ def test_the_peg_fits_nowhere_else(scene, offset):
 
 
 def test_the_clearance_is_the_config_s():
-  scene = peg_insert.PegInsert(peg_insert.Config(clearance=0.00025))
+  scene = insertion.Insertion(
+    dataclasses.replace(insertion.PEG, clearance=0.00025)
+  )
   assert put(scene, (0.0002, 0.0002, 0.0)) == 0.0
   assert put(scene, (0.0004, 0.0, 0.0)) == pytest.approx(0.00015, abs=2e-5)
   with pytest.raises(ValueError, match='clearance=0; expected metres'):
-    peg_insert.PegInsert(peg_insert.Config(clearance=0))
+    insertion.Insertion(dataclasses.replace(insertion.PEG, clearance=0))
 
 
 def test_the_fingers_hold_the_peg(scene):
@@ -97,7 +100,7 @@ def test_the_fingers_hold_the_peg(scene):
 def test_only_the_target_is_success(scene):
   scene.restart(np.random.default_rng(0))
   twin = scene.twin
-  assert not scene.is_inserted()
+  assert not scene.is_successful()
   state = twin.read_state()
   for offset, inserted in (
     ((0.0, 0.0, 0.0), True),
@@ -108,13 +111,15 @@ def test_only_the_target_is_success(scene):
     pose = scene.target
     pose[:3] += offset
     twin._states[0] = dataclasses.replace(state, pose=pose)
-    assert scene.is_inserted() == inserted
+    assert scene.is_successful() == inserted
   twin.restart()
 
 
 def test_a_board_that_moves_takes_the_task_along():
-  scene = peg_insert.PegInsert(
-    peg_insert.Config(board_xy=0.03, board_yaw=0.3, clearance=0.001)
+  scene = insertion.Insertion(
+    dataclasses.replace(
+      insertion.PEG, board_xy=0.03, board_yaw=0.3, clearance=0.001
+    )
   )
   np.testing.assert_array_equal(scene.task.target, TASK.target)
   rng = np.random.default_rng(0)
@@ -136,7 +141,7 @@ def test_a_board_that_moves_takes_the_task_along():
 
 
 def test_the_environment_is_the_real_task_s():
-  environment = peg_insert.PegInsertEnvironment(seed=0)
+  environment = twin_environment.TwinEnvironment(insertion.Insertion(), 0)
   timestep = environment.reset()
   spec = environment.observation_spec()
   assert set(timestep.observation) == set(spec)
@@ -154,8 +159,9 @@ def test_the_environment_is_the_real_task_s():
 
 def test_equal_seeds_give_equal_episodes():
   def run(seed):
-    environment = peg_insert.PegInsertEnvironment(
-      seed, peg_insert.Config(board_xy=0.02)
+    config = dataclasses.replace(insertion.PEG, board_xy=0.02)
+    environment = twin_environment.TwinEnvironment(
+      insertion.Insertion(config), seed
     )
     rng = np.random.default_rng(0)
     environment.reset()
@@ -168,11 +174,11 @@ def test_equal_seeds_give_equal_episodes():
 
 
 def test_a_policy_without_cameras_acts_in_the_base_frame():
-  environment = peg_insert.make(seed=0)
+  environment = insertion.make(seed=0)
   assert environment.action_spec().shape == (6,)
   timestep = environment.reset()
   np.testing.assert_allclose(
-    timestep.observation['tcp_pose'], environment.tool_pose, atol=1e-6
+    timestep.observation['tcp_pose'], environment.scene.tool_pose, atol=1e-6
   )
 
 
@@ -182,10 +188,10 @@ def test_a_policy_with_cameras_sees_what_they_see():
   except rendering.RenderingUnavailableError as error:
     pytest.skip(str(error))
   config = dataclasses.replace(
-    peg_insert.VISION,
-    task=dataclasses.replace(peg_insert.VISION.task, image_size=32),
+    insertion.PEG,
+    task=dataclasses.replace(tasks_peg_insert.VISION, image_size=32),
   )
-  environment = peg_insert.make_vision(seed=0, config=config)
+  environment = insertion.make(seed=0, config=config)
   observation = environment.reset().observation
   for name in ('wrist_1', 'wrist_2'):
     assert observation[name].shape == (32, 32, 3)
@@ -196,28 +202,18 @@ def test_a_policy_with_cameras_sees_what_they_see():
     picture = environment.render('picture', *size)
     assert picture.shape == (*size, 3) and picture.std() > 10
   environment.close()
-  with pytest.raises(ValueError, match=r'cameras=\(\); expected some'):
-    peg_insert.make_vision(config=peg_insert.Config())
 
 
 class Bench:
   """What an expert asks of an environment that is not in its process."""
 
   def __init__(self, scene):
-    self._scene = scene
-
-  @property
-  def tool_pose(self):
-    return self._scene.twin.read_state().pose
-
-  @property
-  def target(self):
-    return self._scene.target
+    self.scene = scene
 
 
 def test_the_peg_goes_in_through_the_real_arm_s_server():
-  scene = peg_insert.PegInsert()
-  expert = expert_lib.PegInsertExpert(environment=Bench(scene))
+  scene = insertion.Insertion()
+  expert = expert_lib.InsertionExpert(environment=Bench(scene))
   with testing.serving(scene.twin) as url:
     robot = client.HttpRobot(url, now=scene.twin.now)
     environment = gripper_closed.GripperClosed(
@@ -231,12 +227,12 @@ def test_the_peg_goes_in_through_the_real_arm_s_server():
       while not timestep.last():
         timestep = environment.step(expert.select_action(timestep.observation))
       assert timestep.reward == 1.0 and timestep.discount == 0.0
-      assert scene.is_inserted()
+      assert scene.is_successful()
     environment.close()
 
 
 def test_a_reflex_is_a_fault_and_the_next_reset_recovers():
-  environment = peg_insert.make(seed=0)
+  environment = insertion.make(seed=0)
   environment.reset()
   push = environment.data.body('panda/gripper/base').xfrc_applied
   push[:3] = (0.0, 150.0, 0.0)

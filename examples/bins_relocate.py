@@ -1,0 +1,62 @@
+"""Object relocation by RLPD, there and back: the real arm, or --twin.
+
+Two policies, each with its replay and its learner, take turns on one arm: where
+one has succeeded the other begins, so that nobody resets anything. Classifiers
+of the front camera tell success. docs/bins_relocate.md tells more.
+"""
+
+import dataclasses
+import pathlib
+import sys
+
+from absl import app
+
+from serl import programs
+from serl.agents import hybrid
+from serl.agents import rlpd
+from serl.environments.sim import bins_relocate
+from serl.programs import arm
+from serl.programs import command
+from serl.teleop import bins_relocate as teleop
+
+_TWIN = arm.Twin(
+  bins_relocate.make,
+  bins_relocate.FORWARD,
+  teleop.BinsRelocateExpert,
+  noise=0.1,
+  # A cube that is held where it belongs is not there yet.
+  attempts=({'noise': 0.1}, {'lets_go': False}, {'noise': 0.5}, {'noise': 1.0}),
+)
+arm.define_flags('bins_forward', 'bins_backward')
+
+
+def main(_):
+  run_dir = pathlib.Path(command.run_dir('runs/bins_relocate'))
+  runs = {}
+  for name, task in zip(('forward', 'backward'), arm.load(), strict=True):
+    # What it costs to switch the gripper is its own critic's, not the reward's.
+    penalty = task.gripper_penalty
+    agent = hybrid.HybridBuilder(
+      arm.agent(), hybrid.HybridConfig(penalty=penalty)
+    )
+    fields = arm.fields(
+      run_dir / name,
+      dataclasses.replace(task, gripper_penalty=0.0),
+      _TWIN,
+      part=name,
+      stop_at_successes=20,
+      updates_per_step=4.0,
+    )
+    runs[name] = programs.RunConfig(
+      builder=rlpd.RLPDBuilder(agent), random_steps=200, **fields
+    )
+  both = programs.AlternatingRuns(
+    run_dir=run_dir,
+    runs=runs,
+    make_environment=arm.alternate(runs, bins_relocate.make_both),
+  )
+  sys.exit(command.run(both))
+
+
+if __name__ == '__main__':
+  app.run(main)

@@ -1,0 +1,255 @@
+"""Insertions on the twin: a part in the gripper, and a board with its hole.
+
+The part is fixed in the gripper, and the board stands where the target pose of
+the task is the pose of the tool with the part inserted.
+"""
+
+import dataclasses
+from typing import Any
+
+import dm_env
+import mujoco
+import numpy as np
+from scipy.spatial import transform
+
+from serl.environments.franka import config as config_lib
+from serl.environments.franka import poses
+from serl.environments.franka.tasks import pcb_insert
+from serl.environments.franka.tasks import peg_insert
+from serl.environments.sim import arm as arm_lib
+from serl.environments.sim import scene
+from serl.environments.sim import twin as twin_lib
+from serl.environments.sim import twin_environment
+from serl.environments.sim import wrist_cameras
+
+_BOARD_WIDTH = 0.14  # m
+_FRICTION = (0.3, 0.005, 0.0001)
+_GRIPPER_WIDTH = 0.085  # m, open
+_CLOSED = 0.8  # rad, of the fingers' joints
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+  """What is inserted: an upright box, in m."""
+
+  size: tuple[float, float, float]  # along the tool's x, y and z
+  reach: float  # from the tool's centre point to the part's tip, along z
+  depth: float  # of the inserted part's tip below the board's face
+  floor_gap: float  # below that tip: the target is reached without pressing
+  mass: float = 0.05  # kg
+  colour: tuple[float, ...] = (0.80, 0.20, 0.16, 1.0)
+  board_colour: tuple[float, ...] = (0.30, 0.55, 0.35, 1.0)
+
+
+SQUARE_PEG = Part((0.02, 0.02, 0.06), reach=0.05, depth=0.03, floor_gap=0.002)
+# A plug on a circuit board, and its socket.
+PLUG = Part(
+  (0.024, 0.008, 0.04),
+  reach=0.03,
+  depth=0.01,
+  floor_gap=0.0005,
+  mass=0.02,
+  colour=(0.90, 0.85, 0.70, 1.0),
+  board_colour=(0.10, 0.30, 0.18, 1.0),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """The constants of the scene."""
+
+  part: Part
+  # Where the board is mounted, and what is asked there.
+  task: config_lib.Config
+  clearance: float  # m between part and hole on each side
+  # How far the board moves from there between the episodes: along x and y, m,
+  # and about the upright through the target, rad, either way.
+  board_xy: float = 0.0
+  board_yaw: float = 0.0
+  physics_timestep: float = 0.002  # s
+  twin: twin_lib.Config = dataclasses.field(
+    # The fingers hold the part from the start.
+    default_factory=lambda: twin_lib.Config(start_closing=1.0)
+  )
+
+
+PEG = Config(SQUARE_PEG, peg_insert.STATE, clearance=0.0005)
+PCB = Config(PLUG, pcb_insert.STATE, clearance=0.0002)
+
+
+def make_model(config: Config) -> mujoco.MjModel:
+  """Returns the arm of the twin with cameras, the part it holds, and the board.
+
+  Raises:
+    ValueError: if the clearance is not positive.
+  """
+  if not config.clearance > 0:
+    raise ValueError(
+      f'clearance={config.clearance}; expected metres, more than 0.'
+    )
+  spec = twin_lib.make_spec(config.physics_timestep)
+  wrist_cameras.add(spec)
+  _add_part(spec, config.part)
+  _add_board(spec, config)
+  # People see a hole from nearby only.
+  x, y, z = config.task.target[:3]
+  picture = spec.camera('picture')
+  picture.pos = (x + 0.27, y + 0.26, z + 0.17)
+  picture.alt.xyaxes = (-0.69, 0.72, 0.0, -0.29, -0.28, 0.915)
+  return spec.compile()
+
+
+def _add_part(spec: mujoco.MjSpec, part: Part) -> None:
+  length = part.size[2]
+  body = spec.body(arm_lib.GRIPPER_BASE).add_body(
+    name='part',
+    pos=(0.0, 0.0, arm_lib.TCP_HEIGHT + part.reach - length / 2),
+    gravcomp=1,
+  )
+  body.add_geom(
+    name='part',
+    type=mujoco.mjtGeom.mjGEOM_BOX,
+    size=np.divide(part.size, 2),
+    mass=part.mass,
+    rgba=part.colour,
+    friction=_FRICTION,
+    conaffinity=0,  # a part of the arm
+    **scene.CONTACT,
+  )
+  # The fingers close along y, up to the part.
+  farthest = _CLOSED * (1 - part.size[1] / _GRIPPER_WIDTH)
+  for finger in arm_lib.FINGERS:
+    spec.joint(finger).range = (0.0, farthest)
+
+
+def _add_board(spec: mujoco.MjSpec, config: Config) -> None:
+  """Adds the board; its origin is the inserted part's tip, its z the hole's."""
+  part = config.part
+  position, quaternion = _board_pose(config)
+  board = spec.worldbody.add_body(
+    name='board', mocap=True, pos=position, quat=quaternion
+  )
+  hole_x, hole_y = np.divide(part.size[:2], 2) + config.clearance
+  # Half of what is beside the hole.
+  wall_x, wall_y = (_BOARD_WIDTH / 2 - np.array((hole_x, hole_y))) / 2
+  half_depth = (part.depth + part.floor_gap) / 2
+  middle = (part.depth - part.floor_gap) / 2
+  half_width = _BOARD_WIDTH / 2
+  plinth = (position[2] - part.floor_gap) / 2  # down to the table
+  for name, centre, size in (
+    ('east', (hole_x + wall_x, 0, middle), (wall_x, half_width, half_depth)),
+    ('west', (-hole_x - wall_x, 0, middle), (wall_x, half_width, half_depth)),
+    ('north', (0, hole_y + wall_y, middle), (hole_x, wall_y, half_depth)),
+    ('south', (0, -hole_y - wall_y, middle), (hole_x, wall_y, half_depth)),
+    (
+      'floor',
+      (0, 0, -part.floor_gap - plinth),
+      (half_width, half_width, plinth),
+    ),
+  ):
+    board.add_geom(
+      name=f'board_{name}',
+      type=mujoco.mjtGeom.mjGEOM_BOX,
+      pos=centre,
+      size=size,
+      # The cameras shall see the hole.
+      rgba=(0.1, 0.1, 0.1, 1.0) if name == 'floor' else part.board_colour,
+      friction=_FRICTION,
+      **scene.CONTACT,
+    )
+
+
+def _board_pose(config: Config) -> tuple[np.ndarray, np.ndarray]:
+  """Returns where the board is, [3], and how it is turned, [4] wxyz.
+
+  Its z points up, the tool's down.
+  """
+  pose = poses.from_euler(config.task.target)
+  tool = transform.Rotation.from_quat(pose[3:])
+  tip = pose[:3] + tool.apply((0.0, 0.0, config.part.reach))
+  x, y, z, w = (tool * transform.Rotation.from_euler('x', np.pi)).as_quat()
+  return tip, np.array((w, x, y, z))
+
+
+class Insertion(twin_environment.Scene):
+  """The scene with its twin: where the board is and whether the part is in it.
+
+  The part is fixed in the gripper: opening it does not drop the part.
+  """
+
+  def __init__(self, config: Config = PEG, real_time: bool = False):
+    """Creates the scene, the board where it is mounted.
+
+    Args:
+      config: its constants.
+      real_time: whether the twin's clock is the machine's, else it is stepped.
+
+    Raises:
+      ValueError: if the clearance is not positive.
+    """
+    twin = twin_lib.Twin(make_model(config), config.twin, real_time)
+    super().__init__(twin, config.task)
+    self._config = config
+    self._mocap = twin.model.body('board').mocapid[0]
+
+  @property
+  def part(self) -> Part:
+    """What is inserted."""
+    return self._config.part
+
+  @property
+  def target(self) -> np.ndarray:
+    """The tool's pose with the part inserted, [7], m and xyzw, base frame."""
+    return poses.from_euler(self.task.target)
+
+  def begin_episode(self, rng: np.random.Generator) -> None:
+    """Restarts where the board moves: a person does it, the part out of it."""
+    if self._config.board_xy > 0 or self._config.board_yaw > 0:
+      self.restart(rng)
+
+  def restart(self, rng: np.random.Generator) -> None:
+    """Puts the arm at its reset posture and the board anywhere in its range.
+
+    `task` is then the one with the target where the board is.
+    """
+    config = self._config
+    offset = np.zeros(6)
+    offset[:2] = rng.uniform(-config.board_xy, config.board_xy, 2)
+    offset[5] = rng.uniform(-config.board_yaw, config.board_yaw)
+    # About the upright, the Euler angles of a turned pose differ in the last.
+    self.task = dataclasses.replace(
+      config.task,
+      **{
+        name: tuple(np.add(getattr(config.task, name), offset).tolist())
+        for name in ('target', 'reset', 'pose_low', 'pose_high')
+      },
+    )
+    position, quaternion = _board_pose(
+      dataclasses.replace(config, task=self.task)
+    )
+    with self.twin.lock:
+      self.twin.restart()
+      self.twin.data.mocap_pos[self._mocap] = position
+      self.twin.data.mocap_quat[self._mocap] = quaternion
+
+  def is_successful(self) -> bool:
+    """Returns whether the tool is at the target, as near as the task asks."""
+    return poses.is_near(
+      self.twin.read_state().pose, self.task.target, self.task.threshold
+    )
+
+
+def make(
+  seed: int = 0, config: Config = PEG, **kwargs: Any
+) -> dm_env.Environment:
+  """Returns an insertion on the twin, as a policy sees it.
+
+  Where the hole is must be learned: without cameras it is not observed, so that
+  the board must not move.
+
+  Args:
+    seed: of where episodes begin and where the board is.
+    config: of the scene.
+    **kwargs: of `twin_environment.make`.
+  """
+  return twin_environment.make(Insertion(config), seed, **kwargs)

@@ -1,0 +1,89 @@
+"""Tasks in turns, of which one's end is another's beginning."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dm_env
+
+from serl.environments.wrappers import base
+
+
+class Alternating(base.EnvironmentWrapper):
+  """Changes to the next task after a success, so that nobody needs to reset.
+
+  Every episode is one of one task; they share the arm and what stands around
+  it. After a success, which is a LAST with discount 0, the next one in order
+  begins, the first after the last; else, and after a fault, the same again.
+  Two tasks, there and back, run for hours. Luo et al. 2024, SERL, arXiv
+  2401.16013.
+
+  What is asked beside dm_env's methods, like `step_extras`, is asked of the
+  present task's environment.
+  """
+
+  def __init__(self, environments: Mapping[str, dm_env.Environment]):
+    """Begins with the first.
+
+    Args:
+      environments: by the names of their tasks, in their order. Only one of
+        them is stepped at a time.
+
+    Raises:
+      ValueError: there are none, or their specs differ.
+    """
+    if not environments:
+      raise ValueError('environments is empty; expected one or more by names.')
+    self._environments = dict(environments)
+    names = list(self._environments)
+    first = self._environments[names[0]]
+    for name, environment in self._environments.items():
+      for kind in (
+        'action_spec',
+        'observation_spec',
+        'reward_spec',
+        'discount_spec',
+      ):
+        expected = getattr(first, kind)()
+        given = getattr(environment, kind)()
+        if given != expected:
+          raise ValueError(
+            f'The {kind} of {name!r} is {given}; expected that of '
+            f'{names[0]!r}, {expected}.'
+          )
+    super().__init__(first)
+    self._following = dict(zip(names, names[1:] + names[:1]))
+    self._task = self._next_task = names[0]
+    self._over = True
+
+  @property
+  def task(self) -> str:
+    """The name of the task of the present episode, or of the first."""
+    return self._task
+
+  @property
+  def next_task(self) -> str:
+    """The name of the task of the next episode, as far as it is known."""
+    return self._next_task
+
+  def reset(self) -> dm_env.TimeStep:
+    """Begins an episode of `next_task`; an unfinished one is no success."""
+    self._task = self._next_task
+    self._environment = self._environments[self._task]
+    self._over = True  # where the reset fails
+    return self._see(self._environment.reset())
+
+  def step(self, action: Any) -> dm_env.TimeStep:
+    """Steps the present task; after its end, begins the next one."""
+    if self._over:
+      return self.reset()
+    return self._see(self._environment.step(action))
+
+  def close(self) -> None:
+    for environment in self._environments.values():
+      environment.close()
+
+  def _see(self, timestep: dm_env.TimeStep) -> dm_env.TimeStep:
+    self._over = timestep.last()
+    if timestep.last() and timestep.discount == 0:
+      self._next_task = self._following[self._task]
+    return timestep

@@ -1,0 +1,39 @@
+"""The formulas of Q-learning, as pure functions."""
+
+import chex
+import jax
+import jax.numpy as jnp
+
+
+def double_q_target(
+  r_t: jax.Array,
+  discount_t: jax.Array,
+  values_t: jax.Array,
+  selector_values_t: jax.Array,
+) -> jax.Array:
+  """Returns the bootstrapped return of the choice that the selector prefers.
+
+  Double DQN, van Hasselt et al. 2016 (arXiv 1509.06461), eq. 4.
+
+  Args:
+    r_t: rewards at time t, [B].
+    discount_t: discounts at time t, [B]: 0 where the task terminated, the
+      agent's own discount included.
+    values_t: the target critic's values of all choices at time t, [B, C].
+    selector_values_t: those of the critic that is trained, [B, C].
+
+  Returns:
+    The targets for the values at time t - 1, [B], without a gradient.
+  """
+  chex.assert_rank([r_t, discount_t, values_t, selector_values_t], [1, 1, 2, 2])
+  chex.assert_equal_shape([values_t, selector_values_t])
+  chex.assert_equal_shape([r_t, discount_t, values_t[:, 0]])
+  chex.assert_type([r_t, discount_t, values_t], float)
+  best = jnp.argmax(selector_values_t, axis=-1)
+  return jax.lax.stop_gradient(r_t + discount_t * take(values_t, best))
+
+
+def take(values: jax.Array, choices: jax.Array) -> jax.Array:
+  """Returns the values [B] of the choices [B] out of all of them [B, C]."""
+  chex.assert_rank([values, choices], [2, 1])
+  return jnp.take_along_axis(values, choices[:, None], axis=-1)[:, 0]

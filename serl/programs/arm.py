@@ -1,0 +1,444 @@
+"""The command line of the tasks on a Franka arm, the real one or its twin.
+
+What stands beside `command`'s: the task, the arm, what the policy sees and what
+rewards it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import functools
+import os
+import pathlib
+import sys
+from typing import Any
+
+from absl import flags
+from absl import logging
+import dm_env
+
+from serl import core
+from serl import programs
+from serl import specs
+from serl.agents import bc
+from serl.agents import builder as builder_lib
+from serl.agents import classifier
+from serl.agents import drq
+from serl.agents import rlpd
+from serl.agents import sac
+from serl.agents.classifier import report
+from serl.agents.classifier import training
+from serl.demos import recording
+from serl.environments.franka import assembly
+from serl.environments.franka import config as config_lib
+from serl.environments.franka import tasks
+from serl.environments.wrappers import alternating
+from serl.environments.wrappers import learned_reward
+from serl.environments.wrappers import reward_camera
+from serl.programs import command
+from serl.teleop import corrector
+
+_CLASSIFIER = 'classifier.safetensors'
+
+
+def define_flags(*names: str) -> None:
+  """Defines the flags, those of `command` included.
+
+  Args:
+    *names: of the tasks that are meant if none are given.
+  """
+  command.define_flags(demonstrations=True)
+  for holder in (
+    flags.DEFINE_list(
+      'task',
+      list(names),
+      'By its name, or the FILE.py that new_task has written.',
+    ),
+    flags.DEFINE_enum(
+      'agent', 'rlpd', ['rlpd', 'bc'], 'Or behaviour cloning, as a baseline.'
+    ),
+    flags.DEFINE_bool('twin', False, 'Simulate the arm and its cameras.'),
+    flags.DEFINE_bool(
+      'images', False, 'See by the cameras, else by the state alone.'
+    ),
+    flags.DEFINE_integer('image-size', None, "Pixels; the task's if unset."),
+    flags.DEFINE_bool('http', True, 'Reach the twin by its robot server.'),
+    flags.DEFINE_string('token-file', None, "With the robot server's token."),
+    flags.DEFINE_string(
+      'classifier',
+      None,
+      'Folder of the reward classifier of a task without a threshold; without '
+      'it a script records on the twin what it takes to train one.',
+    ),
+    flags.DEFINE_integer(
+      'classifier-episodes',
+      20,
+      'Of each kind, that the script records for the classifier.',
+      lower_bound=2,
+    ),
+    flags.DEFINE_integer(
+      'classifier-steps',
+      None,
+      'Updates that train the classifier here; 500 if unset.',
+      lower_bound=1,
+    ),
+    flags.DEFINE_integer(
+      'correct-after',
+      None,
+      'On the twin: a script brings episodes to their end that the policy has '
+      'not ended after so many steps, as a person would.',
+      lower_bound=0,
+    ),
+    flags.DEFINE_enum(
+      'preset', 'cpu', ['cpu', 'serl'], "For a few cores, or SERL's own recipe."
+    ),
+  ):
+    flag = flags.FLAGS[holder.name]
+    flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+
+
+@dataclasses.dataclass(frozen=True)
+class Twin:
+  """How a task is simulated, and who knows it.
+
+  Fields:
+    make: seed, config and the keywords of `twin_environment.make` ->
+      environment.
+    scene: the config; a dataclass whose `task` is the task's.
+    expert: takes the keywords noise and environment.
+    noise: with which it demonstrates.
+    examples: the config of the scene that a classifier learns from; `scene` by
+      default. What succeeds there may have to do so more clearly.
+    attempts: the keywords of the experts that it learns from, those that fail
+      in various ways among them.
+  """
+
+  make: Callable[..., dm_env.Environment]
+  scene: Any
+  expert: Callable[..., core.Actor]
+  noise: float = 0.01
+  examples: Any = None
+  attempts: Sequence[Mapping[str, Any]] = ()
+
+
+def is_twin() -> bool:
+  """Returns whether the arm is simulated."""
+  return _value('twin')
+
+
+def sees_images() -> bool:
+  """Returns whether the policy sees images."""
+  return _value('images')
+
+
+def agent() -> builder_lib.Builder:
+  """Returns SAC, or DrQ where the policy sees images, as the flags say."""
+  preset = _value('preset')
+  if sees_images():
+    return drq.DrQBuilder(getattr(drq, preset)())
+  return sac.SACBuilder(getattr(sac, preset)())
+
+
+def run(default_run_dir: str, twin: Twin, **defaults: Any) -> int:
+  """Runs one task with the agent that the flags name; returns the exit code.
+
+  Args:
+    default_run_dir: without --run.
+    twin: how the task is simulated.
+    **defaults: of `command.fields`.
+  """
+  (config,) = load()
+  builder = rlpd.RLPDBuilder(agent())
+  if _value('agent') == 'bc':
+    size = 7 if config.uses_gripper else 6
+    builder = bc.BCBuilder(bc.cpu(size, sees_images()))
+  return command.run(
+    programs.RunConfig(
+      builder=builder,
+      random_steps=200,
+      **fields(command.run_dir(default_run_dir), config, twin, **defaults),
+    )
+  )
+
+
+def load() -> list[config_lib.Config]:
+  """Returns the tasks' configs, with the cameras that the run needs.
+
+  Raises:
+    ValueError: there is no such task.
+  """
+  configs = []
+  for name in _value('task'):
+    config = tasks.load(name)
+    if _value('image-size') is not None:
+      config = dataclasses.replace(config, image_size=_value('image-size'))
+    if config.threshold is not None and not sees_images():
+      config = dataclasses.replace(config, cameras=())
+    configs.append(config)
+  return configs
+
+
+def fields(
+  run_dir: str | os.PathLike,
+  config: config_lib.Config,
+  twin: Twin,
+  part: str = '',
+  **defaults: Any,
+) -> dict[str, Any]:
+  """Returns the fields of `RunConfig` that the flags set.
+
+  What a person would record on the real arm, demonstrations and the examples of
+  a reward classifier, a script records on the twin where it is missing.
+
+  Args:
+    run_dir: of the run.
+    config: of the task.
+    twin: how it is simulated.
+    part: the subfolder of --demos and of --classifier, where several tasks
+      share them.
+    **defaults: of `command.fields`.
+
+  Raises:
+    ValueError: the real arm's task has neither a threshold nor a classifier.
+  """
+  path = find_classifier(run_dir, config, twin, part)
+  if is_twin():
+    make_environment = functools.partial(
+      _make_twin,
+      twin.make,
+      config=dataclasses.replace(twin.scene, task=config),
+      http=_value('http'),
+      images=sees_images(),
+      classifier_path=path,
+    )
+  else:
+    make_environment = functools.partial(
+      _make_real, config, _value('token-file'), path
+    )
+  if is_twin() and _value('correct-after') is not None:
+    defaults['make_intervention'] = functools.partial(
+      corrector.correct,
+      make_expert=twin.expert,
+      patience=_value('correct-after'),
+    )
+  return {
+    'run_dir': run_dir,
+    'make_environment': make_environment,
+    # One process has the arm: the others are told what it observes.
+    'environment_spec': None if is_twin() else make_spec(config),
+    'demonstrations': command.demonstrations(
+      run_dir,
+      make_environment,
+      twin.expert if is_twin() else None,
+      twin.noise,
+      part,
+    ),
+    'evaluate': is_twin(),
+    # The real arm keeps its own pace.
+    **command.fields(
+      **{'steps_per_second': 20 if is_twin() else 0, **defaults}
+    ),
+  }
+
+
+def alternate(
+  runs: Mapping[str, programs.RunConfig],
+  make_both: Callable[..., Mapping[str, dm_env.Environment]],
+) -> Callable[[int], dm_env.Environment]:
+  """Returns what makes the environment of runs whose tasks take turns.
+
+  Args:
+    runs: with the `fields` of this module, by the names of the tasks.
+    make_both: seed, the tasks' scenes by their names and the keywords of
+      `twin_environment.make` -> environments of one twin.
+
+  Raises:
+    ValueError: a script is to correct them, which knows one task alone.
+  """
+  if _value('correct-after') is not None:
+    raise ValueError(
+      f'correct-after={_value("correct-after")}; expected none where tasks '
+      'alternate: the script knows one task alone.'
+    )
+  parts = {name: run.make_environment for name, run in runs.items()}
+  if is_twin():
+    return functools.partial(_alternate_twin, make_both, parts)
+  return functools.partial(_alternate_real, parts)
+
+
+def _make_twin(
+  make_task: Callable[..., dm_env.Environment],
+  seed: int,
+  config: Any,
+  http: bool,
+  images: bool,
+  classifier_path: str | None,
+) -> dm_env.Environment:
+  """Returns the task on the twin, as the policy sees it."""
+  environment = make_task(
+    seed,
+    config,
+    http=http,
+    rewards=classifier_path is None,
+    state=not images,
+  )
+  return rewarded(environment, config.task, classifier_path, images)
+
+
+def _alternate_twin(
+  make_both: Callable[..., Mapping[str, dm_env.Environment]],
+  parts: Mapping[str, functools.partial],
+  seed: int,
+) -> dm_env.Environment:
+  """Returns the tasks of `_make_twin` on one twin, in turns."""
+  keywords = {name: part.keywords for name, part in parts.items()}
+  one = next(iter(keywords.values()))
+  made = make_both(
+    seed,
+    {name: k['config'] for name, k in keywords.items()},
+    http=one['http'],
+    rewards=one['classifier_path'] is None,
+    state=not one['images'],
+  )
+  return alternating.Alternating(
+    {
+      name: rewarded(
+        made[name], k['config'].task, k['classifier_path'], k['images']
+      )
+      for name, k in keywords.items()
+    }
+  )
+
+
+def _make_real(
+  config: config_lib.Config,
+  token_file: str | None,
+  classifier_path: str | None,
+  seed: int,
+) -> dm_env.Environment:
+  """Returns the task on the real arm, as the policy sees it."""
+  environment = assembly.make(config, _read(token_file), seed)
+  return rewarded(environment, config, classifier_path, images=True)
+
+
+def _alternate_real(
+  parts: Mapping[str, functools.partial], seed: int
+) -> dm_env.Environment:
+  """Returns the tasks of `_make_real` on one arm, in turns."""
+  configs = {name: part.args[0] for name, part in parts.items()}
+  _, token_file, _ = next(iter(parts.values())).args
+  made = assembly.make_several(configs, _read(token_file), seed)
+  return alternating.Alternating(
+    {
+      name: rewarded(made[name], configs[name], part.args[2], images=True)
+      for name, part in parts.items()
+    }
+  )
+
+
+def _read(token_file: str | None) -> str | None:
+  return token_file and pathlib.Path(token_file).read_text().strip()
+
+
+def rewarded(
+  environment: dm_env.Environment,
+  config: config_lib.Config,
+  classifier_path: str | None,
+  images: bool,
+) -> dm_env.Environment:
+  """Returns an environment that a classifier rewards, without its cameras.
+
+  Args:
+    environment: observes all cameras of the task.
+    config: of the task.
+    classifier_path: file of the classifier; None leaves the reward as it is.
+    images: whether the policy sees the cameras that are not for the reward.
+  """
+  if classifier_path is not None:
+    judge = classifier.load(classifier_path, environment.observation_spec())
+    environment = learned_reward.LearnedReward(
+      environment, judge.make_probability(), judge.threshold
+    )
+  hidden = [c.name for c in config.cameras if c.for_reward or not images]
+  if not hidden:
+    return environment
+  return reward_camera.RewardCamera(environment, hidden)
+
+
+def make_spec(config: config_lib.Config) -> specs.EnvironmentSpec:
+  """Returns the spec of the task on the real arm, as the policy sees it."""
+  spec = assembly.make_spec(config)
+  hidden = [camera.name for camera in config.cameras if camera.for_reward]
+  seen = {n: leaf for n, leaf in spec.observations.items() if n not in hidden}
+  return spec._replace(observations=seen)
+
+
+def find_classifier(
+  run_dir: str | os.PathLike,
+  config: config_lib.Config,
+  twin: Twin,
+  part: str = '',
+) -> str | None:
+  """Returns the file of what rewards; None where a threshold does.
+
+  On the twin it is trained, if it is missing, on what scripts record.
+
+  Args:
+    run_dir: where it is kept.
+    config: of the task.
+    twin: how it is simulated.
+    part: the subfolder of --classifier.
+
+  Raises:
+    ValueError: it is missing on the real arm.
+  """
+  if config.threshold is not None:
+    return None
+  if _value('classifier') is not None:
+    return str(pathlib.Path(_value('classifier')) / part / _CLASSIFIER)
+  folder = pathlib.Path(run_dir).expanduser().resolve() / 'classifier'
+  path = folder / _CLASSIFIER
+  if path.exists() or command.is_actor():
+    return str(path)
+  if not is_twin():
+    raise ValueError(
+      'The task has no threshold: a classifier of images tells success. Record '
+      'examples and train one:\n'
+      '  python -m serl.tools.record_transitions TASK --robot --out=DATA '
+      '--device=spacemouse\n'
+      '  python examples/train_reward_classifier.py --data=DATA '
+      '--output=FOLDER\n'
+      '  ... --classifier=FOLDER'
+    )
+  _train_classifier(folder, config, twin)
+  return str(path)
+
+
+def _train_classifier(
+  folder: pathlib.Path, config: config_lib.Config, twin: Twin
+) -> None:
+  """Records the task done and failed, and learns to tell them apart."""
+  logging.info('Recording what a reward classifier learns from.')
+  episodes = folder / 'episodes'
+  scene = dataclasses.replace(twin.examples or twin.scene, task=config)
+  for number, keywords in enumerate(twin.attempts, 1):
+    # An episode goes on after its success: that is seen more than once.
+    environment = twin.make(number, scene, rewards=False, state=True)
+    recording.record(
+      lambda _, made=environment: made,
+      twin.expert(environment=environment, **keywords),
+      number * _value('classifier-episodes'),
+      episodes,
+      keep=lambda metrics: True,
+    )
+  cameras = tuple(c.name for c in config.cameras if c.for_reward)
+  recipe = classifier.cpu(cameras or None)
+  steps = _value('classifier-steps') or recipe.training_steps
+  recipe = dataclasses.replace(recipe, training_steps=steps)
+  trained, told = training.train(recipe, recording.load(episodes))
+  classifier.save(folder / _CLASSIFIER, trained)
+  for path in report.write(told, folder):
+    logging.info('On the classifier: %s', path)
+
+
+def _value(name: str) -> Any:
+  return flags.FLAGS[name].value

@@ -1,0 +1,167 @@
+"""A scripted expert for object relocation, for demonstrations on the twin."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import dm_env
+import numpy as np
+from scipy.spatial import transform
+
+from serl import types
+
+# m.
+_CLEAR = 0.074  # above the target pose: beyond the wall between the bins
+_HOVER = 0.035  # above the target pose: the fingers pass the cube
+_RISEN = 0.015  # below these, from where it may move across
+_FAR = 0.08  # beside the cube
+_ALIGNED = 0.008  # beside the cube, from where the fingers enclose it
+_GRASP = 0.004  # from the cube's centre, near enough to close
+_SLIPPED = 0.03  # from the tool: the fingers do not hold it
+_THERE = 0.04  # along y from the middle of its bin, where it is lowered
+_INSIDE = 0.08  # likewise, where it is in that bin
+_RELEASE = 0.012  # above where it lies in the end
+_LOWERING = 0.05  # below the tool
+
+
+class Task(Protocol):
+  """What is asked."""
+
+  target: tuple[float, ...]  # [6], amid the bins
+  reset: tuple[float, ...]  # [6]
+  # m that an action of 1 moves the tool, rad that it turns it, and the gripper.
+  action_scale: tuple[float, float, float]
+
+
+class Scene(Protocol):
+  """Knows where the cube is and where it belongs."""
+
+  task: Task
+
+  @property
+  def tool_pose(self) -> np.ndarray:
+    """The tool's pose, [7], xyz and quaternion xyzw, m, base frame."""
+
+  @property
+  def cube_position(self) -> np.ndarray:
+    """The cube's centre, [3], m, base frame."""
+
+  @property
+  def goal(self) -> np.ndarray:
+    """The same where it belongs."""
+
+
+class HasScene(Protocol):
+  """An environment on the twin."""
+
+  scene: Scene
+
+
+class BinsRelocateExpert:
+  """Takes the cube to the other bin, over the wall between them.
+
+  A cube that slipped away is approached anew. With the cube where it belongs,
+  the tool goes back to where it came from: a classifier is shown that, too.
+  """
+
+  def __init__(
+    self,
+    noise: float = 0.0,
+    seed: int = 0,
+    environment: HasScene | None = None,
+    lets_go: bool = True,
+  ):
+    """Creates the expert.
+
+    Args:
+      noise: standard deviation of the Gaussian noise that is added to an
+        action's motion.
+      seed: of the noise.
+      environment: the one that is acted in, which is asked for the cube. Where
+        it acts in the tool's frame, it is asked for the way there,
+        `to_tool_frame`. Its scene may change between the episodes.
+      lets_go: whether it opens the gripper in the end; else it fails, with the
+        cube held where it belongs, for a classifier to tell that from success.
+
+    Raises:
+      ValueError: if the noise is negative or there is no environment.
+    """
+    if not noise >= 0:
+      raise ValueError(f'noise={noise}; expected a standard deviation >= 0.')
+    if environment is None:
+      raise ValueError(
+        'environment=None; expected the environment that is acted in, to ask '
+        'it for the poses of the tool and of the cube.'
+      )
+    self._environment = environment
+    self._noise = noise
+    self._lets_go = lets_go
+    self._rng = np.random.default_rng(seed)
+    self._begin()
+
+  def _begin(self) -> None:
+    self._closed = False
+
+  def select_action(self, observation: types.NestedArray) -> np.ndarray:
+    """Returns the next action, [7] float32 in [-1, 1]."""
+    environment = self._environment
+    scene = environment.scene
+    pose = scene.tool_pose
+    position, self._closed = self._plan(pose[:3], scene)
+    upright = transform.Rotation.from_euler('xyz', scene.task.reset[3:])
+    turn = (upright * transform.Rotation.from_quat(pose[3:]).inv()).as_rotvec()
+    translation, rotation, _ = scene.task.action_scale
+    motion = np.append((position - pose[:3]) / translation, turn / rotation)
+    motion += self._noise * self._rng.standard_normal(6)
+    # Within the bounds in whatever frame, and in the same direction.
+    for part in (motion[:3], motion[3:]):
+      part /= max(1.0, np.linalg.norm(part))
+    action = np.append(motion, -1.0 if self._closed else 1.0)
+    action = getattr(environment, 'to_tool_frame', np.asarray)(action)
+    return np.clip(action, -1.0, 1.0).astype(np.float32)
+
+  def _plan(self, tool: np.ndarray, scene: Scene) -> tuple[np.ndarray, bool]:
+    """Returns where the tool shall go, [3] m, and whether the gripper closes.
+
+    Args:
+      tool: [3], m.
+      scene: with the cube.
+    """
+    cube, goal, low = scene.cube_position, scene.goal, scene.task.target[2]
+    beyond = abs(cube[1] - goal[1])
+    lowered = cube[2] < goal[2] + _RELEASE
+    if self._closed and np.linalg.norm(cube - tool) < _SLIPPED:
+      if beyond > _THERE:
+        return _across(tool, goal, low + _CLEAR), True
+      if not lowered:
+        return np.append(goal[:2], tool[2] - _LOWERING), True
+      return tool, not self._lets_go
+    if beyond < _INSIDE and lowered:
+      return _across(tool, scene.task.reset, low + _CLEAR), False
+    beside = np.linalg.norm(cube[:2] - tool[:2])
+    if beside > _FAR:
+      return _across(tool, cube, low + _CLEAR), False
+    if beside > 2 * _ALIGNED:
+      return _across(tool, cube, low + _HOVER), False
+    height = max(cube[2], low)
+    near = beside < _ALIGNED and tool[2] < height + _GRASP
+    return np.append(cube[:2], height - _GRASP), near
+
+  def observe_first(self, timestep: dm_env.TimeStep) -> None:
+    """Begins a new attempt."""
+    self._begin()
+
+  def observe(
+    self, action: types.NestedArray, next_timestep: dm_env.TimeStep
+  ) -> None:
+    """Learns nothing."""
+
+  def update(self) -> None:
+    """Has no parameters."""
+
+
+def _across(
+  tool: np.ndarray, goal: Sequence[float], height: float
+) -> np.ndarray:
+  """Returns where the tool shall go, [3] m: up, and only then across."""
+  risen = tool[2] > height - _RISEN
+  return np.append(goal[:2] if risen else tool[:2], height)

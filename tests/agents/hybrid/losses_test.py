@@ -1,0 +1,69 @@
+"""Tests of losses, by hand."""
+
+import jax
+import numpy as np
+import pytest
+
+from serl.agents import hybrid
+from serl.agents import sac
+from serl.agents.hybrid import losses
+
+CONFIG = hybrid.HybridConfig(penalty=0.25)
+
+
+@pytest.fixture
+def networks(spec, make_config):
+  builder = hybrid.HybridBuilder(sac.SACBuilder(make_config()), CONFIG)
+  return builder.make_networks(spec)
+
+
+@pytest.fixture
+def batch(make_batch):
+  """Closes an open gripper; opens an open one; opens a closed one; stays."""
+  batch = make_batch((4,))
+  batch.observation['gripper_pose'][:, 0] = 0, 0, 10, 10
+  batch.action[:, 2] = -1, 1, 0.7, -0.2
+  return batch._replace(
+    reward=np.float32([1, 0, 0, 2]), discount=np.float32([0, 1, 1, 0.5])
+  )
+
+
+def _params(networks, values):
+  """Returns parameters that give every state the same three values."""
+  critic = networks.gripper_critic.init(jax.random.PRNGKey(0))
+  critic = jax.tree.map(np.array, critic)
+  critic['values']['w'][:] = 0
+  critic['values']['b'][:] = values
+  return losses.GripperParams({}, critic)
+
+
+def test_the_target_by_hand(networks, batch):
+  target, metrics = losses.gripper_target(
+    _params(networks, [1, 5, 2]),  # prefers to stay
+    _params(networks, [30, 10, 20]),  # values that at 10
+    batch,
+    networks=networks,
+    config=CONFIG,
+    discount=0.9,
+  )
+  np.testing.assert_allclose(
+    target, [1 - 0.25, 0.9 * 10, -0.25 + 0.9 * 10, 2 + 0.45 * 10], rtol=1e-6
+  )
+  assert metrics['gripper_penalty_rate'] == 0.5
+  rates = [metrics[f'gripper_{c}_rate'] for c in ('close', 'stay', 'open')]
+  np.testing.assert_array_equal(rates, [0, 1, 0])
+
+
+def test_the_loss_by_hand(networks, batch):
+  params = _params(networks, [1, 5, 2])
+  loss, metrics = losses.gripper_loss(
+    params.gripper_critic,
+    params.encoder,
+    batch,
+    np.float32([1, 1, 1, 1]),
+    networks=networks,
+    config=CONFIG,
+  )
+  # The values of close, open, open, stay are 1, 2, 2, 5.
+  np.testing.assert_allclose(loss, (0 + 1 + 1 + 16) / 4, rtol=1e-6)
+  np.testing.assert_allclose(metrics['gripper_critic_value'], 2.5, rtol=1e-6)

@@ -1,0 +1,109 @@
+"""Tests for alternating; on the arm it is in the tests of the bins."""
+
+import dm_env
+from dm_env import specs
+import numpy as np
+import pytest
+
+from serl.environments.wrappers import alternating
+
+
+class _Task(dm_env.Environment):
+  """An episode of two steps, which the action of the last makes a success."""
+
+  def __init__(self, name, shape=(1,)):
+    self.name = name
+    self._shape = shape
+    self.closed = False
+    self.fails = False
+
+  def reset(self):
+    if self.fails:
+      raise RuntimeError('No arm.')
+    self._steps = 0
+    return dm_env.restart(np.zeros(self._shape))
+
+  def step(self, action):
+    self._steps += 1
+    observation = np.full(self._shape, self._steps)
+    if self._steps < 2:
+      return dm_env.transition(0.0, observation)
+    if action > 0:
+      return dm_env.termination(1.0, observation)
+    return dm_env.truncation(0.0, observation)
+
+  def step_extras(self):
+    return {'name': self.name, 'step': self._steps}
+
+  def action_spec(self):
+    return specs.BoundedArray((), float, -1.0, 1.0)
+
+  def observation_spec(self):
+    return specs.Array(self._shape, float)
+
+  def close(self):
+    self.closed = True
+
+
+def _make(*names):
+  tasks = {name: _Task(name) for name in names}
+  return alternating.Alternating(tasks), tasks
+
+
+def test_a_success_leads_to_the_next_task_and_around():
+  environment, _ = _make('forth', 'across', 'back')
+  seen = []
+  for action in (1, -1, 1, 1, 1):
+    announced = environment.next_task
+    assert environment.reset().first()
+    assert environment.task == announced
+    seen.append(environment.task)
+    environment.step(action)
+    assert environment.step_extras() == {'name': environment.task, 'step': 1}
+    assert environment.step(action).last()
+    # Still the one that has ended.
+    assert environment.task == seen[-1]
+  assert seen == ['forth', 'across', 'across', 'back', 'forth']
+  assert environment.next_task == 'across'
+
+
+def test_a_step_after_the_last_begins_the_next_episode():
+  environment, _ = _make('forth', 'back')
+  assert environment.step(1).first()
+  for expected in ('back', 'forth'):
+    environment.step(1)
+    assert environment.step(1).last()
+    assert environment.step(1).first()
+    assert environment.task == expected
+
+
+def test_what_was_not_finished_begins_again():
+  environment, tasks = _make('forth', 'back')
+  environment.reset()
+  environment.step(1)
+  environment.reset()
+  assert environment.task == environment.next_task == 'forth'
+  environment.step(1)
+  environment.step(1)
+  tasks['back'].fails = True
+  with pytest.raises(RuntimeError, match='No arm'):
+    environment.reset()
+  tasks['back'].fails = False
+  assert environment.step(1).first() and environment.task == 'back'
+
+
+def test_all_are_closed():
+  environment, tasks = _make('forth', 'back')
+  environment.close()
+  assert all(task.closed for task in tasks.values())
+
+
+def test_refuses_tasks_that_one_buffer_could_not_hold():
+  with pytest.raises(
+    ValueError, match=r"observation_spec of 'back' is .*'forth'"
+  ):
+    alternating.Alternating(
+      {'forth': _Task('forth'), 'back': _Task('back', (2,))}
+    )
+  with pytest.raises(ValueError, match='environments is empty'):
+    alternating.Alternating({})

@@ -1,0 +1,35 @@
+"""Tests of q_learning."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from serl.ops import q_learning
+
+R_T = jnp.array([1.0, 0.0, -0.5])
+DISCOUNT_T = jnp.array([0.9, 0.5, 0.0])
+VALUES_T = jnp.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]])
+# It prefers the first, the second and the third choice.
+SELECTOR_VALUES_T = jnp.array([[3.0, 2.0, 1.0], [0.0, 9.0, 1.0], [0, 1, 2.0]])
+
+
+def test_one_critic_selects_and_the_other_values():
+  target = jax.jit(q_learning.double_q_target)(
+    R_T, DISCOUNT_T, VALUES_T, SELECTOR_VALUES_T
+  )
+  # 1 + 0.9 * 1, 0 + 0.5 * 5, and a termination.
+  np.testing.assert_allclose(target, [1.9, 2.5, -0.5], rtol=1e-6)
+
+
+def test_values_of_choices():
+  np.testing.assert_array_equal(
+    q_learning.take(VALUES_T, jnp.array([2, 0, 1])), [3, 4, 8]
+  )
+
+
+def test_the_target_has_no_gradient():
+  gradients = jax.grad(
+    lambda *values: q_learning.double_q_target(R_T, DISCOUNT_T, *values).sum(),
+    argnums=(0, 1),
+  )(VALUES_T, SELECTOR_VALUES_T)
+  assert not any(np.any(gradient) for gradient in gradients)
