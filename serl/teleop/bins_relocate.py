@@ -8,6 +8,7 @@ import numpy as np
 from scipy.spatial import transform
 
 from serl import types
+from serl.teleop import motion
 
 # m.
 _CLEAR = 0.074  # above the target pose: beyond the wall between the bins
@@ -108,16 +109,14 @@ class BinsRelocateExpert:
     pose = scene.tool_pose
     position, self._closed = self._plan(pose[:3], scene)
     upright = transform.Rotation.from_euler('xyz', scene.task.reset[3:])
-    turn = (upright * transform.Rotation.from_quat(pose[3:]).inv()).as_rotvec()
-    translation, rotation, _ = scene.task.action_scale
-    motion = np.append((position - pose[:3]) / translation, turn / rotation)
-    motion += self._noise * self._rng.standard_normal(6)
-    # Within the bounds in whatever frame, and in the same direction.
-    for part in (motion[:3], motion[3:]):
-      part /= max(1.0, np.linalg.norm(part))
-    action = np.append(motion, -1.0 if self._closed else 1.0)
-    action = getattr(environment, 'to_tool_frame', np.asarray)(action)
-    return np.clip(action, -1.0, 1.0).astype(np.float32)
+    return motion.make_action(
+      position - pose[:3],
+      motion.turn_to(pose, upright),
+      scene.task.action_scale,
+      self._noise * self._rng.standard_normal(6),
+      gripper=(-1.0 if self._closed else 1.0,),
+      to_policy_frame=getattr(environment, 'to_tool_frame', np.asarray),
+    )
 
   def _plan(self, tool: np.ndarray, scene: Scene) -> tuple[np.ndarray, bool]:
     """Returns where the tool shall go, [3] m, and whether the gripper closes.

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.spatial import transform
 
 from serl import types
+from serl.teleop import motion
 
 # m and rad.
 _HOVER = 0.035  # above the target, where the cable is over the clip's lips
@@ -96,22 +97,20 @@ class CableRouteExpert:
   def select_action(self, observation: types.NestedArray) -> np.ndarray:
     """Returns the next action, [6] float32 in [-1, 1]."""
     pose, target = self._scene.tool_pose, self._scene.target
-    tool = transform.Rotation.from_quat(pose[3:])
     goal = transform.Rotation.from_quat(target[3:])
-    turn = (goal * tool.inv()).as_rotvec()
+    turn = motion.turn_to(pose, goal)
     position = target[:3] + goal.apply(self._aside)
     position[2] += self._plan(
       offset=np.linalg.norm(pose[:2] - position[:2]),
       turn=np.linalg.norm(turn),
     )
-    translation, rotation, _ = self._scene.task.action_scale
-    action = np.append((position - pose[:3]) / translation, turn / rotation)
-    action += self._noise * self._rng.standard_normal(6)
-    # Within the bounds in whatever frame, and in the same direction.
-    for part in (action[:3], action[3:]):
-      part /= max(1.0, np.linalg.norm(part))
-    action = self._to_policy_frame(action)
-    return np.clip(action, -1.0, 1.0).astype(np.float32)
+    return motion.make_action(
+      position - pose[:3],
+      turn,
+      self._scene.task.action_scale,
+      self._noise * self._rng.standard_normal(6),
+      to_policy_frame=self._to_policy_frame,
+    )
 
   def _plan(self, offset: float, turn: float) -> float:
     """Returns the height that the tool shall have, m above the target.

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.spatial import transform
 
 from serl import types
+from serl.teleop import motion
 
 # m and rad.
 _HOVER = 0.003  # above the board's face, where the part is aligned
@@ -102,7 +103,7 @@ class InsertionExpert:
     pose, target = self._scene.tool_pose, self._scene.target
     tool = transform.Rotation.from_quat(pose[3:])
     goal = transform.Rotation.from_quat(target[3:])
-    turn = (goal * tool.inv()).as_rotvec()
+    turn = motion.turn_to(pose, goal)
     # Of the tip as the tool is turned now, on the hole's axes.
     tip = pose[:3] + tool.apply((0.0, 0.0, self._part.reach))
     end = target[:3] + goal.apply((0.0, 0.0, self._part.reach))
@@ -114,14 +115,13 @@ class InsertionExpert:
     )
     # Along the hole's axis, which need not be upright.
     position = target[:3] - goal.apply((0.0, 0.0, height))
-    translation, rotation, _ = self._scene.task.action_scale
-    action = np.append((position - pose[:3]) / translation, turn / rotation)
-    action += self._noise * self._rng.standard_normal(6)
-    # Within the bounds in whatever frame, and in the same direction.
-    for part in (action[:3], action[3:]):
-      part /= max(1.0, np.linalg.norm(part))
-    action = self._to_policy_frame(action)
-    return np.clip(action, -1.0, 1.0).astype(np.float32)
+    return motion.make_action(
+      position - pose[:3],
+      turn,
+      self._scene.task.action_scale,
+      self._noise * self._rng.standard_normal(6),
+      to_policy_frame=self._to_policy_frame,
+    )
 
   def _plan(self, height: float, offset: float, turn: float) -> float:
     """Returns the height that the tip shall have, m above its end.
