@@ -20,7 +20,7 @@ _TWIN = arm.Twin(
   noise=0.05,
   # A cable that is only just in the clip would teach it to take a near miss for
   # a success.
-  examples=dataclasses.replace(cable_route.STATE, margin=0.003),
+  examples=dataclasses.replace(cable_route.STATE, margin=0.006),
   attempts=(
     {'noise': 0.1},
     {'noise': 0.05, 'miss': 0.012},

@@ -9,7 +9,10 @@ import pytest
 from serl import specs
 from serl.agents import classifier
 from serl.agents.classifier import networks as classifier_networks
+from serl.demos import log
+from serl.environments.sim import tasks
 from serl.networks import encoders
+from serl.testing import fakes
 
 _EXAMPLES = sorted(
   (pathlib.Path(__file__).parent.parent / 'examples').glob('*.py')
@@ -39,6 +42,28 @@ def _save_classifier(folder):
   )
 
 
+def _prepare_bins(folder):
+  """Returns flags that spare the bins long episodes and all that precedes."""
+  environment = tasks.make('bins_forward')
+  spec = specs.make_environment_spec(environment)
+  environment.close()
+  for task in ('forward', 'backward'):
+    _save_classifier(folder / 'classifiers' / task)
+    demonstrations = log.EpisodeLog(folder / 'demos' / task, spec)
+    demonstrations.append(fakes.make_episode(spec))
+    (folder / f'{task}.py').write_text(
+      'import dataclasses\n'
+      'from serl.environments.franka.tasks import bins_relocate\n'
+      f'CONFIG = dataclasses.replace(\n'
+      f'  bins_relocate.{task.upper()}, episode_steps=5\n)\n'
+    )
+  return [
+    f'--classifier={folder / "classifiers"}',
+    f'--demos={folder / "demos"}',
+    f'--task={folder / "forward.py"},{folder / "backward.py"}',
+  ]
+
+
 def _few_steps(path, folder):
   """Returns flags with which a run takes little time, in `folder`."""
   flags = ['--max-env-steps=1100', '--updates-per-step=0.05']
@@ -56,9 +81,7 @@ def _few_steps(path, folder):
   if path.stem == 'cable_route':
     flags += ['--classifier-episodes=2', '--classifier-steps=20']
   if path.stem == 'bins_relocate':
-    for task in ('forward', 'backward'):
-      _save_classifier(folder / 'classifiers' / task)
-    flags += [f'--classifier={folder / "classifiers"}']
+    flags += _prepare_bins(folder)
   return flags
 
 

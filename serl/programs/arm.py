@@ -130,24 +130,40 @@ def sees_images() -> bool:
   return _value('images')
 
 
-def agent() -> builder_lib.Builder:
-  """Returns SAC, or DrQ where the policy sees images, as the flags say."""
-  preset = _value('preset')
+def agent(target_entropy: float | None = None) -> builder_lib.Builder:
+  """Returns SAC, or DrQ where the policy sees images, as the flags say.
+
+  Args:
+    target_entropy: of the policy, nats; None for the recipe's.
+  """
   if sees_images():
-    return drq.DrQBuilder(getattr(drq, preset)())
-  return sac.SACBuilder(getattr(sac, preset)())
+    config = getattr(drq, _value('preset'))()
+    config = dataclasses.replace(
+      config, sac=dataclasses.replace(config.sac, target_entropy=target_entropy)
+    )
+    return drq.DrQBuilder(config)
+  config = getattr(sac, _value('preset'))()
+  return sac.SACBuilder(
+    dataclasses.replace(config, target_entropy=target_entropy)
+  )
 
 
-def run(default_run_dir: str, twin: Twin, **defaults: Any) -> int:
+def run(
+  default_run_dir: str,
+  twin: Twin,
+  target_entropy: float | None = None,
+  **defaults: Any,
+) -> int:
   """Runs one task with the agent that the flags name; returns the exit code.
 
   Args:
     default_run_dir: without --run.
     twin: how the task is simulated.
+    target_entropy: see `agent`.
     **defaults: of `command.fields`.
   """
   (config,) = load()
-  builder = rlpd.RLPDBuilder(agent())
+  builder = rlpd.RLPDBuilder(agent(target_entropy))
   if _value('agent') == 'bc':
     size = 7 if config.uses_gripper else 6
     builder = bc.BCBuilder(bc.cpu(size, sees_images()))
