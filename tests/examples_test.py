@@ -165,14 +165,8 @@ def _run(name, *arguments):
 
 def test_behaviour_cloning_trains_and_is_evaluated(tmp_path):
   run = tmp_path / 'run'
-  # Of a task whose actions hold no gripper, unlike those of the default.
   done = _run(
-    'bc_sim.py',
-    '--task=pcb_insert',
-    f'--run={run}',
-    '--demo-episodes=2',
-    '--evaluation-episodes=1',
-    '--max-learner-steps=5',
+    'bc_sim.py', f'--run={run}', '--demo-episodes=2', '--max-learner-steps=5'
   )
   assert done.returncode == 0, done.stderr
   assert 'Ended: the limit of 5 learner steps.' in done.stdout
@@ -233,4 +227,4 @@ def test_help_of_behaviour_cloning_and_of_evaluation():
   ):
     stdout = _run(name, '--help').stdout
     for flag in flags:
-      assert f'  {flag}: ' in stdout
+      assert f'  {flag}:' in stdout

@@ -260,10 +260,11 @@ def test_replay_in_the_learners_process(launch):
   run = launch('--replay=learner')
   run.until_training()
   assert not (run.folder / 'logs' / 'replay.txt').exists()
-  run.node('learner').kill()
-  assert run.wait() == 1, run.output()
+  steps = run.learner_steps()
+  run.process.send_signal(signal.SIGINT)
+  assert run.wait() == 130, run.output()
   assert not run.alive()
-  _resume(launch, run.folder, '--replay=learner')
+  assert _checkpoints(run.folder / 'checkpoints')[-1] >= steps
 
 
 def test_exception_is_told_with_its_traceback(launch):

@@ -20,7 +20,7 @@ def test_a_task_may_be_in_a_file(tmp_path):
 
 
 def test_another_name_is_refused():
-  with pytest.raises(ValueError, match="'pick_cube'; expected one of .*peg"):
+  with pytest.raises(ValueError, match=r"'pick_cube'; expected one of .*peg"):
     tasks.load('pick_cube')
 
 
