@@ -5,6 +5,7 @@ import pytest
 
 from serl import specs
 from serl import types
+from serl.agents import drq
 from serl.agents import rlpd
 from serl.agents import sac
 from serl.agents import vice
@@ -42,17 +43,16 @@ def config():
 
 @pytest.fixture
 def agent():
-  """SAC, to which bytes are numbers, with rounds of two minibatches of 8."""
-  return sac.SACBuilder(
-    sac.SACConfig(
-      batch_size=8,
-      updates_per_round=2,
-      critic_members=2,
-      hidden_sizes=(8,),
-      min_replay_size=10,
-      replay_size=500,
-    )
+  """DrQ with rounds of two minibatches of 8."""
+  config = sac.SACConfig(
+    batch_size=8,
+    updates_per_round=2,
+    critic_members=2,
+    hidden_sizes=(8,),
+    min_replay_size=10,
+    replay_size=500,
   )
+  return drq.DrQBuilder(drq.DrQConfig(sac=config, encoder=_ENCODER))
 
 
 @pytest.fixture
