@@ -112,7 +112,12 @@ def test_runs_for_some_steps(path, tmp_path):
     assert list((folder / 'checkpoints').iterdir())
 
 
-@pytest.mark.parametrize('path', _RUNS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+  # All others define theirs by the same functions.
+  'path',
+  [path for path in _RUNS if path.stem in ('drq_sim', 'peg_insert')],
+  ids=lambda path: path.stem,
+)
 def test_help_explains_its_flags(path):
   done = subprocess.run(
     [sys.executable, path, '--help'],

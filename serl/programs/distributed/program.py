@@ -150,8 +150,7 @@ def make_program(
     acted[task] = actor.Served(run, replay, served, where)
     if placement.role in ('all', 'learner'):
       if run.replay == 'learner':
-        together = [replay_node, learner_node]
-        learner_node = _Together(together, return_on_first_completed=True)
+        learner_node = _Together([replay_node, learner_node])
       else:
         add(_label(task, REPLAY), replay_node)
       add(_label(task, learner.NAME), learner_node)
@@ -198,7 +197,12 @@ class _Node(_Prepared, lp.PyClassNode):
 
 
 class _LearnerNode(_Prepared, lp.CourierNode):
-  """The learner."""
+  """The learner; where the replay is in its process, that ends with it."""
+
+  def run(self) -> None:
+    super().run()
+    if not self.name:
+      lp.stop_event().set()
 
 
 class _Together(_Prepared, lp.MultiThreadingColocation):
