@@ -6,8 +6,8 @@
 
 PYTHON_NEWEST ?=
 # What can differ on another Python, with another JAX or MuJoCo.
-NEWEST_TESTS = $(addprefix tests/,import_test.py agents/sac networks ops \
-  environments/sim/pick_cube_test.py programs/local_test.py \
+NEWEST_TESTS = $(addprefix tests/,import_test.py agents/sac/losses_test.py \
+  networks ops environments/sim/pick_cube_test.py programs/local_test.py \
   replay/local_test.py utils/checkpointing_test.py)
 UV ?= python3 -m uv
 
