@@ -108,8 +108,10 @@ class EpisodeAdder:
 
 def step_extras_of(environment: dm_env.Environment) -> tuple[StepExtras, ...]:
   """Returns the environment's own `step_extras`, where it has one."""
-  tell = getattr(environment, 'step_extras', None)
-  return () if tell is None else (tell,)
+  if not hasattr(environment, 'step_extras'):
+    return ()
+  # Looked up each time: of tasks that alternate it is the present one's.
+  return (lambda: environment.step_extras(),)
 
 
 def check(episode: types.Episode, spec: specs.EnvironmentSpec) -> None:

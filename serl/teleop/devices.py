@@ -100,10 +100,14 @@ def conventions(environment: dm_env.Environment) -> dict[str, Any]:
     environment: it may have `gripper_closes` and `to_tool_frame`, where its
       actions differ from PickCube's.
   """
+  to_policy_frame = unchanged
+  if hasattr(environment, 'to_tool_frame'):
+    # Looked up each time: of tasks that alternate it is the present one's.
+    to_policy_frame = lambda action: environment.to_tool_frame(action)
   return {
     'spec': environment.action_spec(),
     'closes': getattr(environment, 'gripper_closes', 1),
-    'to_policy_frame': getattr(environment, 'to_tool_frame', unchanged),
+    'to_policy_frame': to_policy_frame,
   }
 
 

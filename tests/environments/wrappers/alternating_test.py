@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from serl.environments.wrappers import alternating
+from serl.replay import adders
+from serl.teleop import devices
 
 
 class _Task(dm_env.Environment):
@@ -34,6 +36,9 @@ class _Task(dm_env.Environment):
 
   def step_extras(self):
     return {'name': self.name, 'step': self._steps}
+
+  def to_tool_frame(self, action):
+    return self.name, action
 
   def action_spec(self):
     return specs.BoundedArray((), float, -1.0, 1.0)
@@ -65,6 +70,18 @@ def test_a_success_leads_to_the_next_task_and_around():
     assert environment.task == seen[-1]
   assert seen == ['forth', 'across', 'across', 'back', 'forth']
   assert environment.next_task == 'across'
+
+
+def test_what_is_asked_between_the_steps_is_asked_of_the_present_task():
+  environment, _ = _make('forth', 'back')
+  (extras,) = adders.step_extras_of(environment)
+  to_policy_frame = devices.conventions(environment)['to_policy_frame']
+  for task in ('forth', 'back', 'forth'):
+    environment.reset()
+    environment.step(1)
+    assert extras() == {'name': task, 'step': 1}
+    assert to_policy_frame(3) == (task, 3)
+    environment.step(1)
 
 
 def test_a_step_after_the_last_begins_the_next_episode():
