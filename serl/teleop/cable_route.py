@@ -17,31 +17,10 @@ _SLIPPED = 0.012  # beside the target; from there the tool is lifted again
 _PRESS = 0.002  # below the target: the arm is soft
 
 
-class Task(Protocol):
-  """What is asked."""
-
-  # m that an action of 1 moves the tool, rad that it turns it, and the gripper.
-  action_scale: tuple[float, float, float]
-
-
-class Scene(Protocol):
-  """Knows where the tool is and where it belongs."""
-
-  task: Task
-
-  @property
-  def tool_pose(self) -> np.ndarray:
-    """The tool's pose, [7], xyz and quaternion xyzw, m, base frame."""
-
-  @property
-  def target(self) -> np.ndarray:
-    """The same with the cable in the clip."""
-
-
 class HasScene(Protocol):
   """An environment on the twin."""
 
-  scene: Scene
+  scene: motion.Scene
 
 
 class CableRouteExpert:

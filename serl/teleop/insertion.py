@@ -30,26 +30,10 @@ class Part(Protocol):
   depth: float  # of the hole
 
 
-class Task(Protocol):
-  """What is asked."""
-
-  # m that an action of 1 moves the tool, rad that it turns it, and the gripper.
-  action_scale: tuple[float, float, float]
-
-
-class Scene(Protocol):
-  """Knows where the part is and where it belongs."""
+class Scene(motion.Scene, Protocol):
+  """Knows what the part is, too."""
 
   part: Part
-  task: Task
-
-  @property
-  def tool_pose(self) -> np.ndarray:
-    """The tool's pose, [7], xyz and quaternion xyzw, m, base frame."""
-
-  @property
-  def target(self) -> np.ndarray:
-    """The same with the part inserted."""
 
 
 class HasScene(Protocol):

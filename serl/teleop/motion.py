@@ -1,11 +1,33 @@
 """Motions of the scripted experts on the arm."""
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 from scipy.spatial import transform
 
 Frame = Callable[[np.ndarray], np.ndarray]
+
+
+class Task(Protocol):
+  """What is asked of the arm."""
+
+  # m that an action of 1 moves the tool, rad that it turns it, and the gripper.
+  action_scale: tuple[float, float, float]
+
+
+class Scene(Protocol):
+  """Knows where the tool is and where it belongs."""
+
+  task: Task
+
+  @property
+  def tool_pose(self) -> np.ndarray:
+    """The tool's pose, [7], xyz and quaternion xyzw, m, base frame."""
+
+  @property
+  def target(self) -> np.ndarray:
+    """The same where the task is done."""
 
 
 def turn_to(pose: np.ndarray, goal: transform.Rotation) -> np.ndarray:

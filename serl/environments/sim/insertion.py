@@ -24,8 +24,6 @@ from serl.environments.sim import wrist_cameras
 
 _BOARD_WIDTH = 0.14  # m
 _FRICTION = (0.3, 0.005, 0.0001)
-_GRIPPER_WIDTH = 0.085  # m, open
-_CLOSED = 0.8  # rad, of the fingers' joints
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,10 +114,8 @@ def _add_part(spec: mujoco.MjSpec, part: Part) -> None:
     conaffinity=0,  # a part of the arm
     **scene.CONTACT,
   )
-  # The fingers close along y, up to the part.
-  farthest = _CLOSED * (1 - part.size[1] / _GRIPPER_WIDTH)
-  for finger in arm_lib.FINGERS:
-    spec.joint(finger).range = (0.0, farthest)
+  # The fingers close along y.
+  arm_lib.stop_fingers(spec, part.size[1])
 
 
 def _add_board(spec: mujoco.MjSpec, config: Config) -> None:
@@ -216,14 +212,7 @@ class Insertion(twin_environment.Scene):
     offset = np.zeros(6)
     offset[:2] = rng.uniform(-config.board_xy, config.board_xy, 2)
     offset[5] = rng.uniform(-config.board_yaw, config.board_yaw)
-    # About the upright, the Euler angles of a turned pose differ in the last.
-    self.task = dataclasses.replace(
-      config.task,
-      **{
-        name: tuple(np.add(getattr(config.task, name), offset).tolist())
-        for name in ('target', 'reset', 'pose_low', 'pose_high')
-      },
-    )
+    self.task = config_lib.moved(config.task, offset)
     position, quaternion = _board_pose(
       dataclasses.replace(config, task=self.task)
     )
