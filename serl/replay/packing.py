@@ -1,13 +1,14 @@
 """How a step lies in the replay: few columns, because each one costs.
 
-A sampled item costs by the column, not by the byte. So the small numbers of a
-step (state, action, reward, discount) stand in one float32 row, and only images
-and other large or non-float leaves have columns of their own.
+A sampled item costs by the column, not by the byte, and so does what the server
+keeps of it beside its bytes. So the small numbers of a step (state, action,
+reward, discount) stand in one float32 row, its images in one row of bytes, and
+only other leaves have columns of their own.
 """
 
 from collections.abc import Mapping
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tree
@@ -16,6 +17,7 @@ from serl import specs
 from serl import types
 
 ROW = 'row'  # the column of the small numbers
+BYTES = 'bytes'  # the column of the images
 _LARGE = 4096  # entries; a larger float leaf has a column of its own
 
 
@@ -27,27 +29,29 @@ class Column:
   dtype: np.dtype
 
 
+class _Place(NamedTuple):
+  """Where a leaf stands."""
+
+  column: str
+  entries: slice  # of the column's last axis
+  shape: tuple[int, ...]  # that they have as a leaf
+
+
 class Packing:
   """Packs episodes into columns and unpacks pairs of rows to transitions.
 
-  Row t of `ROW` is observation t's small leaves, action t, reward t and
-  discount t; the row after the last step holds the last observation and zeros.
-  A transition is rows t and t + 1 of an episode's columns.
+  Row t of a column is observation t's leaves and, in `ROW`, action t, reward t
+  and discount t; the row after the last step holds the last observation and
+  zeros. A transition is rows t and t + 1 of an episode's columns.
   """
 
   def __init__(self, spec: specs.EnvironmentSpec):
+    """Initialises the packing.
+
+    Raises:
+      ValueError: the actions are not one array of float32.
+    """
     self._spec = spec
-    self._in_row: dict[str, tuple[slice, tuple[int, ...]]] = {}
-    self._apart: dict[str, Column] = {}
-    self._size = 0
-    self._paths = list(specs.flatten(spec.observations, 'observation'))
-    observations = specs.flatten(spec.observations, 'observation')
-    for path, leaf in observations.items():
-      size = int(np.prod(leaf.shape))
-      if leaf.dtype == np.float32 and size <= _LARGE:
-        self._take(path, leaf.shape)
-      else:
-        self._apart[path] = Column(tuple(leaf.shape), np.dtype(leaf.dtype))
     if not isinstance(spec.actions, specs.Array):
       raise ValueError(
         f'The action spec is {spec.actions!r}, expected one array: nested '
@@ -57,56 +61,72 @@ class Packing:
       raise ValueError(
         f'The actions are {spec.actions.dtype}, expected float32.'
       )
-    self._take('action', spec.actions.shape)
-    self._take('reward', ())
-    self._take('discount', ())
+    self._columns: dict[str, Column] = {}
+    self._places: dict[str, _Place] = {}
+    observations = specs.flatten(spec.observations, 'observation')
+    self._paths = list(observations)
+    for path, leaf in observations.items():
+      small = int(np.prod(leaf.shape)) <= _LARGE
+      if leaf.dtype == np.float32 and small:
+        self._place(path, leaf.shape, ROW, np.float32)
+      elif leaf.dtype == np.uint8:
+        self._place(path, leaf.shape, BYTES, np.uint8)
+      else:
+        self._place(path, leaf.shape, path, leaf.dtype)
+    for path, shape in (
+      ('action', spec.actions.shape),
+      ('reward', ()),
+      ('discount', ()),
+    ):
+      self._place(path, shape, ROW, np.float32)
 
-  def _take(self, path: str, shape: tuple[int, ...]) -> None:
-    size = int(np.prod(shape))
-    self._in_row[path] = (slice(self._size, self._size + size), tuple(shape))
-    self._size += size
+  def _place(self, path: str, shape: tuple[int, ...], column: str, dtype):
+    """Appends a leaf to a column."""
+    start = self._columns[column].shape[0] if column in self._columns else 0
+    stop = start + int(np.prod(shape))
+    self._places[path] = _Place(column, slice(start, stop), tuple(shape))
+    self._columns[column] = Column((stop,), np.dtype(dtype))
 
   @property
   def columns(self) -> dict[str, Column]:
     """The columns by name."""
-    row = Column((self._size,), np.dtype(np.float32))
-    return {ROW: row, **self._apart}
+    return dict(self._columns)
 
   def pack(self, episode: types.Episode) -> dict[str, np.ndarray]:
-    """Returns the columns of an episode of T steps, each [T + 1, ...]."""
-    length = episode.length
+    """Returns the columns of an episode of T steps, each [T + 1, entries]."""
     observations = specs.flatten(episode.observation, 'observation')
     if sorted(observations) != sorted(self._paths):
       raise ValueError(
         f'The episode observes {sorted(observations)}, expected '
         f'{sorted(self._paths)}.'
       )
-    row = np.zeros((length + 1, self._size), np.float32)
     leaves = {
       **observations,
       'action': episode.action,
       'reward': episode.reward,
       'discount': episode.discount,
     }
-    for path, (place, _) in self._in_row.items():
-      values = np.asarray(leaves[path], np.float32)
-      row[: len(values), place] = values.reshape(len(values), -1)
-    return {ROW: row, **{path: observations[path] for path in self._apart}}
+    packed = {
+      name: np.zeros((episode.length + 1, *column.shape), column.dtype)
+      for name, column in self._columns.items()
+    }
+    for path, place in self._places.items():
+      values = np.asarray(leaves[path])
+      rows = packed[place.column][: len(values), place.entries]
+      rows[:] = values.reshape(len(values), -1)
+    return packed
 
   def unpack(self, columns: Mapping[str, Any]) -> types.Transition:
     """Returns the transitions of row pairs.
 
     Args:
-      columns: each [..., 2, *column.shape], rows t and t + 1.
+      columns: each [..., 2, entries], rows t and t + 1.
     """
-    row = columns[ROW]
 
     def part(path: str, offset: int):
-      if path in self._apart:
-        axis = row.ndim - 2
-        return columns[path][(slice(None),) * axis + (offset,)]
-      place, shape = self._in_row[path]
-      return row[..., offset, place].reshape(row.shape[:-2] + shape)
+      column, entries, shape = self._places[path]
+      rows = columns[column][..., offset, entries]
+      return rows.reshape(rows.shape[:-1] + shape)
 
     def observation(offset: int):
       return tree.unflatten_as(

@@ -42,11 +42,41 @@ def test_leading_axes_stay_as_they_are():
   assert transition.reward.shape == (3, 4)
 
 
-def test_only_images_have_columns_of_their_own():
-  columns = packing.Packing(fakes.make_image_spec()).columns
-  assert set(columns) == {packing.ROW, 'observation/image'}
+def test_small_numbers_stand_in_one_column_and_images_in_another():
+  spec = fakes.make_image_spec()
+  observations = {**spec.observations, 'other': specs.Array((4, 4), np.uint8)}
+  columns = packing.Packing(spec._replace(observations=observations)).columns
+  assert set(columns) == {packing.ROW, packing.BYTES}
   # tcp_pos 3, action 2, reward, discount.
   assert columns[packing.ROW].shape == (7,)
+  assert columns[packing.BYTES].shape == (8 * 8 * 3 + 4 * 4,)
+
+
+def test_other_leaves_have_columns_of_their_own():
+  spec = fakes.make_state_spec()
+  observations = {
+    'depth': specs.Array((80, 80), np.float32),
+    'count': specs.Array((2,), np.int64),
+  }
+  spec = spec._replace(observations=observations)
+  packer = packing.Packing(spec)
+  assert packer.columns['observation/depth'].shape == (80 * 80,)
+  assert packer.columns['observation/count'].dtype == np.int64
+  episode = fakes.make_episode(spec, length=3)
+  pairs = {n: c[None, :2] for n, c in packer.pack(episode).items()}
+  found = packer.unpack(pairs).next_observation
+  for name, values in episode.observation.items():
+    np.testing.assert_array_equal(found[name][0], values[1])
+
+
+def test_unpacking_images_copies_none():
+  packer = packing.Packing(fakes.make_image_spec())
+  columns = {
+    name: np.zeros((5, 2, *column.shape), column.dtype)
+    for name, column in packer.columns.items()
+  }
+  image = packer.unpack(columns).next_observation['image']
+  assert np.shares_memory(image, columns[packing.BYTES])
 
 
 def test_bare_observation_array():
