@@ -44,7 +44,7 @@ class Command(NamedTuple):
 
 
 class Device(Protocol):
-  """A keyboard, a SpaceMouse."""
+  """A keyboard, a SpaceMouse, a gamepad."""
 
   def read(self) -> Command:
     """Returns what is asked for now; never waits.

@@ -7,17 +7,19 @@ import dm_env
 
 from serl import core
 from serl.teleop import devices
+from serl.teleop import gamepad
 from serl.teleop import intervention
 from serl.teleop import keyboard
 
-NAMES = ('keyboard', 'spacemouse')
+NAMES = ('keyboard', 'spacemouse', 'gamepad')
 
 
 def open_device(name: str) -> devices.Device:
   """Opens a device.
 
   Args:
-    name: one of `NAMES`; the keyboard is that of the terminal.
+    name: one of `NAMES`; the keyboard is that of the terminal, the gamepad
+      the environment's SERL_GAMEPAD or the first joystick.
 
   Raises:
     DeviceError: there is none.
@@ -25,6 +27,8 @@ def open_device(name: str) -> devices.Device:
   """
   if name == 'keyboard':
     return keyboard.Keyboard().__enter__()
+  if name == 'gamepad':
+    return gamepad.Gamepad()
   if name != 'spacemouse':
     raise ValueError(
       f'Unknown device {name!r}; expected one of {", ".join(NAMES)}.'

@@ -1,5 +1,6 @@
 """The SpaceMouse: six axes and two buttons."""
 
+from collections.abc import Iterator
 import threading
 
 import easyhid
@@ -7,6 +8,7 @@ import numpy as np
 import pyspacemouse
 
 from serl.teleop import devices
+from serl.teleop import watching
 
 # Its reports come every 8 ms while it is moved.
 _POLL_S = 0.005
@@ -43,11 +45,8 @@ class SpaceMouse:
         'the library of libhidapi-hidraw0 (apt), and the right to read and '
         'write /dev/hidraw* (a udev rule).'
       ) from error
-    self._command = devices.Command(np.zeros(6, np.float32), 0)
-    self._error: Exception | None = None
     self._stop = threading.Event()
-    self._thread = threading.Thread(target=self._run, daemon=True)
-    self._thread.start()
+    self._watched = watching.Watched(self._commands())
 
   def read(self) -> devices.Command:
     """Returns what the mouse asks for now; never waits.
@@ -55,19 +54,15 @@ class SpaceMouse:
     Raises:
       devices.DeviceError: it was unplugged.
     """
-    if self._error is not None:
-      raise devices.DeviceError(
-        f'The SpaceMouse is gone ({self._error}); plug it in and open it again.'
-      ) from self._error
-    return self._command
+    return self._watched.read()
 
   def close(self) -> None:
     """Lets go of the mouse."""
     self._stop.set()
-    self._thread.join()
+    self._watched.join()
     self._mouse.close()
 
-  def _run(self) -> None:
+  def _commands(self) -> Iterator[devices.Command]:
     seen = -1.0
     # Reads return at once, with or without a report: to go on reading would
     # take a core.
@@ -76,9 +71,10 @@ class SpaceMouse:
         while (state := self._mouse.read()).t != seen:
           seen = state.t
       except (easyhid.HIDException, OSError) as error:
-        self._error = error
-        return
-      self._command = _command(state, self._dead_zone)
+        raise devices.DeviceError(
+          f'The SpaceMouse is gone ({error}); plug it in and open it again.'
+        ) from error
+      yield _command(state, self._dead_zone)
 
 
 def _command(

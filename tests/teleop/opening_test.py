@@ -8,11 +8,14 @@ import termios
 import numpy as np
 import pytest
 
+from serl import core
 from serl.teleop import devices
+from serl.teleop import gamepad
 from serl.teleop import intervention
 from serl.teleop import keyboard
 from serl.teleop import opening
 from serl.testing import fakes
+from tests.teleop import gamepad_stand_in
 
 
 def test_the_keyboard_is_that_of_the_terminal(monkeypatch):
@@ -63,6 +66,45 @@ def test_a_person_drives_as_the_environment_has_it():
   actor = opening.intervene(fakes.FakeActor(spec), Arm(spec), Pushed, 0.5)
   assert isinstance(actor, intervention.InterventionActor)
   assert actor.select_action(None).tolist() == [-0.5, 0, 0]
+
+
+def test_a_person_takes_over_by_a_gamepad_that_comes_and_goes(
+  monkeypatch, tmp_path
+):
+  spec = fakes.make_state_spec()
+  spec = spec._replace(
+    actions=spec.actions.replace(shape=(3,), minimum=-1.0, maximum=1.0)
+  )
+  environment = fakes.FakeEnvironment(spec)
+  policy = fakes.FakeActor(spec)
+  pad = gamepad_stand_in.Pad(tmp_path / 'js0')
+  monkeypatch.setenv(gamepad.PATH_VARIABLE, str(pad.path))
+  shared = opening.share('gamepad')
+  with pytest.raises(devices.DeviceError, match='Cannot open a gamepad'):
+    opening.intervene(policy, environment, shared)
+  pad.plug_in()
+  actor = opening.intervene(policy, environment, shared, scale=0.5)
+  actor.observe_first(environment.reset())
+  actor.select_action(None)
+  assert actor.step_extras() == {intervention.TAG: 0}
+
+  pad.move(gamepad_stand_in.LEFT_X, 1.0)
+  gamepad_stand_in.wait_for(
+    lambda: actor.select_action(None).tolist() == [0, 0.5, 0]
+  )
+  assert actor.step_extras() == {intervention.TAG: 1}
+
+  pad.unplug()
+  with pytest.raises(core.FaultError, match='gamepad is gone'):
+    gamepad_stand_in.wait_for(lambda: actor.select_action(None) is None)
+  with pytest.raises(core.FaultError, match='Cannot open a gamepad'):
+    actor.observe_first(environment.reset())
+  pad.plug_in()
+  actor.observe_first(environment.reset())
+  actor.select_action(None)
+  assert actor.step_extras() == {intervention.TAG: 0}
+  actor.close()
+  pad.unplug()
 
 
 class _Device:
