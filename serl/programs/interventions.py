@@ -117,7 +117,7 @@ def measure(
   if not any(intervention.TAG in logged.extras for logged in log.episodes()):
     raise ValueError(
       f'In {len(log)} episodes of {config.folder} nobody could intervene; '
-      'train it with --intervene=spacemouse or --intervene=keyboard, or on the '
+      'train it with --intervene=spacemouse, gamepad or keyboard, or on the '
       'twin of an arm with --correct-after=STEPS.'
     )
   compare, learner_steps = _make_comparison(config, spec)

@@ -24,16 +24,38 @@ from serl.environments.sim import tasks
 from serl.environments.wrappers import pacing
 from serl.environments.wrappers import reward_camera
 from serl.teleop import devices
+from serl.teleop import gamepad
 from serl.teleop import keyboard
 from serl.teleop import opening
 from serl.teleop import scripted
 
 _PREVIEW_S = 1.0  # between two pictures in the folder
-_DISCARD, _RESTART = '\x7f', 'n'
+_DISCARD, _RESTART, _SUCCESS = '\x7f', 'n', ' '
+_TAP_S = 0.7  # terminals take so long to repeat a key that is held
 _HELP = (
   'Backspace: delete the episode before this one   n: begin this one anew\n'
   'Ctrl-C: end here; finished episodes are on disk already'
 )
+_DEVICE_HELP = {'keyboard': keyboard.HELP, 'gamepad': gamepad.HELP}
+
+
+class Marks:
+  """How a person marks success: the space bar, or a button of their gamepad."""
+
+  def __init__(self, keys: keyboard.Keyboard, pad: gamepad.Gamepad | None):
+    """Initialises it; `pad` is None for people with another device."""
+    self._keys = keys
+    self._pad = pad
+
+  def was_marked(self) -> bool:
+    """Returns whether success was marked since this was last asked."""
+    by_key = self._keys.pressed(_SUCCESS)
+    return (self._pad is not None and self._pad.was_marked()) or by_key
+
+  def is_marked(self) -> bool:
+    """Returns whether success is marked now."""
+    by_pad = self._pad is not None and self._pad.is_marked()
+    return by_pad or self._keys.held(_SUCCESS, _TAP_S)
 
 
 class Session(NamedTuple):
@@ -44,8 +66,7 @@ class Session(NamedTuple):
   folder: pathlib.Path
   seed: int
   operator: recording.Operator
-  person: bool  # acts, not an expert
-  keys: keyboard.Keyboard | None  # None without a terminal
+  marks: Marks | None  # of the person who acts; None where an expert does
 
 
 def make_parser(tool: str, description: str) -> argparse.ArgumentParser:
@@ -159,14 +180,14 @@ def _open_session(
   if options.robot and not person:
     raise ValueError(
       'The experts know simulated tasks only; on the real arm use '
-      '--device=spacemouse or --device=keyboard.'
+      '--device=spacemouse, --device=gamepad or --device=keyboard.'
     )
   with contextlib.ExitStack() as stack:
     keys = None
     if person or keyboard.is_terminal(sys.stdin):
       keys = stack.enter_context(keyboard.Keyboard())
     device = keys
-    if options.device == 'spacemouse':
+    if person and options.device != 'keyboard':
       device = opening.open_device(options.device)
       stack.callback(device.close)
     environment = _make_environment(options, seed, for_policy)
@@ -186,16 +207,16 @@ def _open_session(
     operator = stack.enter_context(_Console(keys, target, show))
     if keys is not None:
       print(_HELP)
-    if options.device == 'keyboard':
-      print(keyboard.HELP)
+    if options.device in _DEVICE_HELP:
+      print(_DEVICE_HELP[options.device])
+    pad = device if options.device == 'gamepad' else None
     yield Session(
       make_environment=lambda _: environment,
       actor=actor,
       folder=options.out,
       seed=seed,
       operator=operator,
-      person=person,
-      keys=keys,
+      marks=Marks(keys, pad) if person else None,
     )
 
 
@@ -227,7 +248,8 @@ def _make_expert(
 ) -> core.Actor:
   if task not in scripted.EXPERTS:
     raise ValueError(
-      f'the task {task!r} has no expert; use --device=keyboard or spacemouse'
+      f'the task {task!r} has no expert; use --device with one of '
+      f'{", ".join(opening.NAMES)}'
     )
   if noise is None:
     noise = scripted.NOISES[task]

@@ -6,12 +6,12 @@
     --device=spacemouse
 
 Episodes that failed are not kept. What success is the task tells; on the real
-arm, where its config has no threshold, a person presses the space bar: that
-ends the episode as a success. Ctrl-C ends it; the same command goes on.
+arm, where its config has no threshold, a person presses the space bar, or Y of
+a gamepad: that ends the episode as a success. Ctrl-C ends it; the same command
+goes on.
 """
 
 from collections.abc import Mapping, Sequence
-import functools
 import sys
 
 from serl.demos import recording
@@ -34,9 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
   def record(session: console.Session) -> Mapping[str, int]:
     make_environment = session.make_environment
     if options.robot and robot_tasks.load(options.task).threshold is None:
-      was_marked = functools.partial(session.keys.pressed, ' ')
       make_environment = lambda seed: marked_success.MarkedSuccess(
-        session.make_environment(seed), was_marked
+        session.make_environment(seed), session.marks.was_marked
       )
       print('Space: this is success; it ends the episode')
     kept = recording.record(
@@ -45,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
       options.episodes,
       session.folder,
       session.seed,
-      attempts=sys.maxsize if session.person else None,
+      attempts=sys.maxsize if session.marks else None,
       operator=session.operator,
     )
     return {'episodes': len(kept)}

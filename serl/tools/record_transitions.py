@@ -5,9 +5,9 @@
     --device=spacemouse
 
 The simulation tells what success is where the expert acts; a person holds the
-space bar while there is success. Whole episodes are kept, a file each, with the
-labels as the column 'success' of their extras. Ctrl-C ends it; the same command
-goes on.
+space bar, or Y of a gamepad, while there is success. Whole episodes are kept, a
+file each, with the labels as the column 'success' of their extras. Ctrl-C ends
+it; the same command goes on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,9 +15,6 @@ import sys
 
 from serl.demos import transitions
 from serl.tools import console
-
-# Terminals take so long to repeat a key that is held.
-_TAP_S = 0.7
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,8 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
   def record(session: console.Session) -> Mapping[str, int]:
     label = None
-    if session.person:
-      label = lambda: session.keys.held(' ', _TAP_S)
+    if session.marks:
+      label = session.marks.is_marked
       print('Space, held down: what is seen is success')
     counts = transitions.record(
       session.make_environment,
@@ -45,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
       session.folder,
       session.seed,
       label,
-      patience=None if session.person else 20,
+      patience=None if session.marks else 20,
       operator=session.operator,
     )
     return counts._asdict()

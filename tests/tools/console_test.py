@@ -26,10 +26,13 @@ from serl.environments.sim import rendering
 from serl.environments.sim import wrist_cameras
 from serl.programs import arm as arm_program
 from serl.teleop import devices
+from serl.teleop import gamepad
 from serl.teleop import insertion as insertion_expert
+from serl.teleop import keyboard
 from serl.tools import console
 from serl.tools import record_demos
 from serl.tools import record_transitions
+from tests.teleop import gamepad_stand_in
 
 
 class Terminal:
@@ -135,6 +138,66 @@ def test_a_person_drives_and_labels_by_keys(start, tmp_path):
   assert sum(labels[0]) == 0 and sum(labels[-1]) >= 20
 
 
+def test_a_person_drives_and_labels_by_a_gamepad(monkeypatch, tmp_path, capsys):
+  pad = gamepad_stand_in.Pad(tmp_path / 'js0')
+  monkeypatch.setenv(gamepad.PATH_VARIABLE, str(pad.path))
+  pad.plug_in()
+  pad.move(gamepad_stand_in.LEFT_X, -1.0)
+  pad.press(gamepad_stand_in.A)
+  pad.press(gamepad_stand_in.Y)
+  typed, read = os.openpty()
+  with open(read, encoding='utf-8') as stdin:
+    monkeypatch.setattr(sys, 'stdin', stdin)
+    code = record_transitions.main(
+      [
+        'pick_cube',
+        f'--out={tmp_path / "out"}',
+        '--device=gamepad',
+        '--steps-per-second=1000',
+        '--no-preview',
+        '--successes=5',
+        '--failures=0',
+        '--scale=0.5',
+      ]
+    )
+  os.close(typed)
+  pad.unplug()
+  assert code == 0
+  assert gamepad.HELP in capsys.readouterr().out
+  episode, metadata = files.read(files.paths(tmp_path / 'out')[0])
+  assert metadata['actor'] == 'DeviceActor'
+  assert episode.action[-1].tolist() == pytest.approx([0, -0.5, 0, 0.95])
+  assert episode.extras['success'][-1] == 1
+
+
+def test_a_press_of_either_marks_success_once(tmp_path):
+  pad = gamepad_stand_in.Pad(tmp_path / 'js0')
+  pad.plug_in()
+  typed, read = os.openpty()
+  with (
+    open(read, encoding='utf-8') as stream,
+    keyboard.Keyboard(stream) as keys,
+    contextlib.closing(gamepad.Gamepad(pad.path)) as opened,
+  ):
+    marks = console.Marks(keys, opened)
+    assert not marks.was_marked()
+    os.write(typed, b' ')
+    assert marks.was_marked() and marks.is_marked()
+    assert not marks.was_marked()
+    pad.press(gamepad_stand_in.Y)
+    gamepad_stand_in.wait_for(marks.was_marked)
+    # Both at once are one mark.
+    pad.press(gamepad_stand_in.Y, down=False)
+    gamepad_stand_in.wait_for(lambda: not opened.is_marked())
+    pad.press(gamepad_stand_in.Y)
+    gamepad_stand_in.wait_for(opened.is_marked)
+    os.write(typed, b' ')
+    assert marks.was_marked()
+    assert not marks.was_marked()
+  os.close(typed)
+  pad.unplug()
+
+
 @pytest.fixture(name='opengl')
 def skip_without_opengl():
   try:
@@ -215,6 +278,7 @@ def test_a_person_with_a_display_gets_the_viewer(monkeypatch, tmp_path):
     (['pick_cube', '--episodes=-1'], '--episodes: -1; expected at least 1'),
     (['pick_cube', '--device=keyboard'], 'is no terminal'),
     (['peg_insert', '--robot'], 'on the real arm use --device=spacemouse'),
+    (['pick_cube', '--device=gamepad'], 'is no terminal'),
     (['pick_cube', '--robot', '--device=keyboard'], 'is no terminal'),
   ],
 )
