@@ -31,6 +31,7 @@ from serl.environments.franka import config as config_lib
 from serl.environments.franka import robot as robot_lib
 from serl.environments.franka import tasks
 from serl.teleop import devices
+from serl.teleop import opening
 
 PASS, WARN, FAIL = 'pass', 'warn', 'fail'
 _COLOURS = {PASS: 'green', WARN: 'yellow', FAIL: 'red'}
@@ -187,19 +188,20 @@ def _watch(camera: cameras.Camera) -> tuple[list[float], float]:
   return times, float(frame.image.mean())
 
 
-def check_spacemouse() -> Finding:
-  """Tells whether there is a SpaceMouse."""
-  name = 'SpaceMouse'
-  try:
-    # Its library is no part of who has none.
-    from serl.teleop import spacemouse
-
-    spacemouse.SpaceMouse().close()
-  except ImportError as error:
-    return Finding(name, WARN, str(error), "pip install 'serl[franka]'")
-  except devices.DeviceError as error:
-    return Finding(name, WARN, str(error), 'or use the keyboard')
-  return Finding(name, PASS, 'there')
+def check_device() -> Finding:
+  """Tells whether there is a SpaceMouse or a gamepad."""
+  there, missing = [], []
+  for name in ('spacemouse', 'gamepad'):
+    try:
+      opening.open_device(name).close()
+      there.append(name)
+    except devices.DeviceError as error:
+      missing.append(str(error))
+  if there:
+    return Finding('device', PASS, ', '.join(there))
+  return Finding(
+    'device', WARN, '\n'.join(missing), 'one of them, or the keyboard'
+  )
 
 
 def check_disk(folder: pathlib.Path) -> Finding:
@@ -281,7 +283,7 @@ def examine(
   robot.close()
   for camera in config.cameras:
     yield check_camera(camera, config.image_size)
-  yield check_spacemouse()
+  yield check_device()
   yield check_disk(folder)
   yield check_precedence()
   for port in ports:

@@ -16,7 +16,10 @@ from serl.environments.franka import config as config_lib
 from serl.environments.franka import robot as robot_lib
 from serl.environments.franka import tasks
 from serl.teleop import devices
+from serl.teleop import gamepad
+from serl.teleop import opening
 from serl.tools import doctor
+from tests.teleop import gamepad_stand_in
 
 # The port of discard, where nobody is.
 _NOWHERE = 'http://127.0.0.1:9/'
@@ -142,17 +145,23 @@ def test_a_camera_that_is_not_there_fails():
   assert finding.verdict == doctor.FAIL and '/dev/none' in finding.found
 
 
-def test_a_spacemouse_that_is_not_there_is_a_warning(monkeypatch):
-  module = pytest.importorskip(
-    'serl.teleop.spacemouse', reason='the extra [franka] is missing'
-  )
+def test_devices_that_are_not_there_are_a_warning(monkeypatch):
+  def missing(name):
+    raise devices.DeviceError(f'there is no {name}')
 
-  def missing():
-    raise devices.DeviceError('there is none')
+  monkeypatch.setattr(opening, 'open_device', missing)
+  found = 'there is no spacemouse\nthere is no gamepad'
+  finding = doctor.check_device()
+  assert finding == ('device', doctor.WARN, found, finding.advice)
 
-  monkeypatch.setattr(module, 'SpaceMouse', missing)
-  finding = doctor.check_spacemouse()
-  assert finding == ('SpaceMouse', 'warn', 'there is none', finding.advice)
+
+def test_one_device_is_enough(monkeypatch, tmp_path):
+  pad = gamepad_stand_in.Pad(tmp_path / 'js0')
+  pad.plug_in()
+  monkeypatch.setenv(gamepad.PATH_VARIABLE, str(pad.path))
+  finding = doctor.check_device()
+  assert finding.verdict == doctor.PASS and 'gamepad' in finding.found
+  pad.unplug()
 
 
 @pytest.mark.parametrize(
