@@ -4,16 +4,14 @@ What stands beside `command`'s: the task, the arm, what the policy sees and what
 rewards it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
 import functools
 import os
 import pathlib
-import sys
 from typing import Any
 
 from absl import flags
-from absl import logging
 import dm_env
 
 from serl import core
@@ -21,23 +19,16 @@ from serl import programs
 from serl import specs
 from serl.agents import bc
 from serl.agents import builder as builder_lib
-from serl.agents import classifier
 from serl.agents import drq
 from serl.agents import rlpd
 from serl.agents import sac
-from serl.agents.classifier import report
-from serl.agents.classifier import training
-from serl.demos import recording
 from serl.environments.franka import assembly
 from serl.environments.franka import config as config_lib
 from serl.environments.franka import tasks
 from serl.environments.wrappers import alternating
-from serl.environments.wrappers import learned_reward
-from serl.environments.wrappers import reward_camera
 from serl.programs import command
+from serl.programs import reward
 from serl.teleop import corrector
-
-_CLASSIFIER = 'classifier.safetensors'
 
 
 def define_flags(*names: str) -> None:
@@ -47,7 +38,8 @@ def define_flags(*names: str) -> None:
     *names: of the tasks that are meant if none are given.
   """
   command.define_flags(demonstrations=True)
-  for holder in (
+  reward.define_flags()
+  command.show_in_help(
     flags.DEFINE_list(
       'task',
       list(names),
@@ -63,24 +55,6 @@ def define_flags(*names: str) -> None:
     flags.DEFINE_integer('image-size', None, "Pixels; the task's if unset."),
     flags.DEFINE_bool('http', True, 'Reach the twin by its robot server.'),
     flags.DEFINE_string('token-file', None, "With the robot server's token."),
-    flags.DEFINE_string(
-      'classifier',
-      None,
-      'Folder of the reward classifier of a task without a threshold; without '
-      'it a script records on the twin what it takes to train one.',
-    ),
-    flags.DEFINE_integer(
-      'classifier-episodes',
-      20,
-      'Of each kind, that the script records for the classifier.',
-      lower_bound=2,
-    ),
-    flags.DEFINE_integer(
-      'classifier-steps',
-      None,
-      'Updates that train the classifier here; 500 if unset.',
-      lower_bound=1,
-    ),
     flags.DEFINE_integer(
       'correct-after',
       None,
@@ -91,9 +65,7 @@ def define_flags(*names: str) -> None:
     flags.DEFINE_enum(
       'preset', 'cpu', ['cpu', 'serl'], "For a few cores, or SERL's own recipe."
     ),
-  ):
-    flag = flags.FLAGS[holder.name]
-    flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +90,15 @@ class Twin:
   noise: float = 0.01
   examples: Any = None
   attempts: Sequence[Mapping[str, Any]] = ()
+
+  def show(
+    self, task: config_lib.Config
+  ) -> Iterator[tuple[dm_env.Environment, core.Actor]]:
+    """Yields environments of `task`, and the experts to watch in them."""
+    scene = dataclasses.replace(self.examples or self.scene, task=task)
+    for seed, keywords in enumerate(self.attempts, 1):
+      made = self.make(seed, scene, rewards=False, state=True)
+      yield made, self.expert(environment=made, **keywords)
 
 
 def is_twin() -> bool:
@@ -216,7 +197,8 @@ def fields(
   Raises:
     ValueError: the real arm's task has neither a threshold nor a classifier.
   """
-  path = find_classifier(run_dir, config, twin, part)
+  attempts = twin.show(config) if is_twin() else None
+  path = reward.find(run_dir, config, attempts, part)
   if is_twin():
     make_environment = functools.partial(
       _make_twin,
@@ -297,7 +279,7 @@ def _make_twin(
     rewards=classifier_path is None,
     state=not images,
   )
-  return rewarded(environment, config.task, classifier_path, images)
+  return reward.wrap(environment, config.task, classifier_path, images)
 
 
 def _alternate_twin(
@@ -317,7 +299,7 @@ def _alternate_twin(
   )
   return alternating.Alternating(
     {
-      name: rewarded(
+      name: reward.wrap(
         made[name], k['config'].task, k['classifier_path'], k['images']
       )
       for name, k in keywords.items()
@@ -333,7 +315,7 @@ def _make_real(
 ) -> dm_env.Environment:
   """Returns the task on the real arm, as the policy sees it."""
   environment = assembly.make(config, _read(token_file), seed)
-  return rewarded(environment, config, classifier_path, images=True)
+  return reward.wrap(environment, config, classifier_path, images=True)
 
 
 def _alternate_real(
@@ -345,7 +327,7 @@ def _alternate_real(
   made = assembly.make_several(configs, _read(token_file), seed)
   return alternating.Alternating(
     {
-      name: rewarded(made[name], configs[name], part.args[2], images=True)
+      name: reward.wrap(made[name], configs[name], part.args[2], images=True)
       for name, part in parts.items()
     }
   )
@@ -355,105 +337,12 @@ def _read(token_file: str | None) -> str | None:
   return token_file and pathlib.Path(token_file).read_text().strip()
 
 
-def rewarded(
-  environment: dm_env.Environment,
-  config: config_lib.Config,
-  classifier_path: str | None,
-  images: bool,
-) -> dm_env.Environment:
-  """Returns an environment that a classifier rewards, without its cameras.
-
-  Args:
-    environment: observes all cameras of the task.
-    config: of the task.
-    classifier_path: file of the classifier; None leaves the reward as it is.
-    images: whether the policy sees the cameras that are not for the reward.
-  """
-  if classifier_path is not None:
-    judge = classifier.load(classifier_path, environment.observation_spec())
-    environment = learned_reward.LearnedReward(
-      environment, judge.make_probability(), judge.threshold
-    )
-  hidden = [c.name for c in config.cameras if c.for_reward or not images]
-  if not hidden:
-    return environment
-  return reward_camera.RewardCamera(environment, hidden)
-
-
 def make_spec(config: config_lib.Config) -> specs.EnvironmentSpec:
   """Returns the spec of the task on the real arm, as the policy sees it."""
   spec = assembly.make_spec(config)
   hidden = [camera.name for camera in config.cameras if camera.for_reward]
   seen = {n: leaf for n, leaf in spec.observations.items() if n not in hidden}
   return spec._replace(observations=seen)
-
-
-def find_classifier(
-  run_dir: str | os.PathLike,
-  config: config_lib.Config,
-  twin: Twin,
-  part: str = '',
-) -> str | None:
-  """Returns the file of what rewards; None where a threshold does.
-
-  On the twin it is trained, if it is missing, on what scripts record.
-
-  Args:
-    run_dir: where it is kept.
-    config: of the task.
-    twin: how it is simulated.
-    part: the subfolder of --classifier.
-
-  Raises:
-    ValueError: it is missing on the real arm.
-  """
-  if config.threshold is not None:
-    return None
-  if _value('classifier') is not None:
-    return str(pathlib.Path(_value('classifier')) / part / _CLASSIFIER)
-  folder = pathlib.Path(run_dir).expanduser().resolve() / 'classifier'
-  path = folder / _CLASSIFIER
-  if path.exists() or command.is_actor():
-    return str(path)
-  if not is_twin():
-    raise ValueError(
-      'The task has no threshold: a classifier of images tells success. Record '
-      'examples and train one:\n'
-      '  python -m serl.tools.record_transitions TASK --robot --out=DATA '
-      '--device=spacemouse\n'
-      '  python examples/train_reward_classifier.py --data=DATA '
-      '--output=FOLDER\n'
-      '  ... --classifier=FOLDER'
-    )
-  _train_classifier(folder, config, twin)
-  return str(path)
-
-
-def _train_classifier(
-  folder: pathlib.Path, config: config_lib.Config, twin: Twin
-) -> None:
-  """Records the task done and failed, and learns to tell them apart."""
-  logging.info('Recording what a reward classifier learns from.')
-  episodes = folder / 'episodes'
-  scene = dataclasses.replace(twin.examples or twin.scene, task=config)
-  for number, keywords in enumerate(twin.attempts, 1):
-    # An episode goes on after its success: that is seen more than once.
-    environment = twin.make(number, scene, rewards=False, state=True)
-    recording.record(
-      lambda _, made=environment: made,
-      twin.expert(environment=environment, **keywords),
-      number * _value('classifier-episodes'),
-      episodes,
-      keep=lambda metrics: True,
-    )
-  cameras = tuple(c.name for c in config.cameras if c.for_reward)
-  recipe = classifier.cpu(cameras or None)
-  steps = _value('classifier-steps') or recipe.training_steps
-  recipe = dataclasses.replace(recipe, training_steps=steps)
-  trained, told = training.train(recipe, recording.load(episodes))
-  classifier.save(folder / _CLASSIFIER, trained)
-  for path in report.write(told, folder):
-    logging.info('On the classifier: %s', path)
 
 
 def _value(name: str) -> Any:

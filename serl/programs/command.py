@@ -136,6 +136,11 @@ def define_flags(demonstrations: bool = False) -> None:
     ),
     flags.DEFINE_bool('wandb', False, 'Log to Weights & Biases too.'),
   ]
+  show_in_help(*defined)
+
+
+def show_in_help(*defined: flags.FlagHolder) -> None:
+  """Has `--help` show flags as the calling program's own."""
   for holder in defined:
     flag = flags.FLAGS[holder.name]
     flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)

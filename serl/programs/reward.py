@@ -1,0 +1,146 @@
+"""What rewards a task on an arm where no threshold does: a classifier.
+
+It is found where the flags say or in the run's folder, or trained there on what
+is recorded for it.
+"""
+
+from collections.abc import Iterable
+import dataclasses
+import os
+import pathlib
+
+from absl import flags
+from absl import logging
+import dm_env
+
+from serl import core
+from serl.agents import classifier
+from serl.agents.classifier import report
+from serl.agents.classifier import training
+from serl.demos import recording
+from serl.environments.franka import config as config_lib
+from serl.environments.wrappers import learned_reward
+from serl.environments.wrappers import reward_camera
+from serl.programs import command
+
+_FILE = 'classifier.safetensors'
+
+# Environments of a task, each with who does it there or fails in a way of their
+# own. An episode goes on after its success: that is seen more than once.
+Attempts = Iterable[tuple[dm_env.Environment, core.Actor]]
+
+
+def define_flags() -> None:
+  """Defines the flags, for `--help` as the calling program's own."""
+  command.show_in_help(
+    flags.DEFINE_string(
+      'classifier',
+      None,
+      'Folder of the reward classifier of a task without a threshold; without '
+      'it a script records on the twin what it takes to train one.',
+    ),
+    flags.DEFINE_integer(
+      'classifier-episodes',
+      20,
+      'Of each kind, that the script records for the classifier.',
+      lower_bound=2,
+    ),
+    flags.DEFINE_integer(
+      'classifier-steps',
+      None,
+      'Updates that train the classifier here; 500 if unset.',
+      lower_bound=1,
+    ),
+  )
+
+
+def find(
+  run_dir: str | os.PathLike,
+  config: config_lib.Config,
+  attempts: Attempts | None,
+  part: str = '',
+) -> str | None:
+  """Returns the file of the classifier; None where a threshold rewards.
+
+  It is trained, if it is missing, on attempts at the task.
+
+  Args:
+    run_dir: where it is kept.
+    config: of the task.
+    attempts: to record; None where nobody but a person could make them.
+    part: the subfolder of --classifier, where several tasks share it.
+
+  Raises:
+    ValueError: it is missing, and only a person could record what it takes.
+  """
+  if config.threshold is not None:
+    return None
+  given = flags.FLAGS['classifier'].value
+  if given is not None:
+    return str(pathlib.Path(given) / part / _FILE)
+  folder = pathlib.Path(run_dir).expanduser().resolve() / 'classifier'
+  path = folder / _FILE
+  if path.exists() or command.is_actor():
+    return str(path)
+  if attempts is None:
+    raise ValueError(
+      'The task has no threshold: a classifier of images tells success. Record '
+      'examples and train one:\n'
+      '  python -m serl.tools.record_transitions TASK --robot --out=DATA '
+      '--device=spacemouse\n'
+      '  python examples/train_reward_classifier.py --data=DATA '
+      '--output=FOLDER\n'
+      '  ... --classifier=FOLDER'
+    )
+  _train(folder, config, attempts)
+  return str(path)
+
+
+def _train(
+  folder: pathlib.Path, config: config_lib.Config, attempts: Attempts
+) -> None:
+  """Records the task done and failed, and learns to tell them apart."""
+  logging.info('Recording what a reward classifier learns from.')
+  episodes = folder / 'episodes'
+  each = flags.FLAGS['classifier-episodes'].value
+  for number, (environment, actor) in enumerate(attempts, 1):
+    recording.record(
+      lambda _, made=environment: made,
+      actor,
+      number * each,
+      episodes,
+      keep=lambda metrics: True,
+    )
+  cameras = tuple(c.name for c in config.cameras if c.for_reward)
+  recipe = classifier.cpu(cameras or None)
+  steps = flags.FLAGS['classifier-steps'].value or recipe.training_steps
+  recipe = dataclasses.replace(recipe, training_steps=steps)
+  trained, told = training.train(recipe, recording.load(episodes))
+  classifier.save(folder / _FILE, trained)
+  for path in report.write(told, folder):
+    logging.info('On the classifier: %s', path)
+
+
+def wrap(
+  environment: dm_env.Environment,
+  config: config_lib.Config,
+  path: str | None,
+  images: bool,
+) -> dm_env.Environment:
+  """Returns an environment that a classifier rewards, without its cameras.
+
+  Args:
+    environment: observes all cameras of the task.
+    config: of the task.
+    path: of the classifier, see `find`; None leaves the reward as it is.
+    images: whether the policy sees the cameras that are not for the reward.
+  """
+  if path is not None:
+    judge = classifier.load(path, environment.observation_spec())
+    environment = learned_reward.LearnedReward(
+      environment, judge.make_probability(), judge.threshold
+    )
+  hidden = [c.name for c in config.cameras if c.for_reward or not images]
+  if not hidden:
+    return environment
+  return reward_camera.RewardCamera(environment, hidden)
