@@ -56,6 +56,30 @@ class Compliance:
       )
 
 
+def clips(
+  translation: Sequence[float],
+  rotation: Sequence[float],
+  negative: Sequence[float] | None = None,
+) -> dict[str, float]:
+  """Returns all clips of a `Compliance` by their names.
+
+  Args:
+    translation: [3], along x, y and z, m.
+    rotation: [3], about them.
+    negative: [3], along them on the negative side; by default as on the other.
+  """
+  return {
+    f'{kind}_clip_{side}{axis}': value
+    for kind, side, values in (
+      ('translational', '', translation),
+      ('translational', 'neg_', negative or translation),
+      ('rotational', '', rotation),
+      ('rotational', 'neg_', rotation),
+    )
+    for axis, value in zip('xyz', values, strict=True)
+  }
+
+
 # Stiff, for moves through the air to an exact pose.
 PRECISION = Compliance(
   translational_stiffness=3000.0,
@@ -101,6 +125,24 @@ class CameraConfig:
         part,
         f'a range within 0 and {size}',
       )
+
+
+def wrist_cameras(
+  serials: Sequence[str],
+  rows: tuple[int, int] | None = None,
+  columns: tuple[int, int] | None = None,
+) -> tuple[CameraConfig, ...]:
+  """Returns cameras on the wrist, 'wrist_1' and so on, that look alike.
+
+  Args:
+    serials: of each, as it stands on its underside.
+    rows: see `CameraConfig`.
+    columns: see `CameraConfig`.
+  """
+  return tuple(
+    CameraConfig(f'wrist_{number}', serial, rows=rows, columns=columns)
+    for number, serial in enumerate(serials, 1)
+  )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,6 +19,7 @@ from serl.environments.franka import config as config_lib
 from serl.environments.franka import poses
 from serl.environments.franka.tasks import cable_route
 from serl.environments.sim import arm as arm_lib
+from serl.environments.sim import mounted_scene
 from serl.environments.sim import scene
 from serl.environments.sim import twin as twin_lib
 from serl.environments.sim import twin_environment
@@ -154,7 +155,7 @@ def _add_capsule(
 def _add_clip(spec: mujoco.MjSpec, config: Config) -> None:
   """Adds the clip; its origin is on the table, its x the slot's, its z up."""
   clip = config.clip
-  position, quaternion = _clip_pose(config)
+  position, quaternion = _clip_pose(config.task, clip)
   body = spec.worldbody.add_body(
     name='clip', mocap=True, pos=position, quat=quaternion
   )
@@ -204,18 +205,20 @@ def _add_clip(spec: mujoco.MjSpec, config: Config) -> None:
     )
 
 
-def _clip_pose(config: Config) -> tuple[np.ndarray, np.ndarray]:
+def _clip_pose(
+  task: config_lib.Config, clip: Clip
+) -> tuple[np.ndarray, np.ndarray]:
   """Returns where the clip is, [3], and how it is turned, [4] wxyz."""
-  pose = poses.from_euler(config.task.target)
+  pose = poses.from_euler(task.target)
   tool = transform.Rotation.from_quat(pose[3:])
   away = tool.apply((1.0, 0.0, 0.0))[:2]  # along the cable
   away /= np.linalg.norm(away)
-  position = np.append(pose[:2] + config.clip.distance * away, 0.0)
+  position = np.append(pose[:2] + clip.distance * away, 0.0)
   half = np.arctan2(away[1], away[0]) / 2
   return position, np.array((np.cos(half), 0.0, 0.0, np.sin(half)))
 
 
-class CableRoute(twin_environment.Scene):
+class CableRoute(mounted_scene.MountedScene):
   """The scene with its twin: where the clip is and whether it has the cable.
 
   The cable is fixed in the gripper: opening it does not drop the cable.
@@ -232,19 +235,18 @@ class CableRoute(twin_environment.Scene):
       ValueError: if the cable is wider than the slot.
     """
     twin = twin_lib.Twin(make_model(config), config.twin, real_time)
-    super().__init__(twin, config.task)
+    super().__init__(twin, config.task, 'clip', config.clip_xy, config.clip_yaw)
     self._config = config
     self._body = twin.data.body('clip')
-    self._mocap = twin.model.body('clip').mocapid[0]
     self._links = [
       twin.model.body(f'cable_{i}').id for i in range(config.cable.links)
     ]
     self._end = twin.model.site('cable_end').id
 
-  @property
-  def target(self) -> np.ndarray:
-    """The tool's pose with the cable routed, [7], m and xyzw, base frame."""
-    return poses.from_euler(self.task.target)
+  def mount_pose(
+    self, task: config_lib.Config
+  ) -> tuple[np.ndarray, np.ndarray]:
+    return _clip_pose(task, self._config.clip)
 
   @property
   def cable_points(self) -> np.ndarray:
@@ -257,29 +259,6 @@ class CableRoute(twin_environment.Scene):
       data = self.twin.data
       points = np.vstack((data.xpos[self._links], data.site_xpos[self._end]))
       return (points - self._body.xpos) @ self._body.xmat.reshape(3, 3)
-
-  def begin_episode(self, rng: np.random.Generator) -> None:
-    """Restarts where the clip moves: a person does it, the cable out of it."""
-    if self._config.clip_xy > 0 or self._config.clip_yaw > 0:
-      self.restart(rng)
-
-  def restart(self, rng: np.random.Generator) -> None:
-    """Puts the arm at its reset posture and the clip anywhere in its range.
-
-    `task` is then the one with the target where the clip is.
-    """
-    config = self._config
-    offset = np.zeros(6)
-    offset[:2] = rng.uniform(-config.clip_xy, config.clip_xy, 2)
-    offset[5] = rng.uniform(-config.clip_yaw, config.clip_yaw)
-    self.task = config_lib.moved(config.task, offset)
-    position, quaternion = _clip_pose(
-      dataclasses.replace(config, task=self.task)
-    )
-    with self.twin.lock:
-      self.twin.restart()
-      self.twin.data.mocap_pos[self._mocap] = position
-      self.twin.data.mocap_quat[self._mocap] = quaternion
 
   def is_successful(self) -> bool:
     """Returns whether the cable lies in the clip, all of it below the mouth."""

@@ -17,6 +17,7 @@ from serl.environments.franka import poses
 from serl.environments.franka.tasks import pcb_insert
 from serl.environments.franka.tasks import peg_insert
 from serl.environments.sim import arm as arm_lib
+from serl.environments.sim import mounted_scene
 from serl.environments.sim import scene
 from serl.environments.sim import twin as twin_lib
 from serl.environments.sim import twin_environment
@@ -121,7 +122,7 @@ def _add_part(spec: mujoco.MjSpec, part: Part) -> None:
 def _add_board(spec: mujoco.MjSpec, config: Config) -> None:
   """Adds the board; its origin is the inserted part's tip, its z the hole's."""
   part = config.part
-  position, quaternion = _board_pose(config)
+  position, quaternion = _board_pose(config.task, part)
   board = spec.worldbody.add_body(
     name='board', mocap=True, pos=position, quat=quaternion
   )
@@ -155,19 +156,21 @@ def _add_board(spec: mujoco.MjSpec, config: Config) -> None:
     )
 
 
-def _board_pose(config: Config) -> tuple[np.ndarray, np.ndarray]:
+def _board_pose(
+  task: config_lib.Config, part: Part
+) -> tuple[np.ndarray, np.ndarray]:
   """Returns where the board is, [3], and how it is turned, [4] wxyz.
 
   Its z points up, the tool's down.
   """
-  pose = poses.from_euler(config.task.target)
+  pose = poses.from_euler(task.target)
   tool = transform.Rotation.from_quat(pose[3:])
-  tip = pose[:3] + tool.apply((0.0, 0.0, config.part.reach))
+  tip = pose[:3] + tool.apply((0.0, 0.0, part.reach))
   x, y, z, w = (tool * transform.Rotation.from_euler('x', np.pi)).as_quat()
   return tip, np.array((w, x, y, z))
 
 
-class Insertion(twin_environment.Scene):
+class Insertion(mounted_scene.MountedScene):
   """The scene with its twin: where the board is and whether the part is in it.
 
   The part is fixed in the gripper: opening it does not drop the part.
@@ -184,42 +187,20 @@ class Insertion(twin_environment.Scene):
       ValueError: if the clearance is not positive.
     """
     twin = twin_lib.Twin(make_model(config), config.twin, real_time)
-    super().__init__(twin, config.task)
+    super().__init__(
+      twin, config.task, 'board', config.board_xy, config.board_yaw
+    )
     self._config = config
-    self._mocap = twin.model.body('board').mocapid[0]
 
   @property
   def part(self) -> Part:
     """What is inserted."""
     return self._config.part
 
-  @property
-  def target(self) -> np.ndarray:
-    """The tool's pose with the part inserted, [7], m and xyzw, base frame."""
-    return poses.from_euler(self.task.target)
-
-  def begin_episode(self, rng: np.random.Generator) -> None:
-    """Restarts where the board moves: a person does it, the part out of it."""
-    if self._config.board_xy > 0 or self._config.board_yaw > 0:
-      self.restart(rng)
-
-  def restart(self, rng: np.random.Generator) -> None:
-    """Puts the arm at its reset posture and the board anywhere in its range.
-
-    `task` is then the one with the target where the board is.
-    """
-    config = self._config
-    offset = np.zeros(6)
-    offset[:2] = rng.uniform(-config.board_xy, config.board_xy, 2)
-    offset[5] = rng.uniform(-config.board_yaw, config.board_yaw)
-    self.task = config_lib.moved(config.task, offset)
-    position, quaternion = _board_pose(
-      dataclasses.replace(config, task=self.task)
-    )
-    with self.twin.lock:
-      self.twin.restart()
-      self.twin.data.mocap_pos[self._mocap] = position
-      self.twin.data.mocap_quat[self._mocap] = quaternion
+  def mount_pose(
+    self, task: config_lib.Config
+  ) -> tuple[np.ndarray, np.ndarray]:
+    return _board_pose(task, self._config.part)
 
   def is_successful(self) -> bool:
     """Returns whether the tool is at the target, as near as the task asks."""

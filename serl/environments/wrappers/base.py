@@ -42,6 +42,10 @@ class EnvironmentWrapper(dm_env.Environment):
   def discount_spec(self) -> Any:
     return self._environment.discount_spec()
 
+  def episode_metrics(self) -> dict[str, float]:
+    """Returns what the environment tells of the episode; it need not."""
+    return dict(getattr(self._environment, 'episode_metrics', dict)())
+
   def close(self) -> None:
     self._environment.close()
 

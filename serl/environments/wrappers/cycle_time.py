@@ -28,7 +28,7 @@ class CycleTime(base.EnvironmentWrapper):
 
   def episode_metrics(self) -> dict[str, float]:
     """Returns what the wrapped environment tells, and the cycle's time."""
-    metrics = self._wrapped_metrics()
+    metrics = super().episode_metrics()
     if self._cycle_steps is None:
       return metrics
     metrics['cycle_steps'] = self._cycle_steps
@@ -42,10 +42,6 @@ class CycleTime(base.EnvironmentWrapper):
       self._steps, self._cycle_steps = 0, None
       return timestep
     self._steps += 1
-    if self._cycle_steps is None and self._wrapped_metrics().get('success'):
+    if self._cycle_steps is None and super().episode_metrics().get('success'):
       self._cycle_steps = self._steps
     return timestep
-
-  def _wrapped_metrics(self) -> dict[str, float]:
-    tell = getattr(self._environment, 'episode_metrics', dict)
-    return dict(tell())

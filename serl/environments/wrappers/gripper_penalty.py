@@ -93,9 +93,8 @@ class GripperPenalty(base.EnvironmentWrapper):
 
   def episode_metrics(self) -> dict[str, float]:
     """Returns the environment's metrics, the switches and their cost."""
-    tell = getattr(self._environment, 'episode_metrics', dict)
     return {
-      **tell(),
+      **super().episode_metrics(),
       'gripper_switches': float(self._switches),
       'reward/gripper': -self._penalty * self._switches,
     }

@@ -66,8 +66,10 @@ class RealTime(base.EnvironmentWrapper):
 
   def episode_metrics(self) -> dict[str, float]:
     """Returns the environment's metrics and the count 'late_steps'."""
-    metrics = getattr(self._environment, 'episode_metrics', dict)()
-    return {**metrics, 'late_steps': float(self._late_steps)}
+    return {
+      **super().episode_metrics(),
+      'late_steps': float(self._late_steps),
+    }
 
   def _begin(self, timestep: dm_env.TimeStep) -> dm_env.TimeStep:
     self._late_steps = 0

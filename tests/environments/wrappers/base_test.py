@@ -39,6 +39,11 @@ def test_passes_on_what_it_does_not_know():
   assert not hasattr(wrapper, 'render')
 
 
+def test_metrics_that_nobody_tells_are_none():
+  wrapper = base.EnvironmentWrapper(object())
+  assert wrapper.episode_metrics() == {}
+
+
 def test_closes_the_inner_environment():
   fake = Fake()
   base.EnvironmentWrapper(fake).close()

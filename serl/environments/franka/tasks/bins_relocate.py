@@ -44,14 +44,7 @@ FORWARD_STATE = config.Config(
   uses_gripper=True,
   gripper_penalty=0.1,
   compliance=config.Compliance(
-    translational_clip_x=0.006,
-    translational_clip_y=0.006,
-    translational_clip_z=0.005,
-    translational_clip_neg_x=0.006,
-    translational_clip_neg_y=0.006,
-    translational_clip_neg_z=0.005,
-    rotational_clip_z=0.02,
-    rotational_clip_neg_z=0.02,
+    **config.clips((0.006, 0.006, 0.005), (0.05, 0.05, 0.02))
   ),
 )
 BACKWARD_STATE = dataclasses.replace(

@@ -32,28 +32,17 @@ STATE = config.Config(
   compliance=config.Compliance(
     translational_stiffness=3000.0,
     translational_damping=180.0,
-    translational_clip_x=0.0025,
-    translational_clip_y=0.0015,
-    translational_clip_z=0.002,
-    translational_clip_neg_x=0.002,
-    translational_clip_neg_y=0.002,
-    translational_clip_neg_z=0.003,
-    rotational_clip_x=0.025,
-    rotational_clip_y=0.007,
-    rotational_clip_z=0.01,
-    rotational_clip_neg_x=0.025,
-    rotational_clip_neg_y=0.007,
-    rotational_clip_neg_z=0.01,
+    **config.clips(
+      (0.0025, 0.0015, 0.002),
+      (0.025, 0.007, 0.01),
+      negative=(0.002, 0.002, 0.003),
+    ),
   ),
 )
-# With two on the wrist; their serials are on their undersides.
+# With two on the wrist.
 VISION = dataclasses.replace(
   STATE,
-  cameras=tuple(
-    config.CameraConfig(name, serial, rows=(90, 390), columns=(170, 470))
-    for name, serial in (
-      ('wrist_1', '000000000001'),
-      ('wrist_2', '000000000002'),
-    )
+  cameras=config.wrist_cameras(
+    ('000000000001', '000000000002'), rows=(90, 390), columns=(170, 470)
   ),
 )

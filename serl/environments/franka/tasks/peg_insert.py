@@ -30,26 +30,13 @@ STATE = config.Config(
   random_yaw=math.pi / 6,
   lift=0.1,
   compliance=config.Compliance(
-    translational_clip_x=0.003,
-    translational_clip_y=0.003,
-    translational_clip_neg_x=0.003,
-    translational_clip_neg_y=0.003,
-    rotational_clip_x=0.02,
-    rotational_clip_y=0.02,
-    rotational_clip_z=0.02,
-    rotational_clip_neg_x=0.02,
-    rotational_clip_neg_y=0.02,
-    rotational_clip_neg_z=0.02,
+    **config.clips((0.003, 0.003, 0.01), (0.02, 0.02, 0.02))
   ),
 )
-# With two on the wrist; their serials are on their undersides.
+# With two on the wrist.
 VISION = dataclasses.replace(
   STATE,
-  cameras=tuple(
-    config.CameraConfig(name, serial=serial, columns=(80, 560))
-    for name, serial in (
-      ('wrist_1', '000000000001'),
-      ('wrist_2', '000000000002'),
-    )
+  cameras=config.wrist_cameras(
+    ('000000000001', '000000000002'), columns=(80, 560)
   ),
 )
