@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-import dm_env
 import numpy as np
 from scipy.spatial import transform
 
@@ -24,23 +23,17 @@ _RELEASE = 0.012  # above where it lies in the end
 _LOWERING = 0.05  # below the tool
 
 
-class Task(Protocol):
-  """What is asked."""
+class Task(motion.Task, Protocol):
+  """What is asked, and where."""
 
   target: tuple[float, ...]  # [6], amid the bins
   reset: tuple[float, ...]  # [6]
-  # m that an action of 1 moves the tool, rad that it turns it, and the gripper.
-  action_scale: tuple[float, float, float]
 
 
-class Scene(Protocol):
-  """Knows where the cube is and where it belongs."""
+class Scene(motion.Scene, Protocol):
+  """Knows where the cube is and where it belongs, too."""
 
   task: Task
-
-  @property
-  def tool_pose(self) -> np.ndarray:
-    """The tool's pose, [7], xyz and quaternion xyzw, m, base frame."""
 
   @property
   def cube_position(self) -> np.ndarray:
@@ -57,7 +50,7 @@ class HasScene(Protocol):
   scene: Scene
 
 
-class BinsRelocateExpert:
+class BinsRelocateExpert(motion.ArmExpert):
   """Takes the cube to the other bin, over the wall between them.
 
   A cube that slipped away is approached anew. With the cube where it belongs,
@@ -86,36 +79,23 @@ class BinsRelocateExpert:
     Raises:
       ValueError: if the noise is negative or there is no environment.
     """
-    if not noise >= 0:
-      raise ValueError(f'noise={noise}; expected a standard deviation >= 0.')
-    if environment is None:
-      raise ValueError(
-        'environment=None; expected the environment that is acted in, to ask '
-        'it for the poses of the tool and of the cube.'
-      )
-    self._environment = environment
-    self._noise = noise
+    super().__init__(noise, seed, environment)
     self._lets_go = lets_go
-    self._rng = np.random.default_rng(seed)
-    self._begin()
+    self.begin()
 
-  def _begin(self) -> None:
+  def begin(self) -> None:
     self._closed = False
 
   def select_action(self, observation: types.NestedArray) -> np.ndarray:
     """Returns the next action, [7] float32 in [-1, 1]."""
-    environment = self._environment
-    scene = environment.scene
+    scene = self.scene
     pose = scene.tool_pose
     position, self._closed = self._plan(pose[:3], scene)
     upright = transform.Rotation.from_euler('xyz', scene.task.reset[3:])
-    return motion.make_action(
+    return self.move(
       position - pose[:3],
       motion.turn_to(pose, upright),
-      scene.task.action_scale,
-      self._noise * self._rng.standard_normal(6),
       gripper=(-1.0 if self._closed else 1.0,),
-      to_policy_frame=getattr(environment, 'to_tool_frame', np.asarray),
     )
 
   def _plan(self, tool: np.ndarray, scene: Scene) -> tuple[np.ndarray, bool]:
@@ -144,18 +124,6 @@ class BinsRelocateExpert:
     height = max(cube[2], low)
     near = beside < _ALIGNED and tool[2] < height + _GRASP
     return np.append(cube[:2], height - _GRASP), near
-
-  def observe_first(self, timestep: dm_env.TimeStep) -> None:
-    """Begins a new attempt."""
-    self._begin()
-
-  def observe(
-    self, action: types.NestedArray, next_timestep: dm_env.TimeStep
-  ) -> None:
-    """Learns nothing."""
-
-  def update(self) -> None:
-    """Has no parameters."""
 
 
 def _across(

@@ -2,7 +2,6 @@
 
 from typing import Protocol
 
-import dm_env
 import numpy as np
 from scipy.spatial import transform
 
@@ -20,10 +19,10 @@ _PRESS = 0.002  # below the target: the arm is soft
 class HasScene(Protocol):
   """An environment on the twin."""
 
-  scene: motion.Scene
+  scene: motion.TargetScene
 
 
-class CableRouteExpert:
+class CableRouteExpert(motion.ArmExpert):
   """Routes the cable: brings it above the clip, then presses it down.
 
   It stays there until the episode ends.
@@ -52,30 +51,21 @@ class CableRouteExpert:
     Raises:
       ValueError: if noise or miss is negative or there is no environment.
     """
-    if not noise >= 0:
-      raise ValueError(f'noise={noise}; expected a standard deviation >= 0.')
     if not miss >= 0:
       raise ValueError(f'miss={miss}; expected metres, 0 or more.')
-    if environment is None:
-      raise ValueError(
-        'environment=None; expected the environment that is acted in, to ask '
-        'it for the poses of the tool and of the clip.'
-      )
-    self._scene = environment.scene
-    self._to_policy_frame = getattr(environment, 'to_tool_frame', np.asarray)
-    self._noise = noise
+    super().__init__(noise, seed, environment)
     self._miss = miss
-    self._rng = np.random.default_rng(seed)
-    self._begin()
+    self.begin()
 
-  def _begin(self) -> None:
+  def begin(self) -> None:
     self._pressing = False
     # In the frame of the tool at the target, whose z points down.
     self._aside = self._miss * self._rng.uniform((-1, -1, -1), (1, 1, 0))
 
   def select_action(self, observation: types.NestedArray) -> np.ndarray:
     """Returns the next action, [6] float32 in [-1, 1]."""
-    pose, target = self._scene.tool_pose, self._scene.target
+    scene = self.scene
+    pose, target = scene.tool_pose, scene.target
     goal = transform.Rotation.from_quat(target[3:])
     turn = motion.turn_to(pose, goal)
     position = target[:3] + goal.apply(self._aside)
@@ -83,13 +73,7 @@ class CableRouteExpert:
       offset=np.linalg.norm(pose[:2] - position[:2]),
       turn=np.linalg.norm(turn),
     )
-    return motion.make_action(
-      position - pose[:3],
-      turn,
-      self._scene.task.action_scale,
-      self._noise * self._rng.standard_normal(6),
-      to_policy_frame=self._to_policy_frame,
-    )
+    return self.move(position - pose[:3], turn)
 
   def _plan(self, offset: float, turn: float) -> float:
     """Returns the height that the tool shall have, m above the target.
@@ -103,15 +87,3 @@ class CableRouteExpert:
     elif offset > _SLIPPED:
       self._pressing = False
     return -_PRESS if self._pressing else _HOVER
-
-  def observe_first(self, timestep: dm_env.TimeStep) -> None:
-    """Begins a new attempt."""
-    self._begin()
-
-  def observe(
-    self, action: types.NestedArray, next_timestep: dm_env.TimeStep
-  ) -> None:
-    """Learns nothing."""
-
-  def update(self) -> None:
-    """Has no parameters."""

@@ -2,7 +2,6 @@
 
 from typing import Protocol
 
-import dm_env
 import numpy as np
 from scipy.spatial import transform
 
@@ -30,7 +29,7 @@ class Part(Protocol):
   depth: float  # of the hole
 
 
-class Scene(motion.Scene, Protocol):
+class Scene(motion.TargetScene, Protocol):
   """Knows what the part is, too."""
 
   part: Part
@@ -42,7 +41,7 @@ class HasScene(Protocol):
   scene: Scene
 
 
-class InsertionExpert:
+class InsertionExpert(motion.ArmExpert):
   """Inserts the part: aligns it above the hole, then lowers it."""
 
   def __init__(
@@ -64,33 +63,23 @@ class InsertionExpert:
     Raises:
       ValueError: if the noise is negative or there is no environment.
     """
-    if not noise >= 0:
-      raise ValueError(f'noise={noise}; expected a standard deviation >= 0.')
-    if environment is None:
-      raise ValueError(
-        'environment=None; expected the environment that is acted in, to ask '
-        'it for the poses of the tool and of the hole.'
-      )
-    self._scene = environment.scene
-    self._part = self._scene.part
-    self._to_policy_frame = getattr(environment, 'to_tool_frame', np.asarray)
-    self._noise = noise
-    self._rng = np.random.default_rng(seed)
-    self._begin()
+    super().__init__(noise, seed, environment)
+    self.begin()
 
-  def _begin(self) -> None:
+  def begin(self) -> None:
     self._lowering = False
     self._height = np.inf
 
   def select_action(self, observation: types.NestedArray) -> np.ndarray:
     """Returns the next action, [6] float32 in [-1, 1]."""
-    pose, target = self._scene.tool_pose, self._scene.target
+    scene = self.scene
+    pose, target = scene.tool_pose, scene.target
     tool = transform.Rotation.from_quat(pose[3:])
     goal = transform.Rotation.from_quat(target[3:])
     turn = motion.turn_to(pose, goal)
     # Of the tip as the tool is turned now, on the hole's axes.
-    tip = pose[:3] + tool.apply((0.0, 0.0, self._part.reach))
-    end = target[:3] + goal.apply((0.0, 0.0, self._part.reach))
+    tip = pose[:3] + tool.apply((0.0, 0.0, scene.part.reach))
+    end = target[:3] + goal.apply((0.0, 0.0, scene.part.reach))
     beside = goal.inv().apply(tip - end)
     height = self._plan(
       height=-beside[2],  # the tool's z points down
@@ -99,13 +88,7 @@ class InsertionExpert:
     )
     # Along the hole's axis, which need not be upright.
     position = target[:3] - goal.apply((0.0, 0.0, height))
-    return motion.make_action(
-      position - pose[:3],
-      turn,
-      self._scene.task.action_scale,
-      self._noise * self._rng.standard_normal(6),
-      to_policy_frame=self._to_policy_frame,
-    )
+    return self.move(position - pose[:3], turn)
 
   def _plan(self, height: float, offset: float, turn: float) -> float:
     """Returns the height that the tip shall have, m above its end.
@@ -115,10 +98,11 @@ class InsertionExpert:
       offset: of it beside the hole's axis, m.
       turn: that is left to the tool, rad.
     """
-    inside = height < self._part.depth - _INSIDE
+    depth = self.scene.part.depth
+    inside = height < depth - _INSIDE
     standing = abs(height - self._height) < _STANDING
     self._height = height
-    near = height < self._part.depth + 2 * _HOVER
+    near = height < depth + 2 * _HOVER
     if near and turn < _ALIGNED_ROTATION and offset < _ALIGNED:
       self._lowering = True
     elif standing or offset > 10 * _ALIGNED:
@@ -127,16 +111,4 @@ class InsertionExpert:
       return max(height - _LOWERING_INSIDE, 0.0)
     if self._lowering:
       return height - _LOWERING
-    return self._part.depth + _HOVER
-
-  def observe_first(self, timestep: dm_env.TimeStep) -> None:
-    """Begins a new attempt."""
-    self._begin()
-
-  def observe(
-    self, action: types.NestedArray, next_timestep: dm_env.TimeStep
-  ) -> None:
-    """Learns nothing."""
-
-  def update(self) -> None:
-    """Has no parameters."""
+    return depth + _HOVER

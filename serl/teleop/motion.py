@@ -1,10 +1,12 @@
-"""Motions of the scripted experts on the arm."""
+"""What moves the scripted experts on the arm."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 from scipy.spatial import transform
+
+from serl.teleop import expert
 
 Frame = Callable[[np.ndarray], np.ndarray]
 
@@ -17,7 +19,7 @@ class Task(Protocol):
 
 
 class Scene(Protocol):
-  """Knows where the tool is and where it belongs."""
+  """Knows where the tool is."""
 
   task: Task
 
@@ -25,9 +27,65 @@ class Scene(Protocol):
   def tool_pose(self) -> np.ndarray:
     """The tool's pose, [7], xyz and quaternion xyzw, m, base frame."""
 
+
+class TargetScene(Scene, Protocol):
+  """Knows where the tool belongs, too."""
+
   @property
   def target(self) -> np.ndarray:
-    """The same where the task is done."""
+    """The tool's pose where the task is done, [7]."""
+
+
+class HasScene(Protocol):
+  """An environment on the twin."""
+
+  scene: Scene
+
+
+class ArmExpert(expert.Expert):
+  """An expert on the twin: it asks the scene, observations do not tell all.
+
+  Scene and frame are asked for at each step: they may change meanwhile.
+  """
+
+  def __init__(self, noise: float, seed: int, environment: HasScene | None):
+    """Initialises the expert.
+
+    Args:
+      noise: standard deviation of the Gaussian noise that is added to an
+        action's motion.
+      seed: of what it draws.
+      environment: the one that is acted in. Where it acts in the tool's frame,
+        it is asked for the way there, `to_tool_frame`.
+
+    Raises:
+      ValueError: if the noise is negative or there is no such environment.
+    """
+    super().__init__(noise, seed)
+    if not hasattr(environment, 'scene'):
+      raise ValueError(
+        f'environment={environment}; expected the one that is acted in, on the '
+        'twin, to ask its scene what is where.'
+      )
+    self._environment = environment
+
+  @property
+  def scene(self) -> Scene:
+    """The scene of the present task."""
+    return self._environment.scene
+
+  def move(
+    self, away: np.ndarray, turn: np.ndarray, gripper: Sequence[float] = ()
+  ) -> np.ndarray:
+    """Returns the action of a motion with noise, see `make_action`."""
+    return make_action(
+      away,
+      turn,
+      self.scene.task.action_scale,
+      self._noise * self._rng.standard_normal(6),
+      gripper,
+      getattr(self._environment, 'to_tool_frame', np.asarray),
+    )
 
 
 def turn_to(pose: np.ndarray, goal: transform.Rotation) -> np.ndarray:

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import dm_env
 import numpy as np
 
 from serl import core
 from serl import types
+from serl.teleop import expert
 
 # Of PickCube; m and s. The tool trails its target by the ratio of the law's
 # damping and stiffness.
@@ -29,7 +29,7 @@ class HasBlock(Protocol):
     """The centre of the cube, [3], m, base frame."""
 
 
-class PickCubeExpert:
+class PickCubeExpert(expert.Expert):
   """Picks up the cube of PickCube.
 
   It moves above the cube, descends, closes the gripper and lifts; a cube that
@@ -55,14 +55,11 @@ class PickCubeExpert:
     Raises:
       ValueError: if the noise is negative.
     """
-    if not noise >= 0:
-      raise ValueError(f'noise={noise}; expected a standard deviation >= 0.')
-    self._noise = noise
-    self._rng = np.random.default_rng(seed)
+    super().__init__(noise, seed)
     self._environment = environment
-    self._begin()
+    self.begin()
 
-  def _begin(self) -> None:
+  def begin(self) -> None:
     self._descending = False
     self._closed_steps = 0
 
@@ -98,7 +95,7 @@ class PickCubeExpert:
     beside = np.linalg.norm(block[:2] - tcp[:2])
     height = tcp[2] - block[2]
     if beside > 2 * _ALIGNED:
-      self._begin()
+      self.begin()
     if not self._descending:
       self._descending = bool(beside < _ALIGNED and height < 1.5 * _HOVER)
       return block + (0.0, 0.0, _HOVER), -1.0
@@ -108,18 +105,6 @@ class PickCubeExpert:
     if self._closed_steps <= _CLOSING_STEPS:
       return block, 1.0
     return np.array([tcp[0], tcp[1], _LIFT_HEIGHT]), 1.0
-
-  def observe_first(self, timestep: dm_env.TimeStep) -> None:
-    """Begins a new attempt."""
-    self._begin()
-
-  def observe(
-    self, action: types.NestedArray, next_timestep: dm_env.TimeStep
-  ) -> None:
-    """Learns nothing."""
-
-  def update(self) -> None:
-    """Has no parameters."""
 
 
 def _insertion(

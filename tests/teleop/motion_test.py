@@ -1,6 +1,9 @@
 """Motions by hand-made numbers."""
 
+import types
+
 import numpy as np
+import pytest
 from scipy.spatial import transform
 
 from serl.teleop import motion
@@ -39,3 +42,23 @@ def test_the_way_that_is_left_to_turn():
   about_z = transform.Rotation.from_rotvec((0.0, 0.0, 0.2))
   goal = about_z * transform.Rotation.from_quat(pose[3:])
   np.testing.assert_allclose(motion.turn_to(pose, goal), (0, 0, 0.2), atol=1e-9)
+
+
+def test_an_expert_asks_for_scene_and_frame_at_each_step():
+  slow, fast = (
+    types.SimpleNamespace(task=types.SimpleNamespace(action_scale=(size, 0.1)))
+    for size in (0.02, 0.04)
+  )
+  environment = types.SimpleNamespace(scene=slow)
+  expert = motion.ArmExpert(0.0, 0, environment)
+  away = np.array((0.01, 0.0, 0.0))
+  assert expert.move(away, STILL)[0] == pytest.approx(0.5)
+  environment.scene = fast
+  environment.to_tool_frame = np.negative
+  assert expert.move(away, STILL)[0] == pytest.approx(-0.25)
+
+
+def test_an_expert_needs_a_scene():
+  for environment in (None, 3):
+    with pytest.raises(ValueError, match=f'environment={environment}; expect'):
+      motion.ArmExpert(0.0, 0, environment)
