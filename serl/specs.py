@@ -38,6 +38,26 @@ def zeros_like(spec: types.NestedSpec) -> types.NestedArray:
   return tree.map_structure(lambda s: np.zeros(s.shape, s.dtype), spec)
 
 
+def bounded(
+  bounds: Mapping[str, tuple[np.ndarray, np.ndarray]],
+) -> dict[str, specs.BoundedArray]:
+  """Returns specs of float32 by name.
+
+  Args:
+    bounds: of each its minimum and its maximum, of its shape.
+  """
+  return {
+    name: specs.BoundedArray(
+      minimum.shape,
+      np.float32,
+      np.float32(minimum),
+      np.float32(maximum),
+      name=name,
+    )
+    for name, (minimum, maximum) in bounds.items()
+  }
+
+
 def is_image(leaf: specs.Array) -> bool:
   """Returns whether `leaf` is of bytes [H, W, C] or [stack, H, W, C]."""
   return leaf.dtype == np.uint8 and len(leaf.shape) in (3, 4)

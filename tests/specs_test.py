@@ -32,3 +32,12 @@ def test_a_described_spec_comes_back(spec):
   assert specs.to_dict(again) == described
   for path, leaf in specs.flatten(again).items():
     assert leaf == specs.flatten(spec)[path]
+
+
+def test_bounds_become_specs_of_floats():
+  made = specs.bounded({'x': (np.array((-1.0, 0.1)), np.array((1.0, 2.0)))})
+  assert made == {
+    'x': specs.BoundedArray(
+      (2,), np.float32, np.float32((-1.0, 0.1)), np.float32((1.0, 2.0)), 'x'
+    )
+  }

@@ -5,11 +5,11 @@ from typing import Any
 
 from absl import logging
 import dm_env
-from dm_env import specs
 import numpy as np
 
 from robot_server import protocol
 from serl import core
+from serl import specs
 from serl.environments.franka import cameras as cameras_lib
 from serl.environments.franka import config as config_lib
 from serl.environments.franka import poses
@@ -363,16 +363,7 @@ def _observation_spec(
     'tcp_torque': (np.full(3, -_TORQUE), np.full(3, _TORQUE)),
     'gripper_pose': (np.array([lowest]), np.array([highest])),
   }
-  spec = {
-    name: specs.BoundedArray(
-      minimum.shape,
-      np.float32,
-      minimum.astype(np.float32),
-      maximum.astype(np.float32),
-      name=name,
-    )
-    for name, (minimum, maximum) in bounds.items()
-  }
+  spec = specs.bounded(bounds)
   size = config.image_size
   for camera in config.cameras:
     spec[camera.name] = specs.BoundedArray(

@@ -301,14 +301,12 @@ class BinsRelocate(twin_environment.Scene):
     high = np.append(
       self.bins.centre[:2] + (_HALF_LENGTH, _OUTER), self.task.pose_high[2]
     )
-    bounds = {
-      'object_pos': (low, high),
-      'object_offset': (low - high, high - low),
-    }
-    return {
-      name: specs.BoundedArray((3,), np.float32, *np.float32(bound), name=name)
-      for name, bound in bounds.items()
-    }
+    return specs.bounded(
+      {
+        'object_pos': (low, high),
+        'object_offset': (low - high, high - low),
+      }
+    )
 
   def observe(self) -> dict[str, np.ndarray]:
     cube = self.cube_position

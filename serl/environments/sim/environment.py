@@ -96,7 +96,7 @@ class SimEnvironment(dm_env.Environment):
     self._running = False
     self._done = False
     self._metrics: dict[str, float] = {}
-    self._renderers: dict[tuple, rendering.Renderer] = {}
+    self._renderers = rendering.Renderers(task.model)
 
   def reset(self) -> dm_env.TimeStep:
     """Begins the next episode."""
@@ -141,7 +141,9 @@ class SimEnvironment(dm_env.Environment):
   def _observe(self) -> dict[str, np.ndarray]:
     size = self._image_size
     images = {
-      camera: self._draw(camera, size, size, rendering.FAST)
+      camera: self._renderers.render(
+        self.data, camera, size, size, rendering.FAST
+      )
       for camera in self._cameras
     }
     return {**images, **self._task.observe()}
@@ -215,17 +217,8 @@ class SimEnvironment(dm_env.Environment):
 
     It is made for people; policies observe images in the fast look.
     """
-    return self._draw(camera, height, width, rendering.FULL)
-
-  def _draw(
-    self, camera: str, height: int, width: int, look: rendering.Look
-  ) -> np.ndarray:
-    key = (height, width, look)
-    if key not in self._renderers:
-      self._renderers[key] = rendering.Renderer(self.model, height, width, look)
-    return self._renderers[key].render(self.data, camera)
+    return self._renderers.render(self.data, camera, height, width)
 
   def close(self) -> None:
     """Frees the renderers; the next picture makes new ones."""
-    while self._renderers:
-      self._renderers.popitem()[1].close()
+    self._renderers.close()

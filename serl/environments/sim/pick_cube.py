@@ -8,10 +8,10 @@ import dataclasses
 import math
 
 import dm_env
-from dm_env import specs
 import mujoco
 import numpy as np
 
+from serl import specs
 from serl.environments.sim import arm as arm_lib
 from serl.environments.sim import environment
 from serl.environments.sim import impedance as impedance_lib
@@ -189,16 +189,7 @@ def _observation_spec(config: Config) -> dict[str, specs.BoundedArray]:
   }
   if config.cameras:
     del bounds['block_pos']
-  return {
-    name: specs.BoundedArray(
-      minimum.shape,
-      np.float32,
-      minimum.astype(np.float32),
-      maximum.astype(np.float32),
-      name=name,
-    )
-    for name, (minimum, maximum) in bounds.items()
-  }
+  return specs.bounded(bounds)
 
 
 class PickCube(environment.SimEnvironment):

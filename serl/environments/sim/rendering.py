@@ -223,3 +223,36 @@ class Renderer:
 
   def __del__(self):
     self.close()
+
+
+class Renderers:
+  """A renderer of one model for each size and look, made when it is needed."""
+
+  def __init__(self, model: mujoco.MjModel):
+    """Makes none yet."""
+    self._model = model
+    self._renderers: dict[tuple[int, int, Look], Renderer] = {}
+
+  def render(
+    self,
+    data: mujoco.MjData,
+    camera: str,
+    height: int,
+    width: int,
+    look: Look = FULL,
+  ) -> np.ndarray:
+    """Returns what `camera` sees, [height, width, 3] uint8.
+
+    Raises:
+      RenderingUnavailableError: if this machine cannot draw.
+      ValueError: if the model has no such camera.
+    """
+    kind = (height, width, look)
+    if kind not in self._renderers:
+      self._renderers[kind] = Renderer(self._model, *kind)
+    return self._renderers[kind].render(data, camera)
+
+  def close(self) -> None:
+    """Frees OpenGL's memory; the next picture takes it anew."""
+    while self._renderers:
+      self._renderers.popitem()[1].close()

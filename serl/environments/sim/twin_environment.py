@@ -91,7 +91,7 @@ class TwinEnvironment(environment.FrankaEnvironment):
     self._rewards = rewards
     self._tells = tells
     self._scene_rng = np.random.default_rng((seed, 1))
-    self._renderers: dict[tuple[int, int], rendering.Renderer] = {}
+    self._renderers = rendering.Renderers(scene.twin.model)
     twin, task = scene.twin, scene.task
     cameras = {
       camera.name: wrist_cameras.WristCamera(
@@ -150,17 +150,13 @@ class TwinEnvironment(environment.FrankaEnvironment):
     self, camera: str = 'picture', height: int = 480, width: int = 640
   ) -> np.ndarray:
     """Returns a picture of the present state, [height, width, 3] uint8."""
-    size = (height, width)
-    if size not in self._renderers:
-      self._renderers[size] = rendering.Renderer(self.model, height, width)
-    return self._renderers[size].render(self.data, camera)
+    return self._renderers.render(self.data, camera, height, width)
 
   def close(self) -> None:
     """Lets go of the arm and the cameras, and frees the renderers."""
     super().close()
     self._server.close()
-    while self._renderers:
-      self._renderers.popitem()[1].close()
+    self._renderers.close()
 
 
 def make(
