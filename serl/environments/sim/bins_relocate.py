@@ -257,14 +257,16 @@ class BinsRelocate(twin_environment.Scene):
     self.bins = bins
     # Episodes begin above the bin that the cube is to leave.
     self.goal_side = -int(np.sign(config.task.reset[1] - config.task.target[1]))
-    self.rescues = 0  # of cubes out of reach
+    self.rescues = 0  # of cubes out of reach, in all episodes
+    self._rescued = False  # before the present one
     self._brings_back = brings_back
     self._begun = False
 
   def begin_episode(self, rng: np.random.Generator) -> None:
     """Sees to it that the cube can be moved; see `__init__`."""
     side = self.bins.side()
-    if side == 0 and self.bins.is_at_rest():
+    self._rescued = side == 0 and self.bins.is_at_rest()
+    if self._rescued:
       self.rescues += 1
       logging.warning(
         'The cube is out of reach at %s m and put back: the %d. time.',
@@ -279,6 +281,13 @@ class BinsRelocate(twin_environment.Scene):
   def is_successful(self) -> bool:
     """Returns whether the cube lies in the bin where it is to be."""
     return self.bins.side() == self.goal_side and self.bins.is_at_rest()
+
+  def episode_metrics(self) -> dict[str, float]:
+    """Returns 'rescues', whether the cube was out of reach before the episode.
+
+    Their mean is how often the simulation does what a person would have to do.
+    """
+    return {'rescues': float(self._rescued)}
 
   @property
   def cube_position(self) -> np.ndarray:

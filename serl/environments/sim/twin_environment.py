@@ -43,6 +43,10 @@ class Scene:
     """Returns whether the task is done, as the simulation knows it."""
     raise NotImplementedError
 
+  def episode_metrics(self) -> dict[str, float]:
+    """Returns what there is to report of the episode beside its success."""
+    return {}
+
   def observation_spec(self) -> dict[str, specs.BoundedArray]:
     """Returns what the simulation tells beside an arm's own observations.
 
@@ -124,7 +128,11 @@ class TwinEnvironment(environment.FrankaEnvironment):
     return {**super().step_extras(), 'success': np.uint8(self._done)}
 
   def episode_metrics(self) -> dict[str, float]:
-    return {**super().episode_metrics(), 'success': float(self._done)}
+    return {
+      **super().episode_metrics(),
+      **self.scene.episode_metrics(),
+      'success': float(self._done),
+    }
 
   def _is_successful(self, pose: np.ndarray) -> bool:
     self._done = self.scene.is_successful()

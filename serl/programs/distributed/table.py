@@ -62,7 +62,8 @@ class Progress:
       ('updates per step, achieved', _number(learner, 'updates_per_step')),
       ('return', self._of_episodes('episode_return', '{:.1f}')),
       ('success', self._of_episodes('success', '{:.0%}')),
-      *self._interventions(),
+      *self._where_told('by hand', 'intervened', '{:.0%} of the steps'),
+      *self._where_told('rescues', 'rescues', '{:.0%}'),
       ('evaluation', _evaluation(evaluator)),
       ("age of the actor's parameters", _age(actors)),
       *_sizes(learner),
@@ -89,12 +90,13 @@ class Progress:
     shown = ', '.join(f'{label} {value}' for label, value in self.rows())
     return f'[{time.time() - self._began:.0f} s] {shown}'
 
-  def _interventions(self) -> list[tuple[str, str]]:
-    """Returns how much of the acting was a person's, where one may."""
-    if not any('intervened' in episode for episode in self._episodes):
+  def _where_told(
+    self, label: str, name: str, form: str
+  ) -> list[tuple[str, str]]:
+    """Returns the row of a metric that only some episodes have."""
+    if not any(name in episode for episode in self._episodes):
       return []
-    share = self._of_episodes('intervened', '{:.0%} of the steps')
-    return [('by hand', share)]
+    return [(label, self._of_episodes(name, form))]
 
   def _of_episodes(self, name: str, form: str) -> str:
     values = [e[name] for e in self._episodes if name in e]

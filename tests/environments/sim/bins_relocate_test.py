@@ -109,6 +109,11 @@ def test_before_an_episode_the_cube_is_brought_where_it_can_be_moved(bins):
   assert forward.rescues == backward.rescues == 0
   backward.begin_episode(rng)
   assert bins.side() == -1 and backward.rescues == 1
+  assert backward.episode_metrics() == {'rescues': 1.0}
+  # It is no matter of the episodes after that.
+  backward.begin_episode(rng)
+  assert backward.episode_metrics() == {'rescues': 0.0}
+  assert backward.rescues == 1
 
 
 def test_the_cube_is_observed_from_the_tool(bins):
@@ -156,7 +161,8 @@ def test_there_and_back_again_without_a_hand():
       timestep = environment.step(expert.select_action(timestep.observation))
     assert timestep.discount == 0.0 and environment.scene.is_successful()
     assert environment.step_extras()['success'] == 1
-    assert environment.episode_metrics()['gripper_switches'] == 2.0
+    metrics = environment.episode_metrics()
+    assert metrics['gripper_switches'] == 2.0 and metrics['rescues'] == 0.0
     cube = environment.scene.cube_position
     assert environment.scene.rescues == 0
   assert tasks == ['forward', 'backward', 'forward']

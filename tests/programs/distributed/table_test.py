@@ -42,7 +42,7 @@ def test_nothing_written_yet_shows_as_such(config):
   rows = _rows(config)
   assert rows['environment steps'] == '0'
   assert rows['return'] == rows['evaluation'] == '-'
-  assert 'by hand' not in rows
+  assert 'by hand' not in rows and 'rescues' not in rows
 
 
 def test_shows_the_newest_of_each_node(config):
@@ -55,6 +55,7 @@ def test_shows_the_newest_of_each_node(config):
       'episode_return': 1.0,
       'success': 0.0,
       'intervened': 0.5,
+      'rescues': 0.0,
       **episode,
     },
     {
@@ -62,6 +63,7 @@ def test_shows_the_newest_of_each_node(config):
       'episode_return': 2.0,
       'success': 1.0,
       'intervened': 0.0,
+      'rescues': 1.0,
       **episode,
     },
   )
@@ -86,6 +88,7 @@ def test_shows_the_newest_of_each_node(config):
   assert rows['return'] == '1.5 over 2 episodes'
   assert rows['success'] == '50% over 2 episodes'
   assert rows['by hand'] == '25% of the steps over 2 episodes'
+  assert rows['rescues'] == '50% over 2 episodes'
   assert rows['evaluation'] == '2 of 3, return 5.0, at learner step 1,200'
   assert rows["age of the actor's parameters"] == '0.2 s'
   assert rows['transitions, replay'] == '20'
