@@ -13,6 +13,7 @@ from serl.demos import log
 from serl.environments.sim import tasks
 from serl.networks import encoders
 from serl.testing import fakes
+from serl.utils import loggers
 
 _EXAMPLES = sorted(
   (pathlib.Path(__file__).parent.parent / 'examples').glob('*.py')
@@ -58,6 +59,7 @@ def _prepare_bins(folder):
       f'  bins_relocate.{task.upper()}, episode_steps=5\n)\n'
     )
   return [
+    '--correct-after=2',
     f'--classifier={folder / "classifiers"}',
     f'--demos={folder / "demos"}',
     f'--task={folder / "forward.py"},{folder / "backward.py"}',
@@ -107,6 +109,8 @@ def test_runs_for_some_steps(path, tmp_path):
   folders = [run]
   if path.stem == 'bins_relocate':
     folders = [run / 'forward', run / 'backward']
+    (record,) = loggers.read_metrics(run / 'forward', 'actor_0')
+    assert record['intervened'] == 0.6 and record['rescues'] == 0.0
   for folder in folders:
     assert (folder / 'learning_curve.png').exists()
     assert list((folder / 'checkpoints').iterdir())

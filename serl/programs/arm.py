@@ -1,7 +1,7 @@
 """The command line of the tasks on a Franka arm, the real one or its twin.
 
-What stands beside `command`'s: the task, the arm, what the policy sees and what
-rewards it.
+What stands beside `command`'s and `reward`'s: the task, the arm, who acts and
+what the policy sees.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -195,7 +195,8 @@ def fields(
     **defaults: of `command.fields`.
 
   Raises:
-    ValueError: the real arm's task has neither a threshold nor a classifier.
+    ValueError: the real arm's task has neither a threshold nor a classifier, or
+      a script is to correct there.
   """
   attempts = twin.show(config) if is_twin() else None
   path = reward.find(run_dir, config, attempts, part)
@@ -212,11 +213,15 @@ def fields(
     make_environment = functools.partial(
       _make_real, config, _value('token-file'), path
     )
-  if is_twin() and _value('correct-after') is not None:
+  patience = _value('correct-after')
+  if patience is not None:
+    if not is_twin():
+      raise ValueError(
+        f'correct-after={patience}; expected it with --twin alone: no script '
+        'knows what is around the real arm. A person does: --intervene.'
+      )
     defaults['make_intervention'] = functools.partial(
-      corrector.correct,
-      make_expert=twin.expert,
-      patience=_value('correct-after'),
+      corrector.correct, make_expert=twin.expert, patience=patience
     )
   return {
     'run_dir': run_dir,
@@ -248,15 +253,7 @@ def alternate(
     runs: with the `fields` of this module, by the names of the tasks.
     make_both: seed, the tasks' scenes by their names and the keywords of
       `twin_environment.make` -> environments of one twin.
-
-  Raises:
-    ValueError: a script is to correct them, which knows one task alone.
   """
-  if _value('correct-after') is not None:
-    raise ValueError(
-      f'correct-after={_value("correct-after")}; expected none where tasks '
-      'alternate: the script knows one task alone.'
-    )
   parts = {name: run.make_environment for name, run in runs.items()}
   if is_twin():
     return functools.partial(_alternate_twin, make_both, parts)

@@ -1,7 +1,7 @@
 """A script that corrects a policy as a person would, to measure the effect."""
 
 from collections.abc import Callable
-import types as python_types
+from typing import Any
 
 import dm_env
 import numpy as np
@@ -18,7 +18,8 @@ class Corrector:
   """A `devices.Device` that an expert moves when the policy takes too long.
 
   In an episode that has not ended after `patience` steps it brings the task to
-  its end. So a policy that knows the task is left alone.
+  its end. So a policy that knows the task is left alone. Tasks that alternate
+  have one each, for their own episodes.
   """
 
   def __init__(
@@ -31,7 +32,7 @@ class Corrector:
 
     Args:
       make_expert: takes the keyword environment.
-      environment: on the twin: its `scene` knows the task.
+      environment: on the twin: its `scene` knows the task in work.
       patience: steps of an episode that the policy has for itself.
 
     Raises:
@@ -39,9 +40,7 @@ class Corrector:
     """
     if patience < 0:
       raise ValueError(f'patience={patience}; expected steps, 0 or more.')
-    # Like a person it acts along the axes of the base.
-    scene = python_types.SimpleNamespace(scene=environment.scene)
-    self._expert = make_expert(environment=scene)
+    self._expert = make_expert(environment=_InBaseFrame(environment))
     self._closes = environment.gripper_closes
     self._patience = patience
     self.begin_episode()
@@ -66,6 +65,20 @@ class Corrector:
 
   def close(self) -> None:
     """Has nothing to let go of."""
+
+
+class _InBaseFrame:
+  """An environment's scene alone: like a person one acts along the base's axes.
+
+  Asked each time: of tasks that alternate it is the present one's.
+  """
+
+  def __init__(self, environment: dm_env.Environment):
+    self._environment = environment
+
+  @property
+  def scene(self) -> Any:
+    return self._environment.scene
 
 
 def correct(

@@ -33,7 +33,8 @@ def run(call, *flags):
   )
 
 
-def test_a_script_does_not_correct_tasks_that_alternate():
-  done = run('arm.alternate({}, None)', '--twin', '--correct-after=5')
+def test_no_script_corrects_on_the_real_arm(tmp_path):
+  call = f'arm.fields({str(tmp_path)!r}, arm.load()[0], twin)'
+  done = run(call, '--classifier=mine', '--correct-after=5')
   assert done.returncode == 1
-  assert done.stderr.startswith('correct-after=5; expected none where tasks')
+  assert done.stderr.startswith('correct-after=5; expected it with --twin')

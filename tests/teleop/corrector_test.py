@@ -5,7 +5,9 @@ import pytest
 
 from serl import environment_loop
 from serl.agents import actors
+from serl.environments.sim import bins_relocate
 from serl.environments.sim import insertion
+from serl.teleop import bins_relocate as teleop_bins
 from serl.teleop import corrector
 from serl.teleop import insertion as teleop_insertion
 
@@ -20,13 +22,17 @@ def make_environment():
 class Idle(actors.RandomActor):
   """A policy that does nothing."""
 
+  def __init__(self, spec):
+    super().__init__(spec, 0)
+    self._nothing = np.zeros(spec.shape, spec.dtype)
+
   def select_action(self, observation):
-    return np.zeros(6, np.float32)
+    return self._nothing
 
 
 def test_a_policy_that_takes_too_long_is_corrected(environment):
   actor = corrector.correct(
-    Idle(environment.action_spec(), 0),
+    Idle(environment.action_spec()),
     environment,
     teleop_insertion.InsertionExpert,
     patience=10,
@@ -50,6 +56,26 @@ def test_one_that_is_fast_enough_is_left_alone(environment):
   assert metrics['success'] == 1.0
   assert metrics['interventions'] == 0
   assert 'intervention_length' not in metrics
+
+
+def test_of_tasks_that_alternate_each_is_corrected_as_it_should_be():
+  environment = bins_relocate.make_alternating()
+  loops = {}
+  for task in ('forward', 'backward'):
+    # As a program makes them, whichever task is in work then.
+    actor = corrector.correct(
+      Idle(environment.action_spec()),
+      environment,
+      teleop_bins.BinsRelocateExpert,
+      patience=3,
+    )
+    loops[task] = environment_loop.EnvironmentLoop(environment, actor)
+  for expected in ('forward', 'backward', 'forward'):
+    assert environment.next_task == expected
+    metrics = loops[expected].run_episode()
+    assert metrics['success'] == 1.0
+    assert metrics['intervention_length'] == metrics['episode_length'] - 3
+  environment.close()
 
 
 def test_the_gripper_is_part_of_it(environment):
