@@ -337,8 +337,11 @@ def _read(token_file: str | None) -> str | None:
 def make_spec(config: config_lib.Config) -> specs.EnvironmentSpec:
   """Returns the spec of the task on the real arm, as the policy sees it."""
   spec = assembly.make_spec(config)
-  hidden = [camera.name for camera in config.cameras if camera.for_reward]
-  seen = {n: leaf for n, leaf in spec.observations.items() if n not in hidden}
+  seen = {
+    name: leaf
+    for name, leaf in spec.observations.items()
+    if name not in config.reward_cameras
+  }
   return spec._replace(observations=seen)
 
 

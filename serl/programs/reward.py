@@ -111,8 +111,7 @@ def _train(
       episodes,
       keep=lambda metrics: True,
     )
-  cameras = tuple(c.name for c in config.cameras if c.for_reward)
-  recipe = classifier.cpu(cameras or None)
+  recipe = classifier.cpu(config.reward_cameras or None)
   steps = flags.FLAGS['classifier-steps'].value or recipe.training_steps
   recipe = dataclasses.replace(recipe, training_steps=steps)
   trained, told = training.train(recipe, recording.load(episodes))
@@ -140,7 +139,7 @@ def wrap(
     environment = learned_reward.LearnedReward(
       environment, judge.make_probability(), judge.threshold
     )
-  hidden = [c.name for c in config.cameras if c.for_reward or not images]
-  if not hidden:
-    return environment
+  hidden = config.reward_cameras
+  if not images:
+    hidden = [camera.name for camera in config.cameras]
   return reward_camera.RewardCamera(environment, hidden)

@@ -148,8 +148,8 @@ def run(
     options: what it has parsed.
     target: how many there shall be, by name.
     record: records and returns how many there are.
-    for_policy: whether a policy learns from it, which does not see the real
-      arm's cameras that are for the reward alone.
+    for_policy: whether a policy learns from it, which does not see the arm's
+      cameras that are for the reward alone.
   """
   try:
     with _open_session(options, target, for_policy) as session:
@@ -233,10 +233,9 @@ def _make_environment(
     config = robot_tasks.load(options.task)
     # Paced by its own clock.
     environment = assembly.make(config, token, seed)
-    hidden = [camera.name for camera in config.cameras if camera.for_reward]
-    if for_policy and hidden:
-      return reward_camera.RewardCamera(environment, hidden)
-    return environment
+    if not for_policy:
+      return environment
+    return reward_camera.RewardCamera(environment, config.reward_cameras)
   environment = tasks.make(options.task, seed, options.size, for_policy)
   if options.device == 'scripted':
     return environment

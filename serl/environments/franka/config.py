@@ -240,6 +240,11 @@ class Config:
     names = [camera.name for camera in self.cameras]
     _demand(len(set(names)) == len(names), 'cameras', names, 'different names')
 
+  @property
+  def reward_cameras(self) -> tuple[str, ...]:
+    """The names of the cameras that policies do not see."""
+    return tuple(camera.name for camera in self.cameras if camera.for_reward)
+
 
 def around(
   target: tuple[float, ...],

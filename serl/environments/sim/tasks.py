@@ -8,6 +8,7 @@ import importlib
 import dm_env
 
 from serl.environments.sim import pick_cube
+from serl.environments.wrappers import reward_camera
 
 
 def _pick_cube_vision(
@@ -23,7 +24,7 @@ def _on_twin(
   task: str,
   seed: int,
   image_size: int | None = None,
-  rewards: bool = True,
+  for_policy: bool = True,
 ) -> dm_env.Environment:
   """Returns a real arm's task on the twin.
 
@@ -31,7 +32,7 @@ def _on_twin(
     module: of this package, that simulates it.
     scene: the name of the config there.
     task: the name of the real one's config.
-    seed, image_size, rewards: see `make`.
+    seed, image_size, for_policy: see `make`.
   """
   # The twin loads what serves an arm, which the other tasks do not need.
   from serl.environments.franka import tasks
@@ -40,8 +41,11 @@ def _on_twin(
   config = tasks.load(task)
   if image_size is not None:
     config = dataclasses.replace(config, image_size=image_size)
-  config = dataclasses.replace(getattr(simulated, scene), task=config)
-  return simulated.make(seed, config, rewards=rewards)
+  scene_config = dataclasses.replace(getattr(simulated, scene), task=config)
+  environment = simulated.make(seed, scene_config, rewards=for_policy)
+  if not for_policy:
+    return environment
+  return reward_camera.RewardCamera(environment, config.reward_cameras)
 
 
 _peg = functools.partial(_on_twin, 'insertion', 'PEG')
@@ -74,7 +78,7 @@ VISION = (
 )
 
 
-# Which know success without rewarding it, or ending an episode.
+# Which are a real arm's: a reward may be learned for them.
 ON_TWIN = tuple(name for name in TASKS if not name.startswith('pick_cube'))
 
 
@@ -82,7 +86,7 @@ def make(
   name: str,
   seed: int = 0,
   image_size: int | None = None,
-  rewards: bool = True,
+  for_policy: bool = True,
 ) -> dm_env.Environment:
   """Returns the environment of a task.
 
@@ -90,8 +94,9 @@ def make(
     name: one of `TASKS`.
     seed: of its random starts.
     image_size: of a task in `VISION`, pixels; by default that of its config.
-    rewards: False has success neither rewarded nor an episode's end, in the
-      tasks `ON_TWIN`; in the others it never is an end.
+    for_policy: False is to learn a reward from, in the tasks `ON_TWIN`: success
+      is neither rewarded nor an episode's end, and the cameras that are for the
+      reward alone are seen, too. In the others success never is an end.
 
   Raises:
     ValueError: if there is no such task, or no image of this size.
@@ -107,5 +112,5 @@ def make(
     )
   given = {} if image_size is None else {'image_size': image_size}
   if name in ON_TWIN:
-    given['rewards'] = rewards
+    given['for_policy'] = for_policy
   return TASKS[name](seed, **given)

@@ -37,9 +37,19 @@ def test_every_task_is_made():
       for leaf in environment.observation_spec().values()
       if specs.is_image(leaf)
     ]
-    assert len(images) == (2 if name in tasks.VISION else 0)
+    cameras = 1 if kind == 'bins' else 2
+    assert len(images) == (cameras if name in tasks.VISION else 0)
     environment.close()
   assert 'front' in tasks.make('pick_cube_vision').observation_spec()
+
+
+def test_a_policy_does_not_see_what_is_for_the_reward():
+  seen = []
+  for for_policy in (True, False):
+    environment = tasks.make('bins_forward_vision', for_policy=for_policy)
+    seen.append(set(environment.observation_spec()))
+    environment.close()
+  assert seen[1] - seen[0] == {'front'} and 'wrist_1' in seen[0]
 
 
 def test_images_have_the_size_that_is_asked_for():

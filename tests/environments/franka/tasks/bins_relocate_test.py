@@ -46,6 +46,6 @@ def test_the_gripper_is_used_at_a_cost():
 
 
 def test_only_the_reward_goes_by_the_front_camera():
-  assert {
-    camera.name: camera.for_reward for camera in bins_relocate.FORWARD.cameras
-  } == {'wrist_1': False, 'front': True}
+  names = [camera.name for camera in bins_relocate.FORWARD.cameras]
+  assert names == ['wrist_1', 'front']
+  assert bins_relocate.FORWARD.reward_cameras == ('front',)
