@@ -4,7 +4,6 @@ A classifier of images tells success, in training and on the arm; the simulation
 knows better and only counts. docs/cable_route.md tells more.
 """
 
-import dataclasses
 import sys
 
 from absl import app
@@ -18,9 +17,6 @@ _TWIN = arm.Twin(
   cable_route.STATE,
   teleop.CableRouteExpert,
   noise=0.05,
-  # A cable that is only just in the clip would teach it to take a near miss for
-  # a success.
-  examples=dataclasses.replace(cable_route.STATE, margin=0.006),
   attempts=(
     {'noise': 0.1},
     {'noise': 0.05, 'miss': 0.012},

@@ -78,24 +78,21 @@ class Twin:
     scene: the config; a dataclass whose `task` is the task's.
     expert: takes the keywords noise and environment.
     noise: with which it demonstrates.
-    examples: the config of the scene that a classifier learns from; `scene` by
-      default. What succeeds there may have to do so more clearly.
-    attempts: the keywords of the experts that it learns from, those that fail
-      in various ways among them.
+    attempts: the keywords of the experts that a classifier learns from, those
+      that fail in various ways among them.
   """
 
   make: Callable[..., dm_env.Environment]
   scene: Any
   expert: Callable[..., core.Actor]
   noise: float = 0.01
-  examples: Any = None
   attempts: Sequence[Mapping[str, Any]] = ()
 
   def show(
     self, task: config_lib.Config
   ) -> Iterator[tuple[dm_env.Environment, core.Actor]]:
     """Yields environments of `task`, and the experts to watch in them."""
-    scene = dataclasses.replace(self.examples or self.scene, task=task)
+    scene = dataclasses.replace(self.scene, task=task)
     for seed, keywords in enumerate(self.attempts, 1):
       made = self.make(seed, scene, rewards=False, state=True)
       yield made, self.expert(environment=made, **keywords)
@@ -238,7 +235,12 @@ def fields(
     'evaluate': is_twin(),
     # The real arm keeps its own pace.
     **command.fields(
-      **{'steps_per_second': 20 if is_twin() else 0, **defaults}
+      **{
+        'steps_per_second': 20 if is_twin() else 0,
+        # A sweep takes as long as many an update.
+        'evaluation_period_s': 60.0,
+        **defaults,
+      }
     ),
   }
 

@@ -10,6 +10,8 @@ from serl import types
 from serl.agents.classifier import networks as classifier_networks
 
 LABEL = 'success'  # in an episode's extras: [T], of observation[t + 1]
+# Likewise, where there is any: what is neither clearly success nor failure.
+UNCLEAR = 'unclear'
 # Likewise, of transitions that were picked out one by one, as SERL's are.
 SNAPSHOT = 'snapshot'
 
@@ -43,10 +45,11 @@ def from_episodes(
   """Returns the labelled images of episodes.
 
   The label of step t is of what the step led to. The first observation of an
-  episode has none and is left out.
+  episode has none and is left out, and so is what is unclear.
 
   Args:
-    episodes: with `extras['success']`, [T] of 0 and 1.
+    episodes: with `extras['success']`, [T] of 0 and 1; `extras['unclear']`
+      likewise, if they have it.
     image_spec: of the cameras to take, by path.
 
   Raises:
@@ -57,12 +60,13 @@ def from_episodes(
   images: dict[str, list[np.ndarray]] = {path: [] for path in image_spec}
   labels, numbers = [], []
   for number, episode in enumerate(episodes):
-    labels.append(_labels(episode, number))
-    numbers.append(np.full(episode.length, number))
+    clear = _flags(episode, number, UNCLEAR) == 0
+    labels.append(_labels(episode, number)[clear])
+    numbers.append(np.full(clear.sum(), number))
     columns = classifier_networks.take_images(episode.observation, image_spec)
     for path, column in columns.items():
       _check_images(column, image_spec[path], f'episode {number}: {path}')
-      images[path].append(column[1:])
+      images[path].append(column[1:][clear])
   if not labels:
     raise ValueError(
       'There is no episode to learn from; record some with '
@@ -154,18 +158,24 @@ def _labels(episode: types.Episode, number: int) -> np.ndarray:
       'python -m serl.tools.record_transitions, or give it as one of successes '
       'or of failures alone.'
     )
-  labels = np.asarray(episode.extras[LABEL])
-  if labels.shape != (episode.length,) or not np.isin(labels, (0, 1)).all():
-    raise ValueError(
-      f'Episode {number}: extras[{LABEL!r}] has shape {labels.shape} and the '
-      f'values {np.unique(labels)[:5]}, expected [{episode.length}] of 0 and 1.'
-    )
+  labels = _flags(episode, number, LABEL)
   if episode.length < 2 and SNAPSHOT not in episode.extras:
     raise ValueError(
       f'Episode {number} has {episode.length} step, expected at least 2; it '
       'was cut off when it was recorded: remove it from the data set.'
     )
   return labels.astype(bool)
+
+
+def _flags(episode: types.Episode, number: int, name: str) -> np.ndarray:
+  """Returns a column of an episode's extras, [T] of 0 and 1; 0 if missing."""
+  flags = np.asarray(episode.extras.get(name, np.zeros(episode.length)))
+  if flags.shape != (episode.length,) or not np.isin(flags, (0, 1)).all():
+    raise ValueError(
+      f'Episode {number}: extras[{name!r}] has shape {flags.shape} and the '
+      f'values {np.unique(flags)[:5]}, expected [{episode.length}] of 0 and 1.'
+    )
+  return flags
 
 
 def _check_images(column: np.ndarray, spec: specs.Array, name: str) -> None:

@@ -72,10 +72,10 @@ class Config:
   # and about the upright through the target, rad, either way.
   clip_xy: float = 0.0
   clip_yaw: float = 0.0
-  # How far below the mouth the cable must be, m. A person shows a classifier
-  # what is clearly success; one that learns from 0.003 is not fooled by a cable
-  # about to enter.
-  margin: float = 0.0
+  # How far below the mouth the cable must be for its success to be clear, m.
+  # What lies between is no example for a classifier: one that is told to take
+  # it for a success takes a cable that is about to enter for one, too.
+  margin: float = 0.003
   physics_timestep: float = 0.002  # s
   twin: twin_lib.Config = dataclasses.field(
     # The fingers hold the cable from the start, turned as in the task.
@@ -262,10 +262,15 @@ class CableRoute(mounted_scene.MountedScene):
 
   def is_successful(self) -> bool:
     """Returns whether the cable lies in the clip, all of it below the mouth."""
+    return self._is_seated(margin=0.0)
+
+  def is_unclear(self) -> bool:
+    """Returns whether the cable lies in the clip, but only just."""
+    return self.is_successful() and not self._is_seated(self._config.margin)
+
+  def _is_seated(self, margin: float) -> bool:
     config = self._config
-    return is_seated(
-      self.cable_points, config.cable, config.clip, config.margin
-    )
+    return is_seated(self.cable_points, config.cable, config.clip, margin)
 
 
 def is_seated(

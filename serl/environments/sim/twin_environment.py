@@ -43,6 +43,10 @@ class Scene:
     """Returns whether the task is done, as the simulation knows it."""
     raise NotImplementedError
 
+  def is_unclear(self) -> bool:
+    """Returns whether a person could doubt what `is_successful` says."""
+    return False
+
   def episode_metrics(self) -> dict[str, float]:
     """Returns what there is to report of the episode beside its success."""
     return {}
@@ -70,6 +74,7 @@ class TwinEnvironment(environment.FrankaEnvironment):
   Where the task has no threshold the scene tells whether it is done. That is
   the 'success' of `step_extras` and `episode_metrics` in any case, to score by;
   with `rewards=False` it is no reward and ends nothing: a learned reward does.
+  The extra 'unclear' tells which steps are no examples to learn one from.
   """
 
   def __init__(
@@ -125,7 +130,11 @@ class TwinEnvironment(environment.FrankaEnvironment):
     return super().reset()
 
   def step_extras(self) -> dict[str, np.generic]:
-    return {**super().step_extras(), 'success': np.uint8(self._done)}
+    return {
+      **super().step_extras(),
+      'success': np.uint8(self._done),
+      'unclear': np.uint8(self.scene.is_unclear()),
+    }
 
   def episode_metrics(self) -> dict[str, float]:
     return {

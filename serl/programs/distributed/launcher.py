@@ -131,15 +131,27 @@ def _start(
       launch_type='local_mp',
       terminal='output_to_files',
       local_resources={
-        label: _resources(node.name) for label, node in nodes.items()
+        label: _resources(node.name, _cores_of_each_learner(nodes))
+        for label, node in nodes.items()
       },
     )
   return supervisor_lib.Supervisor(nodes, manager)
 
 
-def _resources(name: str) -> local_multi_processing.PythonProcess:
+def _cores_of_each_learner(nodes: Mapping[str, program_lib.Node]) -> int:
+  learners = sum(node.name == learner.NAME for node in nodes.values())
+  return max(1, len(os.sched_getaffinity(0)) // max(1, learners))
+
+
+def _resources(
+  name: str, learner_cores: int
+) -> local_multi_processing.PythonProcess:
   environment = {'TF_CPP_MIN_LOG_LEVEL': '2'}
-  if name != learner.NAME:
+  if name == learner.NAME:
+    # XLA's threads on a CPU. Those of several learners that each took all the
+    # cores would wait for each other at every product.
+    environment['NPROC'] = str(learner_cores)
+  else:
     # The accelerator is the learner's; one thread is plenty for one
     # observation and leaves the cores to it.
     environment['JAX_PLATFORMS'] = 'cpu'

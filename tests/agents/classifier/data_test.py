@@ -20,6 +20,21 @@ def test_a_label_is_of_what_its_step_led_to(make_episode):
   np.testing.assert_array_equal(bright, examples.success)
 
 
+def test_what_is_unclear_is_left_out(make_episode):
+  episode = make_episode([0, 1, 0, 1])
+  unclear = np.array([0, 1, 0, 0], np.uint8)
+  episode = episode._replace(extras={**episode.extras, 'unclear': unclear})
+  examples = data.from_episodes([make_episode([0, 0]), episode], SPEC)
+  np.testing.assert_array_equal(examples.success, [0, 0, 0, 0, 1])
+  np.testing.assert_array_equal(examples.episode, [0, 0, 1, 1, 1])
+  np.testing.assert_array_equal(
+    examples.images['front'][2:], episode.observation['front'][[1, 3, 4]]
+  )
+  torn = episode._replace(extras={**episode.extras, 'unclear': unclear[:3]})
+  with pytest.raises(ValueError, match=r"extras\['unclear'\] has shape \(3,\)"):
+    data.from_episodes([torn], SPEC)
+
+
 def test_no_episode_is_on_both_sides(episodes):
   examples = data.from_episodes(episodes, SPEC)
   training, held_out = data.split(examples, 0.25, seed=3)

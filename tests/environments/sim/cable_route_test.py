@@ -1,6 +1,7 @@
 """The scene of the cable: cable, clip, and what counts as routed."""
 
 import dataclasses
+import itertools
 import math
 
 import mujoco
@@ -100,6 +101,21 @@ def test_without_rewards_success_is_only_told(environment):
   environment.reset()
   assert not environment.scene.is_successful()
   assert environment.scene.cable_points[:, 2].min() > CLIP.mouth
+
+
+def test_on_its_way_out_a_cable_is_unclear_before_it_is_out(environment):
+  expert = expert_lib.CableRouteExpert(environment=environment)
+  timestep = environment.reset()
+  for _ in range(30):
+    timestep = environment.step(expert.select_action(timestep.observation))
+  seen = []
+  slowly_up = np.array([0, 0, 0.04, 0, 0, 0], np.float32)
+  while not seen or seen[-1][0]:
+    environment.step(slowly_up)
+    extras = environment.step_extras()
+    seen.append((int(extras['success']), int(extras['unclear'])))
+  seen = [pair for pair, _ in itertools.groupby(seen)]
+  assert seen == [(1, 0), (1, 1), (0, 0)]
 
 
 class Beside:

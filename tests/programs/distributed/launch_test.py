@@ -239,6 +239,11 @@ def test_two_tasks_of_one_actor_have_a_learner_each(launch):
     return all(loggers.read_metrics(part, 'evaluator') for part in parts)
 
   run.until(evaluated, 'the evaluation of both')
+  shares = [
+    int(run.node(f'{task}/learner').environ()['NPROC'])
+    for task in ('there', 'back')
+  ]
+  assert sum(shares) == max(2, 2 * (len(os.sched_getaffinity(0)) // 2))
   run.node('there/learner').kill()
   assert run.wait() == 1
   assert "The node 'there_learner' was killed by SIGKILL" in run.output()
