@@ -24,8 +24,13 @@ _TWIN = arm.Twin(
   bins_relocate.FORWARD,
   teleop.BinsRelocateExpert,
   noise=0.1,
-  # A cube that is held where it belongs is not there yet.
-  attempts=({'noise': 0.1}, {'lets_go': False}, {'noise': 0.5}, {'noise': 1.0}),
+  attempts=(
+    arm.Attempt({'noise': 0.1}),
+    # A cube that is held where it belongs is not there yet.
+    arm.Attempt({'lets_go': False}),
+    # Wherever the cube comes to lie, and wherever the arm is.
+    *2 * (arm.Attempt({'wanders': True}, {'anywhere': True}),),
+  ),
 )
 arm.define_flags('bins_forward', 'bins_backward')
 

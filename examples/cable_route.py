@@ -18,10 +18,10 @@ _TWIN = arm.Twin(
   teleop.CableRouteExpert,
   noise=0.05,
   attempts=(
-    {'noise': 0.1},
-    {'noise': 0.05, 'miss': 0.012},
-    {'noise': 0.05, 'miss': 0.03},
-    {'noise': 0.5},
+    arm.Attempt({'noise': 0.1}),
+    arm.Attempt({'noise': 0.05, 'miss': 0.012}),
+    arm.Attempt({'noise': 0.05, 'miss': 0.03}),
+    arm.Attempt({'noise': 0.5}),
   ),
 )
 arm.define_flags('cable_route')

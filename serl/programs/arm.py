@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import os
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 from absl import flags
 import dm_env
@@ -68,6 +68,13 @@ def define_flags(*names: str) -> None:
   )
 
 
+class Attempt(NamedTuple):
+  """Something that a classifier of success is shown."""
+
+  expert: Mapping[str, Any]  # its keywords
+  scene: Mapping[str, Any] = {}  # fields of its config that differ
+
+
 @dataclasses.dataclass(frozen=True)
 class Twin:
   """How a task is simulated, and who knows it.
@@ -78,24 +85,25 @@ class Twin:
     scene: the config; a dataclass whose `task` is the task's.
     expert: takes the keywords noise and environment.
     noise: with which it demonstrates.
-    attempts: the keywords of the experts that a classifier learns from, those
-      that fail in various ways among them.
+    attempts: that a classifier learns from, those that fail in various ways
+      among them.
   """
 
   make: Callable[..., dm_env.Environment]
   scene: Any
   expert: Callable[..., core.Actor]
   noise: float = 0.01
-  attempts: Sequence[Mapping[str, Any]] = ()
+  attempts: Sequence[Attempt] = ()
 
   def show(
     self, task: config_lib.Config
   ) -> Iterator[tuple[dm_env.Environment, core.Actor]]:
     """Yields environments of `task`, and the experts to watch in them."""
-    scene = dataclasses.replace(self.scene, task=task)
-    for seed, keywords in enumerate(self.attempts, 1):
+    for seed, attempt in enumerate(self.attempts, 1):
+      scene = dataclasses.replace(self.scene, task=task, **attempt.scene)
       made = self.make(seed, scene, rewards=False, state=True)
-      yield made, self.expert(environment=made, **keywords)
+      # By its seed, no two wander the same way.
+      yield made, self.expert(environment=made, seed=seed, **attempt.expert)
 
 
 def is_twin() -> bool:

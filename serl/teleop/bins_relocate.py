@@ -21,6 +21,8 @@ _THERE = 0.04  # along y from the middle of its bin, where it is lowered
 _INSIDE = 0.08  # likewise, where it is in that bin
 _RELEASE = 0.012  # above where it lies in the end
 _LOWERING = 0.05  # below the tool
+_REACHED = 0.02  # from a place that it wanders to
+_WANDERING = 10  # steps, after which it goes elsewhere
 
 
 class Task(motion.Task, Protocol):
@@ -28,6 +30,8 @@ class Task(motion.Task, Protocol):
 
   target: tuple[float, ...]  # [6], amid the bins
   reset: tuple[float, ...]  # [6]
+  pose_low: tuple[float, ...]  # [6]
+  pose_high: tuple[float, ...]  # [6]
 
 
 class Scene(motion.Scene, Protocol):
@@ -63,6 +67,7 @@ class BinsRelocateExpert(motion.ArmExpert):
     seed: int = 0,
     environment: HasScene | None = None,
     lets_go: bool = True,
+    wanders: bool = False,
   ):
     """Creates the expert.
 
@@ -75,28 +80,45 @@ class BinsRelocateExpert(motion.ArmExpert):
         `to_tool_frame`. Its scene may change between the episodes.
       lets_go: whether it opens the gripper in the end; else it fails, with the
         cube held where it belongs, for a classifier to tell that from success.
+      wanders: whether it does none of this but goes from one place to another,
+        for a classifier to look past the arm.
 
     Raises:
       ValueError: if the noise is negative or there is no environment.
     """
     super().__init__(noise, seed, environment)
     self._lets_go = lets_go
+    self._wanders = wanders
     self.begin()
 
   def begin(self) -> None:
     self._closed = False
+    self._place = None  # that it wanders to
+    self._steps = 0  # on its way there
 
   def select_action(self, observation: types.NestedArray) -> np.ndarray:
     """Returns the next action, [7] float32 in [-1, 1]."""
     scene = self.scene
     pose = scene.tool_pose
-    position, self._closed = self._plan(pose[:3], scene)
+    if self._wanders:
+      position, self._closed = self._wander(pose[:3], scene.task)
+    else:
+      position, self._closed = self._plan(pose[:3], scene)
     upright = transform.Rotation.from_euler('xyz', scene.task.reset[3:])
     return self.move(
       position - pose[:3],
       motion.turn_to(pose, upright),
       gripper=(-1.0 if self._closed else 1.0,),
     )
+
+  def _wander(self, tool: np.ndarray, task: Task) -> tuple[np.ndarray, bool]:
+    """Returns what `_plan` does."""
+    self._steps -= 1
+    if self._steps < 0 or np.linalg.norm(tool - self._place) < _REACHED:
+      self._steps = _WANDERING
+      self._place = self._rng.uniform(task.pose_low[:3], task.pose_high[:3])
+      self._closed = self._rng.random() < 0.5
+    return self._place, self._closed
 
   def _plan(self, tool: np.ndarray, scene: Scene) -> tuple[np.ndarray, bool]:
     """Returns where the tool shall go, [3] m, and whether the gripper closes.

@@ -106,3 +106,20 @@ def test_refuses_negative_noise_and_no_environment():
     expert_lib.BinsRelocateExpert(noise=-0.1)
   with pytest.raises(ValueError, match='environment=None'):
     expert_lib.BinsRelocateExpert()
+
+
+def test_it_wanders_all_over_for_a_classifier_to_look_past_the_arm():
+  bench = Bench(0.5, 0.1, 0.15)
+  expert = expert_lib.BinsRelocateExpert(environment=bench, wanders=True)
+  task, tools, grippers = bench.task, [], set()
+  for _ in range(600):
+    action = expert.select_action({})
+    tool = bench.tool_pose[:3] + task.action_scale[0] * action[:3]
+    bench.put(*tool)
+    tools.append(tool)
+    grippers.add(float(action[6]))
+  low, high = np.array(task.pose_low[:3]), np.array(task.pose_high[:3])
+  tools = (np.array(tools) - low) / (high - low)
+  assert np.all(tools.min(axis=0) < 0.15) and np.all(tools.max(axis=0) > 0.85)
+  assert tools.min() > -0.01 and tools.max() < 1.01
+  assert grippers == {-1.0, 1.0}

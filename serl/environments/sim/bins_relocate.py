@@ -37,8 +37,9 @@ _FRICTION = (0.2, 0.005, 0.0001)
 _SLOPE_X, _SLOPE_Y = math.radians(22), math.radians(45)
 _THICKNESS, _WALL = 0.02, 0.006  # of slopes and walls
 # How far from a bin's middle the cube is put, along x and y, and how far from
-# straight, rad.
+# straight, rad: where the gripper finds it at once, and all that the floor has.
 _PLACES = (0.06, 0.03, math.radians(20))
+_ALL_PLACES = (0.08, 0.05, math.radians(45))
 _AT_REST = 0.05  # m/s
 # Of the cube above where it lies on the floor, on which it then still is.
 _LOW = 0.01
@@ -59,6 +60,9 @@ class Config:
 
   # Its episodes begin above the bin that the cube is to leave.
   task: config_lib.Config
+  # Whether an episode begins with the cube anywhere in either bin, for a
+  # classifier to learn what each of them looks like; else where it is to leave.
+  anywhere: bool = False
   physics_timestep: float = 0.002  # s
   twin: twin_lib.Config = dataclasses.field(
     # The posture in which the tool is turned as in the task.
@@ -219,14 +223,21 @@ class Bins:
       free = np.isin(twin.model.geom_bodyid[others], (0, self._bins)).all()
       return bool(free and np.linalg.norm(self._velocity) < _AT_REST)
 
-  def put(self, side: int, rng: np.random.Generator) -> None:
-    """Puts the cube anywhere in a bin, and the arm at its reset posture.
+  def put(
+    self,
+    side: int,
+    rng: np.random.Generator,
+    places: tuple[float, float, float] = _PLACES,
+  ) -> None:
+    """Puts the cube into a bin, and the arm at its reset posture.
 
     Args:
       side: of the bin, as `side` returns it.
       rng: draws where.
+      places: how far from its middle at most, along x and y, m, and how far
+        from straight, rad.
     """
-    x, y, yaw = rng.uniform(np.negative(_PLACES), _PLACES)
+    x, y, yaw = rng.uniform(np.negative(places), places)
     y += side * (_INNER + _OUTER) / 2
     with self.twin.lock:
       self.twin.restart()
@@ -259,6 +270,7 @@ class BinsRelocate(twin_environment.Scene):
     self.goal_side = -int(np.sign(config.task.reset[1] - config.task.target[1]))
     self.rescues = 0  # of cubes out of reach, in all episodes
     self._rescued = False  # before the present one
+    self._anywhere = config.anywhere
     self._brings_back = brings_back
     self._begun = False
 
@@ -274,6 +286,8 @@ class BinsRelocate(twin_environment.Scene):
         self.rescues,
       )
       self.bins.put(-self.goal_side, rng)
+    elif self._anywhere:
+      self.bins.put(rng.choice((-1, 1)), rng, _ALL_PLACES)
     elif self._brings_back and (side == self.goal_side or not self._begun):
       self.bins.put(-self.goal_side, rng)
     self._begun = True

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from absl import logging
 import dm_env
 
 from serl.environments.wrappers import base
@@ -17,20 +18,31 @@ class Alternating(base.EnvironmentWrapper):
   Two tasks, there and back, run for hours. Luo et al. 2024, SERL, arXiv
   2401.16013.
 
+  What judges success may be blind to one, and then the same task would begin
+  for ever. So after some episodes in a row without success the next one has a
+  try. Where there was no success indeed, it finds what it is to bring about,
+  and its success gives the turn back after a step.
+
   What is asked beside dm_env's methods, like `step_extras`, is asked of the
   present task's environment.
   """
 
-  def __init__(self, environments: Mapping[str, dm_env.Environment]):
+  def __init__(
+    self, environments: Mapping[str, dm_env.Environment], patience: int = 10
+  ):
     """Begins with the first.
 
     Args:
       environments: by the names of their tasks, in their order. Only one of
         them is stepped at a time.
+      patience: episodes in a row without success after which the next task has
+        a try.
 
     Raises:
-      ValueError: there are none, or their specs differ.
+      ValueError: there are none, their specs differ, or there is no patience.
     """
+    if patience < 1:
+      raise ValueError(f'patience is {patience}; expected 1 episode or more.')
     if not environments:
       raise ValueError('environments is empty; expected one or more by names.')
     self._environments = dict(environments)
@@ -53,6 +65,8 @@ class Alternating(base.EnvironmentWrapper):
     super().__init__(first)
     self._following = dict(zip(names, names[1:] + names[:1]))
     self._task = self._next_task = names[0]
+    self._patience = patience
+    self._failures = 0  # in a row, of the present task
     self._over = True
 
   @property
@@ -84,6 +98,17 @@ class Alternating(base.EnvironmentWrapper):
 
   def _see(self, timestep: dm_env.TimeStep) -> dm_env.TimeStep:
     self._over = timestep.last()
-    if timestep.last() and timestep.discount == 0:
-      self._next_task = self._following[self._task]
+    if timestep.last():
+      self._failures = 0 if timestep.discount == 0 else self._failures + 1
+      if self._failures == self._patience:
+        logging.warning(
+          '%s had no success in %d episodes: %s has a try. Is there success '
+          'that what judges it does not see?',
+          self._task,
+          self._failures,
+          self._following[self._task],
+        )
+        self._failures = 0
+      if not self._failures:
+        self._next_task = self._following[self._task]
     return timestep

@@ -65,6 +65,22 @@ def test_success_is_a_cube_at_rest_in_the_other_bin(bins):
     assert [np.sign(goal[1] - bins.centre[1]) for goal in goals] == [-1, 1]
 
 
+def test_for_a_classifier_the_cube_begins_anywhere_in_either_bin(bins):
+  config = dataclasses.replace(bins_relocate.FORWARD, anywhere=True)
+  scene = bins_relocate.BinsRelocate(bins, config)
+  rng = np.random.default_rng(0)
+  places = []
+  for _ in range(40):
+    scene.begin_episode(rng)
+    bins.twin.clock.sleep_until(bins.twin.now() + 1.0)
+    assert bins.side() != 0 and bins.is_at_rest()
+    places.append((bins.side(), *np.abs(bins.cube_position - bins.centre)[:2]))
+  sides, along, across = np.array(places).T
+  assert 10 < np.sum(sides == 1) < 30
+  assert along.max() > 0.07
+  assert across.min() < 0.065 and across.max() > 0.14
+
+
 def test_a_cube_in_the_fingers_is_no_success(bins):
   backward = bins_relocate.BinsRelocate(bins, bins_relocate.BACKWARD)
   drop(bins, 0.0, 0.1, 0.021)

@@ -50,9 +50,9 @@ class _Task(dm_env.Environment):
     self.closed = True
 
 
-def _make(*names):
+def _make(*names, **keywords):
   tasks = {name: _Task(name) for name in names}
-  return alternating.Alternating(tasks), tasks
+  return alternating.Alternating(tasks, **keywords), tasks
 
 
 def test_a_success_leads_to_the_next_task_and_around():
@@ -70,6 +70,27 @@ def test_a_success_leads_to_the_next_task_and_around():
     assert environment.task == seen[-1]
   assert seen == ['forth', 'across', 'across', 'back', 'forth']
   assert environment.next_task == 'across'
+
+
+def test_without_success_the_next_task_has_a_try():
+  environment, _ = _make('forth', 'back', patience=3)
+  seen = []
+  for action in (-1, -1, 1, -1, 1, -1, -1, -1, -1):
+    environment.reset()
+    seen.append(environment.task)
+    environment.step(action)
+    environment.step(action)
+  forth, back = 'forth', 'back'
+  # Twice in vain and a success; in vain and a success; three times in vain.
+  assert seen == [forth] * 3 + [back] * 2 + [forth] * 3 + [back]
+
+
+def test_episodes_that_are_cut_off_are_no_failures():
+  environment, _ = _make('forth', 'back', patience=2)
+  for _ in range(5):
+    environment.reset()
+    environment.step(-1)
+  assert environment.next_task == 'forth'
 
 
 def test_what_is_asked_between_the_steps_is_asked_of_the_present_task():
@@ -124,3 +145,5 @@ def test_refuses_tasks_that_one_buffer_could_not_hold():
     )
   with pytest.raises(ValueError, match='environments is empty'):
     alternating.Alternating({})
+  with pytest.raises(ValueError, match='patience is 0; expected 1'):
+    _make('forth', patience=0)
