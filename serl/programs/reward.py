@@ -113,7 +113,13 @@ def _train(
     )
   recipe = classifier.cpu(config.reward_cameras or None)
   steps = flags.FLAGS['classifier-steps'].value or recipe.training_steps
-  recipe = dataclasses.replace(recipe, training_steps=steps)
+  recipe = dataclasses.replace(
+    recipe,
+    training_steps=steps,
+    # A policy finds the false positives: here, where no label is wrong, none of
+    # the failures that are held out may pass.
+    false_positive_rate=0.0,
+  )
   trained, told = training.train(recipe, recording.load(episodes))
   classifier.save(folder / _FILE, trained)
   for path in report.write(told, folder):
