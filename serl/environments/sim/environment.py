@@ -72,11 +72,11 @@ class SimEnvironment(dm_env.Environment):
       seed: of the random starts. Equal seeds and actions give equal episodes,
         bit for bit.
       cameras: of the model; what they see is observed by their names, in the
-        fast look. Without any, nothing is drawn.
+        fast look. Nothing is drawn before the first reset: who only asks for
+        the specs, as a learner does, needs no OpenGL.
       image_size: height and width of their images, pixels.
 
     Raises:
-      RenderingUnavailableError: if cameras are observed, without OpenGL.
       ValueError: if the model has no such camera or the size is none.
     """
     known = [task.model.camera(i).name for i in range(task.model.ncam)]
@@ -85,9 +85,6 @@ class SimEnvironment(dm_env.Environment):
         raise ValueError(f'No camera {camera!r}; the model has {known}.')
     if image_size < 1:
       raise ValueError(f'image_size={image_size}; expected pixels, at least 1.')
-    if cameras:
-      # Not at the first picture: until there is one, a run is long under way.
-      rendering.choose_backend()
     self._task = task
     self._rng = np.random.default_rng(seed)
     self._cameras = tuple(cameras)
@@ -99,7 +96,11 @@ class SimEnvironment(dm_env.Environment):
     self._renderers = rendering.Renderers(task.model)
 
   def reset(self) -> dm_env.TimeStep:
-    """Begins the next episode."""
+    """Begins the next episode.
+
+    Raises:
+      RenderingUnavailableError: if cameras are observed, without OpenGL.
+    """
     self._task.begin_episode(self._rng)
     self._steps = 0
     self._running = True

@@ -192,9 +192,12 @@ def test_without_opengl_names_the_packages(monkeypatch):
     rendering.RenderingUnavailableError, match=r'libegl1 .* libosmesa6'
   ):
     environment.render()
+  # A learner asks for no more than the specs.
+  environment = pick_cube.make_vision(seed=0)
+  assert environment.observation_spec()['front'].shape == (128, 128, 3)
   # As an OSError it ends a program with its message alone.
   with pytest.raises(OSError, match=r'libegl1 .* libosmesa6'):
-    pick_cube.make_vision(seed=0)
+    environment.reset()
 
 
 def test_respects_the_variable(monkeypatch):
