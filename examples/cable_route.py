@@ -19,8 +19,10 @@ _TWIN = arm.Twin(
   noise=0.05,
   attempts=(
     arm.Attempt({'noise': 0.1}),
-    arm.Attempt({'noise': 0.05, 'miss': 0.012}),
-    arm.Attempt({'noise': 0.05, 'miss': 0.03}),
+    # Over the clip, on it and beside it, as close as a policy tries.
+    arm.Attempt({'noise': 0.05, 'miss': 0.006}),
+    arm.Attempt({'noise': 0.2, 'miss': 0.012}),
+    arm.Attempt({'noise': 0.2, 'miss': 0.03}),
     arm.Attempt({'noise': 0.5}),
   ),
 )
