@@ -214,14 +214,27 @@ class Bins:
 
   def is_at_rest(self) -> bool:
     """Returns whether the cube lies still and the arm does not touch it."""
+    with self.twin.lock:
+      still = np.linalg.norm(self._velocity) < _AT_REST
+    return bool(still and not self._touching())
+
+  def is_held(self) -> bool:
+    """Returns whether both fingers touch the cube."""
+    touching = self._touching()
+    return all(
+      any(side in name for name in touching) for side in ('left', 'right')
+    )
+
+  def _touching(self) -> list[str]:
+    """Returns the names of the arm's bodies that touch the cube."""
     twin = self.twin
     with twin.lock:
       pairs = twin.data.contact.geom
       others = pairs[(pairs == self._geom).any(axis=1)].ravel()
-      others = others[others != self._geom]
-      # The room and the bins; all others are the arm's.
-      free = np.isin(twin.model.geom_bodyid[others], (0, self._bins)).all()
-      return bool(free and np.linalg.norm(self._velocity) < _AT_REST)
+      bodies = twin.model.geom_bodyid[others[others != self._geom]]
+    # All but the room and the bins are the arm's.
+    arm = set(bodies.tolist()) - {0, self._bins}
+    return [twin.model.body(body).name for body in arm]
 
   def put(
     self,
@@ -295,6 +308,14 @@ class BinsRelocate(twin_environment.Scene):
   def is_successful(self) -> bool:
     """Returns whether the cube lies in the bin where it is to be."""
     return self.bins.side() == self.goal_side and self.bins.is_at_rest()
+
+  def is_unclear(self) -> bool:
+    """Returns whether the cube is there, but slides or is only just touched.
+
+    No picture shows that.
+    """
+    there = self.bins.side() == self.goal_side
+    return there and not self.bins.is_at_rest() and not self.bins.is_held()
 
   def episode_metrics(self) -> dict[str, float]:
     """Returns 'rescues', whether the cube was out of reach before the episode.

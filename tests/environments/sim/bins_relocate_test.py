@@ -95,9 +95,30 @@ def test_a_cube_in_the_fingers_is_no_success(bins):
   twin.gripper.close()
   twin.clock.sleep_until(twin.now() + 1.0)
   assert bins.side() == 1 and not backward.is_successful()
+  # That is clear to see: for a classifier it is a failure.
+  assert bins.is_held() and not backward.is_unclear()
   twin.gripper.open()
   twin.clock.sleep_until(twin.now() + 1.0)
-  assert backward.is_successful()
+  assert backward.is_successful() and not backward.is_unclear()
+
+
+def test_a_cube_that_the_arm_pushes_or_that_slides_is_unclear(bins):
+  backward = bins_relocate.BinsRelocate(bins, bins_relocate.BACKWARD)
+  forward = bins_relocate.BinsRelocate(bins)
+  drop(bins, 0.0, 0.1, 0.021)
+  twin = bins.twin
+  pose = twin.read_state().pose.copy()
+  twin.gripper.close()
+  seen = []
+  for x, height in ((-0.07, 0.15), (-0.07, 0.05), (-0.02, 0.05)):
+    pose[:3] = (bins.centre[0] + x, bins.cube_position[1], height)
+    twin.command_pose(pose)
+    for _ in range(20):
+      twin.clock.sleep_until(twin.now() + 0.1)
+      seen.append((backward.is_successful(), backward.is_unclear()))
+      assert not forward.is_unclear()
+  assert seen[0] == (True, False) and (False, True) in seen
+  assert (True, True) not in seen
 
 
 def test_before_an_episode_the_cube_is_brought_where_it_can_be_moved(bins):
