@@ -11,8 +11,6 @@ import signal
 import sys
 from typing import Any
 
-import waitress
-
 from robot_server import app as app_lib
 from robot_server import audit as audit_lib
 from robot_server import governor as governor_lib
@@ -20,6 +18,7 @@ from robot_server import grippers
 from robot_server import limits as limits_lib
 from robot_server import protocol
 from robot_server import ros_driver
+from robot_server import serving
 
 _log = logging.getLogger('robot_server')
 
@@ -160,10 +159,8 @@ def _serve(args: argparse.Namespace) -> None:
       # The server is what tells why, and what starts it again.
       _log.error('the arm is not ready: %s', error)
     _log.info('serving at http://%s:%d/', args.host, args.port)
-    waitress.serve(
-      app_lib.make_app(driver, governor, token),
-      **app_lib.server_options(args.host, args.port),
-    )
+    app = app_lib.make_app(driver, governor, token)
+    serving.make_server(app, driver.now, args.host, args.port).run()
 
 
 def _end(signal_number: int, frame: Any) -> None:

@@ -18,11 +18,11 @@ from robot_server import limits as limits_lib
 from robot_server import openapi
 from robot_server import protocol
 from robot_server import routes as routes_lib
+from robot_server import serving
 
 _log = logging.getLogger(__name__)
 
 _MAX_BODY = 16 * 1024  # bytes; a command has hundreds
-_THREADS = 8
 # By them a browser on this computer asks for a page of this server; by another
 # name only if a site's name was made to point here.
 _LOOPBACK_NAMES = ('localhost', '127.0.0.1', '::1')
@@ -71,24 +71,13 @@ def make_app(
   return app
 
 
-def server_options(host: str, port: int) -> dict[str, Any]:
-  """Returns waitress's arguments for the application."""
-  return {
-    'host': host,
-    'port': port,
-    'threads': _THREADS,
-    # Flask refuses larger ones in JSON; this bounds what is read at all.
-    'max_request_body_size': 4 * _MAX_BODY,
-    'ident': None,
-  }
-
-
 def _view(route: routes_lib.Route, governor: governor_lib.Governor) -> Any:
   """Returns Flask's view of a route."""
 
   def view() -> flask.Response:
     body = {} if route.body is None else _read_body(flask.request, route.body)
-    answer = route.run(governor, body)
+    came = flask.request.environ.get(serving.ARRIVAL)
+    answer = route.run(governor, body, came)
     if isinstance(answer, str):
       return flask.Response(answer, mimetype='text/plain')
     response = flask.jsonify(answer)

@@ -49,6 +49,9 @@ class Governor:
   Its methods may be called from several threads. Those that move the arm raise
   a DriverError if it cannot, a CommandError for what makes no sense and a
   RefusedError for what must not be now; the arm does not move then.
+
+  They take `came`: when somebody asked for it, s on the driver's clock; by
+  default now. What has waited longer than a command lives is refused.
   """
 
   def __init__(
@@ -98,22 +101,24 @@ class Governor:
     """Returns how old a state is, s."""
     return self._driver.now() - state.time
 
-  def command(self, pose: Sequence[float]) -> Sent:
+  def command(self, pose: Sequence[float], came: float | None = None) -> Sent:
     """Commands the tool's pose, within the limits.
 
     Args:
       pose: [7], xyz in m and quaternion xyzw, base frame.
+      came: see the class.
 
     Returns:
       What was sent in its place.
     """
-    came = self._driver.now()
+    came = self._driver.now() if came is None else came
     with self._lock:
       asked = self._checked('pose', limits_lib.check_pose, pose)
-      self._demand_free('pose')
+      self._demand_free('pose', came)
       state = self.read_state()
       self._demand_able(state)
-      self._demand_young(self._driver.now() - came)
+      # The driver may have taken its time to answer.
+      self._demand_free('pose', came)
       if limits_lib.exceeds_forces(state, self.limits):
         sent = Sent(state.pose, ('force',))
       else:
@@ -138,38 +143,38 @@ class Governor:
       )
       return sent
 
-  def set_compliance(self, parameters: Any) -> None:
+  def set_compliance(self, parameters: Any, came: float | None = None) -> None:
     """Changes parameters of the impedance law, by name, within the limits."""
     checked = self._checked(
       'compliance',
       lambda given: limits_lib.check_compliance(given, self.limits),
       parameters,
     )
-    self._demand_free('compliance')
+    self._demand_free('compliance', came)
     with self._noting_errors():
       self._driver.set_compliance(checked)
     self.audit.record('compliance', **checked)
 
-  def move_gripper(self, position: Any) -> None:
+  def move_gripper(self, position: Any, came: float | None = None) -> None:
     """Moves the gripper to a position from 0 (open) to 255 (closed)."""
     checked = self._checked(
       'gripper', limits_lib.check_gripper_position, position
     )
-    self._demand_free('gripper')
+    self._demand_free('gripper', came)
     with self._noting_errors():
       self._driver.gripper.move(checked)
     self.audit.record('gripper', command='move', position=checked)
 
-  def command_gripper(self, command: str) -> None:
+  def command_gripper(self, command: str, came: float | None = None) -> None:
     """Commands the gripper: 'activate', 'reset', 'open' or 'close'."""
-    self._demand_free('gripper')
+    self._demand_free('gripper', came)
     with self._noting_errors():
       getattr(self._driver.gripper, command)()
     self.audit.record('gripper', command=command)
 
-  def start_impedance(self) -> None:
+  def start_impedance(self, came: float | None = None) -> None:
     """Starts the impedance controller; it holds the arm where it is."""
-    with self._occupied('start_impedance'):
+    with self._occupied('start_impedance', came):
       self._driver.start_impedance()
 
   def stop_impedance(self) -> None:
@@ -179,15 +184,16 @@ class Governor:
       self._driver.stop_impedance()
     self.audit.record('stop_impedance')
 
-  def reset_joints(self) -> None:
+  def reset_joints(self, came: float | None = None) -> None:
     """Moves the joints to their reset target; returns when there."""
-    with self._occupied('reset_joints'):
+    with self._occupied('reset_joints', came):
       self._driver.reset_joints()
 
-  def clear_errors(self) -> None:
+  def clear_errors(self, came: float | None = None) -> None:
     """Recovers from a reflex, if not too many had to be of late."""
+    came = self._driver.now() if came is None else came
     with self._lock:
-      self._demand_free('clear_errors')
+      self._demand_free('clear_errors', came)
       state = None
       with contextlib.suppress(protocol.DriverError):
         # Without a state one cannot tell; then it counts as a recovery.
@@ -213,9 +219,11 @@ class Governor:
     if busy:
       self.stop_impedance()
 
-  def release(self) -> None:
+  def release(self, came: float | None = None) -> None:
     """Takes commands again; the recoveries so far are forgiven."""
+    came = self._driver.now() if came is None else came
     with self._lock:
+      self._demand_young('release', came)
       self._held = False
       self._recoveries.clear()
       self._forget()
@@ -270,33 +278,41 @@ class Governor:
       self.audit.record(event, refused=str(error))
       raise
 
-  def _demand_free(self, event: str) -> None:
-    """Raises RefusedError if the arm takes no commands now."""
+  def _demand_free(self, event: str, came: float | None) -> None:
+    """Raises RefusedError if the arm takes no commands now, or not this one.
+
+    Args:
+      event: what was asked for.
+      came: when; None is now.
+    """
     if self._held:
       error = RefusedError('held', 'the arm is held; POST /release to go on')
     elif self._busy:
       error = RefusedError('busy', f'the arm is busy with {self._busy}')
     else:
+      self._demand_young(event, came)
       return
     self.audit.record(event, refused=str(error))
     raise error
 
-  def _demand_young(self, age: float) -> None:
-    """Raises RefusedError if a command waited until nobody means it any more.
+  def _demand_young(self, event: str, came: float | None) -> None:
+    """Raises RefusedError if somebody asked so long ago that nobody means it.
 
-    It does behind a driver that does not answer.
+    That is what waited behind a driver that did not answer.
 
     Args:
-      age: of the command, s.
+      event: what was asked for.
+      came: when; None is now.
     """
+    age = 0.0 if came is None else self._driver.now() - came
     if age <= self.limits.command_ttl:
       return
     error = RefusedError(
       'late',
-      f'the command waited {age:.2f} s for the arm, longer than the '
-      f'{self.limits.command_ttl:g} s that it counts; send again',
+      f'it waited {age:.2f} s for the arm, longer than the '
+      f'{self.limits.command_ttl:g} s that a command counts; send again',
     )
-    self.audit.record('pose', refused=str(error))
+    self.audit.record(event, refused=str(error))
     raise error
 
   def _demand_able(self, state: protocol.State) -> None:
@@ -362,10 +378,16 @@ class Governor:
     self._expires = False
 
   @contextlib.contextmanager
-  def _occupied(self, event: str) -> Iterator[None]:
-    """Lets something lead the arm that takes seconds and no commands."""
+  def _occupied(self, event: str, came: float | None) -> Iterator[None]:
+    """Lets something lead the arm that takes seconds and no commands.
+
+    Args:
+      event: what that is.
+      came: when it was asked for; None is now.
+    """
+    came = self._driver.now() if came is None else came
     with self._lock:
-      self._demand_free(event)
+      self._demand_free(event, came)
       self._busy = event
       self._forget()
     try:

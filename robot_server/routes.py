@@ -7,7 +7,7 @@ and answer. The application and its description are both made from this table.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Callable, Dict, NamedTuple
+from typing import Any, Callable, Dict, NamedTuple, Optional
 
 from scipy.spatial import transform
 
@@ -16,7 +16,8 @@ from robot_server import protocol
 
 Schema = Dict[str, Any]  # JSON Schema
 Body = Dict[str, Any]
-Handler = Callable[[governor_lib.Governor, Body], Any]
+# The last argument: when the request had come, s on the driver's clock.
+Handler = Callable[[governor_lib.Governor, Body, Optional[float]], Any]
 
 
 class Route(NamedTuple):
@@ -109,24 +110,28 @@ _COMPLIANCE = {
 
 def _part(name: str, answers: str = '') -> Callable[..., Any]:
   """Returns what answers one part of the state, under a name of its own."""
-  return lambda governor, _: {
+  return lambda governor, *_: {
     answers or name: governor.read_state().to_json()[name]
   }
 
 
-def _euler_pose(governor: governor_lib.Governor, _: Body) -> Any:
+def _euler_pose(governor: governor_lib.Governor, *_: Any) -> Any:
   pose = governor.read_state().pose
   euler = transform.Rotation.from_quat(pose[3:]).as_euler('xyz')
   return {'pose': [*pose[:3].tolist(), *euler.tolist()]}
 
 
-def _move(governor: governor_lib.Governor, body: Body) -> str:
-  limited_by = governor.command(body['arr']).limited_by
+def _move(
+  governor: governor_lib.Governor, body: Body, came: float | None
+) -> str:
+  limited_by = governor.command(body['arr'], came).limited_by
   return f'Moved, limited by {", ".join(limited_by)}' if limited_by else 'Moved'
 
 
-def _step(governor: governor_lib.Governor, body: Body) -> Any:
-  sent = governor.command(body['arr'])
+def _step(
+  governor: governor_lib.Governor, body: Body, came: float | None
+) -> Any:
+  sent = governor.command(body['arr'], came)
   state = governor.read_state()
   return {
     **state.to_json(),
@@ -139,21 +144,35 @@ def _step(governor: governor_lib.Governor, body: Body) -> Any:
   }
 
 
-def _move_gripper(governor: governor_lib.Governor, body: Body) -> str:
-  governor.move_gripper(body['gripper_pos'])
+def _move_gripper(
+  governor: governor_lib.Governor, body: Body, came: float | None
+) -> str:
+  governor.move_gripper(body['gripper_pos'], came)
   return 'Moved Gripper'
 
 
-def _update_param(governor: governor_lib.Governor, body: Body) -> str:
-  governor.set_compliance(body)
+def _update_param(
+  governor: governor_lib.Governor, body: Body, came: float | None
+) -> str:
+  governor.set_compliance(body, came)
   return 'Updated compliance parameters'
 
 
 def _does(name: str, text: str, *args: str) -> Handler:
   """Returns what calls a method of the governor and answers `text`."""
 
-  def run(governor: governor_lib.Governor, _: Body) -> str:
-    getattr(governor, name)(*args)
+  def run(governor: governor_lib.Governor, _: Body, came: float | None) -> str:
+    getattr(governor, name)(*args, came=came)
+    return text
+
+  return run
+
+
+def _stops(name: str, text: str) -> Handler:
+  """Returns the same of what stops the arm: better late than never."""
+
+  def run(governor: governor_lib.Governor, *_: Any) -> str:
+    getattr(governor, name)()
     return text
 
   return run
@@ -212,7 +231,7 @@ _SERL = (
   Route(
     '/getstate',
     'All of the above and the gripper.',
-    lambda governor, _: governor.read_state().to_json(),
+    lambda governor, *_: governor.read_state().to_json(),
     answer=_object(_STATE),
   ),
   Route(
@@ -255,7 +274,7 @@ _SERL = (
   Route(
     '/stopimp',
     'Stop the controller, a joint reset too.',
-    _does('stop_impedance', 'Stopped impedance'),
+    _stops('stop_impedance', 'Stopped impedance'),
   ),
   Route(
     '/jointreset',
@@ -285,7 +304,7 @@ ROUTES = (
   Route(
     '/hold',
     'Emergency: hold the arm where it is and refuse all commands.',
-    _does('hold', 'Held'),
+    _stops('hold', 'Held'),
   ),
   Route(
     '/release',
@@ -295,7 +314,7 @@ ROUTES = (
   Route(
     '/health',
     'How the arm and its controller are; status 503 if it cannot obey now.',
-    lambda governor, _: governor.status(),
+    lambda governor, *_: governor.status(),
     answer=_object(_HEALTH),
     method='GET',
   ),

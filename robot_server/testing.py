@@ -12,13 +12,13 @@ from typing import Any, Callable
 import numpy as np
 from scipy.spatial import transform
 from waitress import wasyncore
-import waitress.server
 
 from robot_server import app as app_lib
 from robot_server import audit as audit_lib
 from robot_server import governor as governor_lib
 from robot_server import limits as limits_lib
 from robot_server import protocol
+from robot_server import serving as serving_lib
 
 _TIME_CONSTANT = 0.05  # s, of the tool on its way to the commanded pose
 _STALE_S = 0.25
@@ -194,10 +194,12 @@ def serving(
   """
   governor = governor_lib.Governor(driver, limits or limits_lib.Limits(), audit)
   sockets: dict[int, Any] = {}
-  server = waitress.server.create_server(
+  server = serving_lib.make_server(
     app_lib.make_app(driver, governor, token),
-    map=sockets,
-    **app_lib.server_options('127.0.0.1', port),
+    driver.now,
+    '127.0.0.1',
+    port,
+    sockets,
   )
   ended = threading.Event()
 
@@ -208,7 +210,7 @@ def serving(
     server.task_dispatcher.shutdown()
     wasyncore.close_all(sockets)
 
-  thread = threading.Thread(target=serve, daemon=True)
+  thread = threading.Thread(target=serve, name='server', daemon=True)
   thread.start()
   watchdog = governor_lib.Watchdog(governor)
   try:

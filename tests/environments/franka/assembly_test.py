@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from robot_server import limits
 from robot_server import testing
 from serl import specs
 from serl.environments.franka import assembly
@@ -138,8 +139,10 @@ def test_it_is_made_over_the_server(monkeypatch, caplog, allowed):
     reset=(0.5, 0.0, 0.3, 3.14, 0.0, 0.0),
     random_xy=0.0,
   )
+  # A busy machine may let a request wait for its thread.
+  patient = limits.Limits(command_ttl=60.0)
   with testing.serving(
-    testing.KinematicDriver(), token='of some length'
+    testing.KinematicDriver(), patient, token='of some length'
   ) as url:
     environment = assembly.make(
       dataclasses.replace(config, url=url), token='of some length'

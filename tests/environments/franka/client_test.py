@@ -16,6 +16,8 @@ from serl.environments.franka import robot as robot_lib
 from serl.environments.franka.tasks import peg_insert
 
 _POSE = (0.5, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0)
+# A busy machine may let a request wait for its thread.
+_PATIENT = limits.Limits(command_ttl=60.0)
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def driver():
 
 @pytest.fixture
 def robot(driver):
-  with testing.serving(driver) as url:
+  with testing.serving(driver, _PATIENT) as url:
     robot = client.HttpRobot(url)
     yield robot
     robot.close()
@@ -61,7 +63,7 @@ def test_commands_arrive(robot, driver):
 
 
 def test_one_connection_serves_all(driver):
-  with testing.serving(driver) as url:
+  with testing.serving(driver, _PATIENT) as url:
     robot = client.HttpRobot(url)
     for _ in range(5):
       robot.read_state()
@@ -203,7 +205,9 @@ def test_the_environment_runs_over_http(driver):
     reset=(0.55, 0.05, 0.3, 3.11, 0.0147, -0.0079),
     random_xy=0.0,
   )
-  allowed = limits.Limits(max_speed=5.0, max_rotation_speed=50.0)
+  allowed = dataclasses.replace(
+    _PATIENT, max_speed=5.0, max_rotation_speed=50.0
+  )
   with testing.serving(driver, allowed) as url:
     environment = environment_lib.FrankaEnvironment(
       config, client.HttpRobot(url), {}, robot_lib.RealTimeClock()
