@@ -90,7 +90,15 @@ class Governor:
     """
     with self._noting_errors():
       state = self._driver.read_state()
-      arrays = (state.pose, state.force, state.torque, state.q, state.dq)
+      arrays = (
+        state.pose,
+        state.vel,
+        state.force,
+        state.torque,
+        state.q,
+        state.dq,
+        state.jacobian,
+      )
       if not all(np.all(np.isfinite(array)) for array in arrays):
         raise protocol.DriverError(
           'the state of the arm is not finite; its driver is broken'
@@ -123,15 +131,13 @@ class Governor:
         sent = Sent(state.pose, ('force',))
       else:
         now = self._driver.now()
-        previous = self._previous or _Command(state.pose, -np.inf)
+        start, elapsed = state.pose, self.limits.command_ttl
+        previous = self._previous
+        # After that long the arm stands, or something else has led it.
+        if previous and now - previous.time < elapsed:
+          start, elapsed = previous.pose, max(now - previous.time, 0.0)
         sent = Sent(
-          *limits_lib.limit_pose(
-            asked,
-            state.pose,
-            previous.pose,
-            min(max(now - previous.time, 0.0), self.limits.command_ttl),
-            self.limits,
-          )
+          *limits_lib.limit_pose(asked, state.pose, start, elapsed, self.limits)
         )
       self._send(sent.pose)
       self._expires = True
@@ -187,6 +193,8 @@ class Governor:
   def reset_joints(self, came: float | None = None) -> None:
     """Moves the joints to their reset target; returns when there."""
     with self._occupied('reset_joints', came):
+      # The other controller takes the arm from the last command.
+      self._expires = False
       self._driver.reset_joints()
 
   def clear_errors(self, came: float | None = None) -> None:
@@ -226,7 +234,6 @@ class Governor:
       self._demand_young('release', came)
       self._held = False
       self._recoveries.clear()
-      self._forget()
       self.audit.record('release')
 
   def check(self) -> None:
@@ -234,11 +241,16 @@ class Governor:
 
     The watchdog calls it many times within the life of a command.
     """
+    if self._held and self._busy:
+      # What leads it began just as the hold came, and has not noticed.
+      with self._noting_errors():
+        self._driver.stop_impedance()
+      return
     with self._lock:
       if not self._expires or self._busy:
         return
       if self._previous is None:
-        reason = 'the arm did not answer'
+        reason = 'nobody leads the arm'
       elif self._driver.now() - self._previous.time > self.limits.command_ttl:
         reason = f'no command within {self.limits.command_ttl:g} s'
       elif limits_lib.exceeds_forces(self.read_state(), self.limits):
@@ -389,7 +401,7 @@ class Governor:
     with self._lock:
       self._demand_free(event, came)
       self._busy = event
-      self._forget()
+      self._previous = None
     try:
       with self._noting_errors():
         yield

@@ -301,7 +301,9 @@ class RosDriver:
     launched = self._launched
     if launched is not None:
       launched.stop(self._config.stop_timeout)
-    self._launched = None
+    # Another one may have been launched meanwhile.
+    if self._launched is launched:
+      self._launched = None
 
   def _demand_no_stop(self, stops: int) -> None:
     """Raises ControllerError if the controllers were to stop since."""

@@ -320,6 +320,111 @@ def test_a_hold_ends_a_joint_reset(governor, driver):
     governor.command(NEAR)
 
 
+def test_a_command_that_a_hold_overtook_is_not_sent(governor, driver):
+  read_state = driver.read_state
+  hold = threading.Thread(target=governor.hold)
+
+  def read():
+    # Somebody presses the button while the arm is asked for its state.
+    if not hold.ident:
+      hold.start()
+      while not governor._held:
+        time.sleep(1e-3)
+    return read_state()
+
+  driver.read_state = read
+  before = read_state().pose
+  with pytest.raises(governor_lib.RefusedError, match='held'):
+    governor.command(NEAR)
+  hold.join(60)
+  np.testing.assert_array_equal(driver.commands, [before])
+
+
+def test_a_joint_reset_that_begins_as_a_hold_comes_is_ended(governor, driver):
+  asked, begin, stops = threading.Event(), threading.Event(), []
+
+  def reset_joints():
+    asked.set()
+    assert begin.wait(60)
+    before = len(stops)
+    give_up = time.monotonic() + 60
+    while len(stops) == before:
+      assert time.monotonic() < give_up, 'the joints have moved'
+      time.sleep(1e-3)
+    raise protocol.ControllerError('it was stopped')
+
+  driver.reset_joints = reset_joints
+  driver.stop_impedance = lambda: stops.append(None)
+
+  def reset():
+    with pytest.raises(protocol.ControllerError, match='it was stopped'):
+      governor.reset_joints()
+    ended.set()
+
+  ended = threading.Event()
+  thread = threading.Thread(target=reset)
+  thread.start()
+  assert asked.wait(60)
+  governor.hold()
+  # The driver has not noticed that.
+  begin.set()
+  watchdog = governor_lib.Watchdog(governor)
+  thread.join(60)
+  watchdog.close()
+  assert ended.is_set()
+  with pytest.raises(governor_lib.RefusedError, match='held'):
+    governor.command(NEAR)
+
+
+def test_who_starts_the_controller_does_not_end_the_watch(
+  governor, driver, clock
+):
+  driver.start_impedance = lambda: None  # one that runs stays as it is
+  governor.command(NEAR)
+  governor.start_impedance()
+  clock.time += LIMITS.command_ttl + 0.01
+  measured = driver.read_state().pose
+  governor.check()
+  np.testing.assert_array_equal(driver.commands[-1], measured)
+  governor.check()
+  assert len(driver.commands) == 2
+
+
+def test_a_release_does_not_end_the_watch(governor, driver, clock):
+  governor.command(NEAR)
+  driver.silent_since = clock.time
+  clock.time += 1.0
+  with pytest.raises(protocol.StaleStateError):
+    governor.hold()
+  governor.release()
+  driver.silent_since = None
+  measured = driver.read_state().pose
+  governor.check()
+  np.testing.assert_array_equal(driver.commands[1:], [measured])
+
+
+@pytest.mark.parametrize('held', [False, True])
+def test_an_arm_that_was_led_by_hand_is_not_pulled_back(
+  governor, driver, clock, held
+):
+  governor.command(NEAR)
+  if held:
+    governor.hold()
+  clock.time += 1.0
+  governor.check()
+  by_hand = np.array([0.4, 0.25, 0.3, 1.0, 0.0, 0.0, 0.0])
+  driver._pose = driver._target = by_hand
+  clock.time += 1.0
+  if held:
+    governor.release()
+  near = by_hand + [0.0, 0.01, 0.0, 0.0, 0.0, 0.0, 0.0]
+
+  sent = governor.command(near)
+
+  np.testing.assert_array_equal(sent.pose, near)
+  assert sent.limited_by == ()
+
+
 def test_a_reflex_is_recovered_from_and_reported(governor, driver):
   driver.mode, driver.faults = 'reflex', ('cartesian_reflex',)
 
@@ -384,8 +489,13 @@ def test_an_arm_that_cannot_obey_is_not_commanded(governor, driver, mode):
   assert driver.recoveries == 0
 
 
-def test_a_state_that_is_not_finite_is_an_error(governor, driver):
-  driver.force = np.array([0.0, np.nan, 0.0])
+@pytest.mark.parametrize(
+  'part', ['pose', 'vel', 'force', 'torque', 'q', 'dq', 'jacobian']
+)
+def test_a_state_that_is_not_finite_is_an_error(governor, driver, part):
+  state = driver.read_state()
+  broken = np.full_like(getattr(state, part), np.nan)
+  driver.read_state = lambda: dataclasses.replace(state, **{part: broken})
   with pytest.raises(protocol.DriverError, match='not finite'):
     governor.command(NEAR)
   assert driver.commands == []
