@@ -431,10 +431,11 @@ class Governor:
 
 
 class Watchdog:
-  """Calls `governor.check` from a thread of its own."""
+  """Calls `governor.check` from a thread of its own, every `period` seconds."""
 
   def __init__(self, governor: Governor):
     """Starts to watch."""
+    self.period = governor.limits.command_ttl / _LOOKS
     self._governor = governor
     self._stop = threading.Event()
     self._thread = threading.Thread(
@@ -448,8 +449,7 @@ class Watchdog:
     self._thread.join()
 
   def _watch(self) -> None:
-    period = self._governor.limits.command_ttl / _LOOKS
-    while not self._stop.wait(period):
+    while not self._stop.wait(self.period):
       try:
         self._governor.check()
       except protocol.DriverError:

@@ -20,7 +20,6 @@ from robot_server import limits as limits_lib
 from robot_server import protocol
 from robot_server import serving as serving_lib
 
-_TIME_CONSTANT = 0.05  # s, of the tool on its way to the commanded pose
 _STALE_S = 0.25
 _POLL_S = 0.02
 _RESET_JOINTS = (0.0, 0.0, 0.0, -1.9, 0.0, 2.0, 0.0)
@@ -61,12 +60,14 @@ class KinematicDriver:
     self,
     pose: Sequence[float] = (0.5, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0),
     now: Callable[[], float] = time.monotonic,
+    time_constant: float = 0.05,
   ):
     """Initialises the arm.
 
     Args:
       pose: [7], where the tool is at first.
       now: the arm's clock.
+      time_constant: of the tool on its way to the commanded pose, s.
     """
     self.now = now
     self.gripper = KinematicGripper()
@@ -82,6 +83,7 @@ class KinematicDriver:
     self.running = True  # the impedance controller
     self.silent_since: float | None = None  # when the states ended, s
     self.recoveries = 0
+    self._time_constant = time_constant
     self._lock = threading.Lock()
     self._pose = self._target = np.array(pose, float)
     self._time = now()
@@ -156,7 +158,7 @@ class KinematicDriver:
 
   def _advance(self, now: float) -> None:
     """Moves the tool to where it is at `now`."""
-    left = math.exp(-max(now - self._time, 0.0) / _TIME_CONSTANT)
+    left = math.exp(-max(now - self._time, 0.0) / self._time_constant)
     self._time = max(now, self._time)
     if self.mode == 'reflex':
       return

@@ -34,7 +34,9 @@ class EnvironmentLoop:
       environment: it may have `episode_metrics()`, whose scalars of the episode
         so far ('success', 'reward/NAME') are reported with every episode.
       actor: chooses the actions; it may have `metrics()`, whose scalars
-        ('params_age') are reported with every episode.
+        ('params_age') are reported with every episode, and `prepare()`, which
+        is called before the environment is reset and raises a `FaultError`
+        while something is gone that it needs: nothing moves until it is back.
       counter: of 'env_steps' and 'episodes', counted as episodes finish, so
         that it agrees with what was stored; a new one by default.
       logger: takes one record an episode.
@@ -92,6 +94,7 @@ class EnvironmentLoop:
     self, should_stop: Callable[[], bool], faults: int
   ) -> dict[str, float] | None:
     started = time.perf_counter()
+    getattr(self._actor, 'prepare', lambda: None)()
     timestep = self._environment.reset()
     self._actor.observe_first(timestep)
     episode_return, length = 0.0, 0

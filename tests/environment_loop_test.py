@@ -148,6 +148,25 @@ class _Recording(fakes.FakeActor):
     self._adder.add(action, next_timestep)
 
 
+def test_nothing_is_reset_while_the_actor_is_not_prepared():
+  spec = fakes.make_state_spec()
+  environment, order = fakes.FakeEnvironment(spec, 2), []
+
+  class Actor(fakes.FakeActor):
+    def prepare(self):
+      order.append('prepare')
+      if len(order) < 3:
+        raise core.FaultError('unplugged')
+
+  reset = environment.reset
+  environment.reset = lambda: (order.append('reset'), reset())[1]
+  loop = environment_loop.EnvironmentLoop(
+    environment, Actor(spec), sleep=lambda seconds: None
+  )
+  assert loop.run_episode()['faults'] == 2
+  assert order == ['prepare', 'prepare', 'prepare', 'reset']
+
+
 def test_after_a_fault_nothing_of_the_episode_is_stored_and_it_goes_on():
   waits, actor, counter = [], _Recording(), counting.Counter()
   loop = environment_loop.EnvironmentLoop(

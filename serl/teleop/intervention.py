@@ -93,18 +93,27 @@ class InterventionActor:
     self._interventions += not before
     return devices.make_action(command, **self._arguments)
 
-  def observe_first(self, timestep: dm_env.TimeStep) -> None:
-    """Opens a device that was gone, and begins an episode.
+  def prepare(self) -> None:
+    """Opens a device that was gone.
 
     Raises:
-      FaultError: it is still gone.
+      FaultError: it is still gone: no arm may move that nobody could take over.
+    """
+    if self._device is not None:
+      return
+    try:
+      self._device = self._open_device()
+    except devices.DeviceError as error:
+      raise core.FaultError(str(error)) from error
+
+  def observe_first(self, timestep: dm_env.TimeStep) -> None:
+    """Begins an episode.
+
+    Raises:
+      FaultError: the device is gone.
     """
     self._begin()
-    if self._device is None:
-      try:
-        self._device = self._open_device()
-      except devices.DeviceError as error:
-        raise core.FaultError(str(error)) from error
+    self.prepare()
     # A script that stands in for a person counts its steps.
     getattr(self._device, 'begin_episode', lambda: None)()
     self._actor.observe_first(timestep)

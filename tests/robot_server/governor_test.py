@@ -199,6 +199,18 @@ def test_a_hold_that_failed_is_tried_again(governor, driver, clock):
   assert len(driver.commands) == 2
 
 
+def test_an_arm_is_held_within_a_fifth_of_a_second(governor, driver, clock):
+  watchdog = governor_lib.Watchdog(governor)
+  watchdog.close()
+  governor.command(NEAR)
+  commanded = clock.time
+  while len(driver.commands) < 2:
+    # At the worst it has looked just before the command came.
+    clock.time += watchdog.period
+    governor.check()
+  assert 0.15 < clock.time - commanded <= 0.2
+
+
 def test_the_watchdog_holds_by_itself():
   driver = testing.KinematicDriver()
   governor = governor_lib.Governor(driver, LIMITS)

@@ -137,11 +137,14 @@ def test_an_unplugged_device_is_a_fault_until_it_is_back():
   assert device.closed
   environment = fakes.FakeEnvironment(fakes.make_state_spec())
   with pytest.raises(core.FaultError, match='there is none'):
+    actor.prepare()
+  with pytest.raises(core.FaultError, match='there is none'):
     actor.observe_first(environment.reset())
   device.gone = False
+  actor.prepare()
   actor.observe_first(environment.reset())
   np.testing.assert_array_equal(actor.select_action(None), _POLICY)
-  assert len(opened) == 3
+  assert len(opened) == 4
 
 
 def test_it_lets_go_of_the_device():

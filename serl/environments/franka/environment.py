@@ -128,6 +128,9 @@ class FrankaEnvironment(dm_env.Environment):
     self._running = False
     self._begin()
     try:
+      # Before the arm moves: it stays where it is until all see again.
+      for name, camera in self._cameras.items():
+        self._see(name, camera)
       self._move_to_start()
       state, observation = self._observe()
     except core.FaultError:

@@ -333,6 +333,18 @@ def test_the_arm_is_held_when_a_camera_fails(make, driver, clock):
   assert environment.step(_STAY).first()
 
 
+def test_the_arm_stays_until_all_cameras_see(make, driver, clock):
+  camera = _Camera(clock)
+  environment = make({'wrist': camera}, cameras=_CAMERAS, lift=0.05)
+  camera.error = cameras_lib.CameraError('unplugged')
+  pose = driver.read_state().pose
+  with pytest.raises(cameras_lib.CameraError, match='unplugged'):
+    environment.reset()
+  np.testing.assert_array_equal(driver.commands, [pose])
+  camera.error = None
+  assert environment.reset().first()
+
+
 def test_a_picture_that_is_too_old_is_a_fault(make, clock):
   camera = _Camera(clock)
   environment = make({'wrist': camera}, cameras=_CAMERAS)

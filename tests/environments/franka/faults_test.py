@@ -18,6 +18,8 @@ from serl.environments.franka import config as config_lib
 from serl.environments.franka import environment as environment_lib
 from serl.environments.franka import robot as robot_lib
 from serl.replay import adders
+from serl.teleop import devices
+from serl.teleop import intervention
 
 # They live in real time.
 pytestmark = pytest.mark.processes
@@ -34,6 +36,8 @@ _CONFIG = config_lib.Config(
   control_rate=50.0,
   episode_steps=8,
   settle_seconds=0.0,
+  lift=0.05,
+  lift_seconds=0.1,
   move_seconds=0.1,
   cameras=(config_lib.CameraConfig('wrist', 'S1'),),
   image_size=_SIZE,
@@ -50,6 +54,25 @@ class _Camera:
       raise cameras_lib.CameraError('the camera is unplugged')
     image = np.zeros((_SIZE, _SIZE, 3), np.uint8)
     return cameras_lib.Frame(image, time.monotonic())
+
+  def close(self):
+    pass
+
+
+class _Mouse:
+  """A device that nobody moves, and that may be unplugged."""
+
+  def __init__(self):
+    self.gone = False
+
+  def open(self):
+    if self.gone:
+      raise devices.DeviceError('the mouse is unplugged')
+    return self
+
+  def read(self):
+    self.open()
+    return devices.Command(np.zeros(6, np.float32), 0)
 
   def close(self):
     pass
@@ -88,7 +111,8 @@ class _Setup:
   """An arm behind its server, its environment, and the loop over them."""
 
   def __init__(self):
-    self.driver = testing.KinematicDriver()
+    # Slow, so that an arm that nobody holds is on its way for seconds.
+    self.driver = testing.KinematicDriver(time_constant=1.0)
     self.stack = contextlib.ExitStack()
     allowed = limits.Limits(max_speed=5.0, max_rotation_speed=50.0)
     self.serving = lambda port=0: testing.serving(
@@ -96,6 +120,7 @@ class _Setup:
     )
     self.url = self.stack.enter_context(self.serving())
     self.camera = _Camera()
+    self.mouse = _Mouse()
     self.robot = client.HttpRobot(self.url)
     self.environment = environment_lib.FrankaEnvironment(
       dataclasses.replace(_CONFIG, url=self.url),
@@ -104,27 +129,48 @@ class _Setup:
       robot_lib.RealTimeClock(),
     )
 
-  def position(self):
-    """Returns where the tool is, whatever a test made of the driver."""
-    return testing.KinematicDriver.read_state(self.driver).pose[:3]
+  def speed(self):
+    """Returns the tool's, m/s, whatever a test made of the driver."""
+    read = lambda: testing.KinematicDriver.read_state(self.driver).pose[:3]
+    before = read()
+    time.sleep(0.05)
+    return np.linalg.norm(read() - before) / 0.05
 
-  def run(self, fail, repair):
-    """Runs an episode; returns its metrics, what was stored and the arm's
-    speed while the loop waited."""
-    actor, speeds = _Actor(lambda: fail(actor)), []
+  def run(self, fail, repair, waits=1):
+    """Runs an episode in which something fails.
+
+    Args:
+      fail: makes it fail.
+      repair: repairs it, while the loop waits.
+      waits: how many times the loop does so before that.
+
+    Returns:
+      The episode's metrics, what was stored, the arm's speed when it had to be
+      held, and the poses that were sent between that and the repair.
+    """
+    actor, speeds, sent, waited = _Actor(lambda: fail(actor)), [], [], []
 
     def wait(seconds):
-      if not speeds:
+      waited.append(seconds)
+      if len(waited) == 1:
         # Longer than a command lives: nothing leads the arm any more.
         time.sleep(0.35)
-        before = self.position()
-        time.sleep(0.05)
-        speeds.append(np.linalg.norm(self.position() - before) / 0.05)
+        speeds.append(self.speed())
+        before.append(len(self.driver.commands))
+      if len(waited) == waits:
+        sent.extend(self.driver.commands[before[0] :])
         repair(actor)
       time.sleep(0.001)
 
-    loop = environment_loop.EnvironmentLoop(self.environment, actor, sleep=wait)
-    return loop.run_episode(), actor.episodes, speeds[0]
+    before = []
+    loop = environment_loop.EnvironmentLoop(
+      self.environment,
+      intervention.InterventionActor(
+        actor, self.mouse.open, self.environment.action_spec()
+      ),
+      sleep=wait,
+    )
+    return loop.run_episode(), actor.episodes, speeds[0], sent
 
 
 @pytest.fixture
@@ -135,25 +181,49 @@ def setup():
   setup.stack.close()
 
 
-def _check(metrics, episodes, speed):
+def _check(metrics, episodes):
   """The first episode, with the fault, left no trace; the second is whole."""
   assert metrics['faults'] >= 1
   assert metrics['episode_length'] == 8
   assert [episode.length for episode in episodes] == [8]
-  assert speed < 1e-3  # m/s: the arm was held
 
 
-def test_the_run_goes_on_after_a_camera_failed(setup):
+_HELD = 1e-3  # m/s; it was led with 10 times as much
+
+
+def test_the_run_goes_on_after_a_camera_failed(setup, caplog):
   def fail(_):
     setup.camera.works = False
 
   def repair(_):
     setup.camera.works = True
 
-  _check(*setup.run(fail, repair))
+  # Two more episodes are tried before it is back.
+  metrics, episodes, speed, sent = setup.run(fail, repair, waits=20)
+  _check(metrics, episodes)
+  assert speed < _HELD
+  assert 'the camera is unplugged' in caplog.text
+  assert metrics['faults'] == 3
+  # The arm stays meanwhile.
+  assert np.ptp(sent, axis=0).max() < 5e-3
 
 
-def test_the_run_goes_on_after_the_server_died(setup):
+def test_the_run_goes_on_after_the_mouse_was_unplugged(setup, caplog):
+  def fail(_):
+    setup.mouse.gone = True
+
+  def repair(_):
+    setup.mouse.gone = False
+
+  metrics, episodes, speed, sent = setup.run(fail, repair, waits=20)
+  _check(metrics, episodes)
+  assert speed < _HELD
+  assert 'the mouse is unplugged' in caplog.text
+  assert metrics['faults'] == 3
+  assert sent == []
+
+
+def test_the_run_goes_on_after_the_server_died(setup, caplog):
   port = int(setup.url.rstrip('/').rpartition(':')[2])
 
   def fail(_):
@@ -162,14 +232,20 @@ def test_the_run_goes_on_after_the_server_died(setup):
   def repair(_):
     setup.stack.enter_context(setup.serving(port))
 
-  _check(*setup.run(fail, repair))
+  # Nobody can hold the arm then: it goes to where it was sent.
+  metrics, episodes, _, _ = setup.run(fail, repair)
+  _check(metrics, episodes)
+  assert "No answer of the robot's server" in caplog.text
 
 
-def test_the_run_goes_on_after_the_server_answered_500(setup):
+def test_the_run_goes_on_after_the_server_answered_500(setup, caplog):
   read = setup.driver.read_state
 
   def fail(_):
     def broken():
+      # The watchdog is no request.
+      if threading.current_thread().name == 'watchdog':
+        return read()
       raise RuntimeError('a bug in the driver')
 
     setup.driver.read_state = broken
@@ -177,15 +253,37 @@ def test_the_run_goes_on_after_the_server_answered_500(setup):
   def repair(_):
     setup.driver.read_state = read
 
-  _check(*setup.run(fail, repair))
+  metrics, episodes, speed, _ = setup.run(fail, repair)
+  _check(metrics, episodes)
+  assert speed < _HELD
+  assert 'answered 500' in caplog.text
 
 
-def test_the_run_goes_on_after_the_server_hung(setup):
+def test_the_run_goes_on_after_the_server_was_deaf(setup, caplog, monkeypatch):
+  released = threading.Event()
+
+  def fail(_):
+    # Not a request is read any more.
+    monkeypatch.setattr(
+      testing.wasyncore, 'loop', lambda **_: released.wait(60)
+    )
+
+  def repair(_):
+    monkeypatch.undo()
+    released.set()
+
+  metrics, episodes, speed, _ = setup.run(fail, repair)
+  _check(metrics, episodes)
+  assert speed < _HELD
+  assert "No answer of the robot's server" in caplog.text
+
+
+def test_the_run_goes_on_after_the_driver_hung(setup, caplog):
   read, released = setup.driver.read_state, threading.Event()
 
   def fail(_):
     def hanging():
-      released.wait(5.0)
+      released.wait(60)
       return read()
 
     setup.driver.read_state = hanging
@@ -194,39 +292,52 @@ def test_the_run_goes_on_after_the_server_hung(setup):
     setup.driver.read_state = read
     released.set()
 
-  _check(*setup.run(fail, repair))
+  # Nobody reaches the arm then: it goes to where it was sent.
+  metrics, episodes, _, _ = setup.run(fail, repair)
+  _check(metrics, episodes)
+  assert "No answer of the robot's server" in caplog.text
 
 
-def test_the_run_goes_on_after_a_reflex(setup):
+def test_the_run_goes_on_after_a_reflex(setup, caplog):
   def fail(_):
     setup.driver.mode = 'reflex'
     setup.driver.faults = ('cartesian_reflex',)
 
-  _check(*setup.run(fail, lambda _: None))
+  metrics, episodes, speed, _ = setup.run(fail, lambda _: None)
+  _check(metrics, episodes)
+  assert speed < _HELD
+  assert 'cartesian_reflex' in caplog.text
   assert setup.driver.recoveries >= 1
 
 
-def test_the_run_goes_on_after_the_policy_gave_nan(setup):
+def test_the_run_goes_on_after_the_policy_gave_nan(setup, caplog):
   def fail(actor):
     actor.action = np.full(7, np.nan, np.float32)
 
   def repair(actor):
     actor.action = _ASIDE
 
-  metrics, episodes, speed = setup.run(fail, repair)
-  _check(metrics, episodes, speed)
+  metrics, episodes, speed, _ = setup.run(fail, repair)
+  _check(metrics, episodes)
+  assert speed < _HELD
+  assert 'diverged policy' in caplog.text
   assert np.isfinite(episodes[0].action).all()
 
 
-def test_what_failed_is_logged(setup, caplog):
-  def fail(_):
-    setup.camera.works = False
+def test_a_policy_that_thinks_too_long_is_waited_for_by_an_arm_at_rest(setup):
+  speeds = []
 
-  def repair(_):
-    setup.camera.works = True
+  def think():
+    time.sleep(0.35)
+    speeds.append(setup.speed())
 
-  setup.run(fail, repair)
-  assert 'the camera is unplugged' in caplog.text
+  actor = _Actor(think)
+  loop = environment_loop.EnvironmentLoop(setup.environment, actor)
+  metrics = loop.run_episode()
+  assert speeds[0] < _HELD
+  # No step is bad, but they were not all in time.
+  assert [episode.length for episode in actor.episodes] == [8]
+  assert metrics['late_steps'] >= 1 and 'faults' not in metrics
 
 
 def test_a_mistake_of_the_config_ends_the_run(setup):
