@@ -107,8 +107,8 @@ class CameraConfig:
   columns: tuple[int, int] | None = None
   exposure: float | None = None  # the camera's own unit; None is automatic
   # After so long without a new picture, with equal ones or with black ones the
-  # camera counts as failed, s.
-  patience: float = 0.5
+  # camera counts as failed, s: who looks 10 times a second notices within 0.5.
+  patience: float = 0.4
   # Whether only a learned reward goes by it, and no policy.
   for_reward: bool = False
   # Whether two pictures may be equal: those of a real sensor never are, those
@@ -196,7 +196,7 @@ class Config:
   # m; farther, something is in the way.
   reset_tolerance: float = 0.02
   max_state_age: float = 0.25  # s; an older state is a fault
-  max_camera_age: float = 0.5  # s, of a picture, likewise
+  max_camera_age: float = 0.4  # s, of a picture, likewise
 
   def __post_init__(self):
     for name in ('target', 'reset', 'pose_low', 'pose_high', 'threshold'):

@@ -141,7 +141,7 @@ def test_a_picture_stays_what_it_was(make, source):
 
 def test_silence_is_noticed(make, clock):
   camera = make()
-  clock.time += 0.4
+  clock.time += 0.3
   camera.read()
   clock.time += 0.2
   with pytest.raises(cameras.CameraError, match=r"'wrist' .* no pictures"):

@@ -354,6 +354,20 @@ def test_a_picture_that_is_too_old_is_a_fault(make, clock):
     environment.step(_STAY)
 
 
+def test_a_camera_that_stalls_is_noticed_within_half_a_second(make, clock):
+  camera = _Camera(clock)
+  environment = make({'wrist': camera}, cameras=_CAMERAS, episode_steps=100)
+  environment.reset()
+  last = cameras_lib.Frame(camera.image, clock.now())
+  camera.read = lambda: last
+  with pytest.raises(cameras_lib.CameraError, match='s old'):
+    for _ in range(100):
+      environment.step(_STAY)
+  assert clock.now() - last.time <= 0.5
+  # The capture itself gives up as early.
+  assert _CAMERAS[0].patience + environment.control_timestep <= 0.5
+
+
 def test_a_picture_of_another_size_is_a_mistake(make, clock):
   environment = make({'wrist': _Camera(clock, size=64)}, cameras=_CAMERAS)
   with pytest.raises(ValueError, match=r'expected uint8 \(128, 128, 3\)'):
