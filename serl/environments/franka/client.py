@@ -11,10 +11,9 @@ import urllib3
 from robot_server import protocol
 from serl.environments.franka import robot
 
-# s: until a connection stands, until an answer comes, and until one comes that
-# a roslaunch or a motion precedes.
+# s: until a connection stands, and until an answer comes that a roslaunch or a
+# motion precedes.
 _CONNECT_S = 0.5
-_ANSWER_S = 0.3
 _PATIENT_S = 60.0
 # Where the mistake is on this side, so that to try again is of no use.
 _MISTAKES = (400, 401, 403, 404, 405, 413, 415)
@@ -37,6 +36,7 @@ class HttpRobot:
     url: str,
     token: str | None = None,
     now: Callable[[], float] = time.monotonic,
+    patience: float = 0.3,
   ):
     """Initialises the client; it connects with the first request.
 
@@ -44,6 +44,7 @@ class HttpRobot:
       url: of the server, 'http://HOST:PORT/'.
       token: that the server demands.
       now: the environment's clock, s.
+      patience: until an answer comes that nothing precedes, s of real time.
 
     Raises:
       ValueError: the address is none.
@@ -53,6 +54,7 @@ class HttpRobot:
       raise ValueError(f"url={url!r}; expected 'http://HOST:PORT/'.")
     self._url = url
     self._now = now
+    self._patience = patience
     self._headers = {'Content-Type': 'application/json'}
     if token is not None:
       self._headers['Authorization'] = f'Bearer {token}'
@@ -118,7 +120,7 @@ class HttpRobot:
     self,
     route: str,
     body: Mapping[str, Any] | None = None,
-    timeout: float = _ANSWER_S,
+    timeout: float | None = None,
   ) -> Any:
     return self._request('POST', route, body, timeout)
 
@@ -127,7 +129,7 @@ class HttpRobot:
     method: str,
     route: str,
     body: Mapping[str, Any] | None = None,
-    timeout: float = _ANSWER_S,
+    timeout: float | None = None,
     accepted: Sequence[int] = (200,),
   ) -> Any:
     """Returns the answer, parsed if it is JSON.
@@ -142,7 +144,9 @@ class HttpRobot:
         f'/{route}',
         body=None if body is None else json.dumps(body),
         headers=self._headers,
-        timeout=urllib3.Timeout(connect=_CONNECT_S, read=timeout),
+        timeout=urllib3.Timeout(
+          connect=_CONNECT_S, read=timeout or self._patience
+        ),
         retries=_READ_AGAIN if method == 'GET' else False,
       )
     except urllib3.exceptions.HTTPError as error:

@@ -19,6 +19,8 @@ from serl.environments.sim import rendering
 from serl.environments.sim import twin as twin_lib
 from serl.environments.sim import wrist_cameras
 
+_PATIENCE_S = 10.0  # of real time, until the server answers
+
 
 class Scene:
   """What stands around a twin's arm, and whether the task there is done."""
@@ -116,7 +118,8 @@ class TwinEnvironment(environment.FrankaEnvironment):
     self.url = http
     robot = robot_lib.LocalRobot(twin)
     if http:
-      robot = client.HttpRobot(http, now=twin.now)
+      # Its time is not the machine's, which may be busy.
+      robot = client.HttpRobot(http, now=twin.now, patience=_PATIENCE_S)
     super().__init__(task, robot, cameras, twin.clock, seed)
     self._done = False  # as the scene knows it
     if tells:

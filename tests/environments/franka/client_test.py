@@ -3,6 +3,7 @@
 import dataclasses
 import socket
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -179,6 +180,21 @@ def test_a_command_without_an_answer_is_a_fault_and_not_repeated(hanging):
   with pytest.raises(robot_lib.RobotError, match='No answer'):
     client.HttpRobot(hanging.url).command_pose(_POSE)
   assert hanging.requests == 1
+
+
+def test_who_has_patience_waits_for_a_slow_answer(driver):
+  read = driver.read_state
+
+  def slowly():
+    time.sleep(0.35)
+    return read()
+
+  driver.read_state = slowly
+  with testing.serving(driver, _PATIENT) as url:
+    with pytest.raises(robot_lib.RobotError, match='No answer'):
+      client.HttpRobot(url).health()
+    patient = client.HttpRobot(url, patience=60.0)
+    assert patient.read_state().mode == 'moving'
 
 
 def test_what_only_reads_is_asked_once_more(hanging):

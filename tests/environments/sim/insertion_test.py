@@ -215,7 +215,7 @@ def test_the_peg_goes_in_through_the_real_arm_s_server():
   scene = insertion.Insertion()
   expert = expert_lib.InsertionExpert(environment=Bench(scene))
   with testing.serving(scene.twin) as url:
-    robot = client.HttpRobot(url, now=scene.twin.now)
+    robot = client.HttpRobot(url, now=scene.twin.now, patience=60.0)
     environment = gripper_closed.GripperClosed(
       environment_lib.FrankaEnvironment(
         scene.task, robot, {}, scene.twin.clock, seed=1
