@@ -7,8 +7,17 @@ on the tool's site are the law, six springs and six dampers. The clip of an
 error is the force range of its spring, which is why springs and dampers are
 apart.
 
-The springs of the translation act along the axes of the base frame. Those of
-the rotation act along the axes of the target, a mocap body.
+All act along and about the axes of the base frame, as the real ones do. MuJoCo
+tells how a site is turned on the axes of another one that stands still: so the
+target is no body in the room but a site on the tool, which is turned until it
+stands as the base does where the tool is as commanded. What it is turned by
+then is the error.
+
+The real controller bounds the rate of its torques, too, by 1 N m/ms; this one
+does not. The commands of the scripted experts meet that bound in 1 of 1,000
+steps at most, on impacts. Replayed under a law in numpy with it, they move the
+tool as this law does within 0.4 mm and 0.02 degrees in insertions and cable
+routing, within 1.4 mm and 0.1 degrees between the bins.
 """
 
 import dataclasses
@@ -17,9 +26,8 @@ import math
 import mujoco
 import numpy as np
 
-TARGET_BODY = 'impedance_target'
+ERROR_SITE = 'impedance_error'  # its rotation is that from target to tool
 _BASE_SITE = 'impedance_base'
-_TARGET_SITE = 'impedance_target'
 _SPRINGS = tuple(f'impedance_spring_{i}' for i in range(6))
 _DAMPERS = tuple(f'impedance_damper_{i}' for i in range(6))
 _NO_CLIP = (math.inf, math.inf, math.inf)
@@ -39,7 +47,7 @@ class Impedance:
   # The error (tool minus target) is clipped to [-negative, clip] on x, y, z.
   translational_clip: tuple[float, ...] = _NO_CLIP  # m
   translational_clip_negative: tuple[float, ...] = _NO_CLIP  # m
-  # The same of the quaternion's vector part, on the target's axes.
+  # The same of the quaternion's vector part.
   rotational_clip: tuple[float, ...] = _NO_CLIP
   rotational_clip_negative: tuple[float, ...] = _NO_CLIP
   # Of the clipped error's integral since the last command, in m ms and rad ms.
@@ -66,21 +74,21 @@ OFF = Impedance(
 
 
 def add_actuators(spec: mujoco.MjSpec, site: str) -> None:
-  """Adds the law's actuators and its target to `spec`.
+  """Adds the law's actuators and their sites to `spec`.
 
   Args:
     spec: the model; changed in place.
     site: the name of the tool's site.
   """
   spec.worldbody.add_site(name=_BASE_SITE, group=5)
-  target = spec.worldbody.add_body(name=TARGET_BODY, mocap=True)
-  target.add_site(name=_TARGET_SITE, group=5)
+  tool = spec.site(site)
+  tool.parent.add_site(name=ERROR_SITE, pos=tool.pos, quat=tool.quat, group=5)
   for names in (_SPRINGS, _DAMPERS):
     for axis, name in enumerate(names):
       actuator = spec.add_actuator(
         name=name,
-        target=site,
-        refsite=_BASE_SITE if axis < 3 else _TARGET_SITE,
+        target=site if axis < 3 else ERROR_SITE,
+        refsite=_BASE_SITE,
         trntype=mujoco.mjtTrn.mjTRN_SITE,
         gaintype=mujoco.mjtGain.mjGAIN_FIXED,
         biastype=mujoco.mjtBias.mjBIAS_AFFINE,
@@ -102,15 +110,19 @@ class Law:
     first = self._springs[0]
     damper = self._dampers[0]
     filters = model.actuator_actadr[first]
-    mocap = model.body(TARGET_BODY).mocapid[0]
+    error = model.site(ERROR_SITE).id
+    # Else MuJoCo takes the tool's body for it, as it was when compiled.
+    model.site_sameframe[error] = mujoco.mjtSameFrame.mjSAMEFRAME_NONE
     # Views into the simulation's memory: they follow and they command it.
     self._target_position = data.ctrl[first : first + 3]
     self._filtered_position = data.act[filters : filters + 3]
-    self._mocap_position = data.mocap_pos[mocap]
-    self._mocap_quaternion = data.mocap_quat[mocap]
+    self._error_quaternion = model.site_quat[error]
+    tool = model.actuator_trnid[first, 0]
+    self._tool_quaternion = model.site_quat[tool]  # on its body
     self._tool = data.actuator_length[first : first + 6]
     self._integral_force = data.ctrl[damper : damper + 6]
-    self._target_quaternion = self._mocap_quaternion.copy()
+    self._target_quaternion = np.array([1.0, 0.0, 0.0, 0.0])
+    self._filtered_quaternion = self._target_quaternion.copy()
     self._integral = np.zeros(6)
     self._impedance = OFF
     self._Ki = np.zeros(6)
@@ -162,21 +174,20 @@ class Law:
   def set_target(self, position: np.ndarray) -> None:
     """Commands the tool's position, [3], m, base frame."""
     self._target_position[:] = position
-    self._mocap_position[:] = position  # for the viewer; no force needs it
     self._forget()
 
   def set_target_orientation(self, quaternion: np.ndarray) -> None:
     """Commands the tool's orientation, [4], MuJoCo's wxyz, base frame."""
     self._target_quaternion[:] = quaternion
     if self._impedance.target_time_constant == 0:
-      self._mocap_quaternion[:] = quaternion
+      self._follow(quaternion)
 
   def reset(self, position: np.ndarray, quaternion: np.ndarray) -> None:
     """Commands a pose that the law holds at once, without the low-pass."""
     self.set_target(position)
     self.set_target_orientation(quaternion)
     self._filtered_position[:] = position
-    self._mocap_quaternion[:] = quaternion
+    self._follow(quaternion)
 
   def advance(self, duration: float) -> None:
     """Does what the springs and dampers leave undone, before physics steps.
@@ -189,14 +200,20 @@ class Law:
     """
     if self._impedance.target_time_constant > 0:
       blend = 1 - math.exp(-duration / self._impedance.target_time_constant)
+      before = self._filtered_quaternion
       # Of the two quaternions of a rotation, the one nearby.
-      sign = math.copysign(1, self._mocap_quaternion @ self._target_quaternion)
-      self._mocap_quaternion += blend * (
-        sign * self._target_quaternion - self._mocap_quaternion
-      )
-      mujoco.mju_normalize4(self._mocap_quaternion)
+      sign = math.copysign(1, before @ self._target_quaternion)
+      after = before + blend * (sign * self._target_quaternion - before)
+      mujoco.mju_normalize4(after)
+      self._follow(after)
     if self._integrates:
       self._integrate(duration)
+
+  def _follow(self, quaternion: np.ndarray) -> None:
+    """Makes the springs pull to an orientation, [4], wxyz, base frame."""
+    self._filtered_quaternion[:] = quaternion
+    inverse = quaternion * (1, -1, -1, -1)
+    mujoco.mju_mulQuat(self._error_quaternion, self._tool_quaternion, inverse)
 
   def _forget(self) -> None:
     """Begins the integral anew, as the real controller does on a command."""

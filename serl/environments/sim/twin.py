@@ -85,9 +85,8 @@ def make_impedance(
     compliance: all that `protocol.COMPLIANCE` names.
   """
 
-  def clips(kind: str, sides: Sequence[str]) -> tuple[float, ...]:
-    names = (f'{kind}_clip_{side}{axis}' for side, axis in zip(sides, 'xyz'))
-    return tuple(compliance[name] for name in names)
+  def clips(name: str) -> tuple[float, ...]:
+    return tuple(compliance[f'{name}_{axis}'] for axis in 'xyz')
 
   stiffness = compliance['nullspace_stiffness']
   joint1 = compliance['joint1_nullspace_stiffness']  # times the others'
@@ -96,12 +95,10 @@ def make_impedance(
     translational_damping=compliance['translational_damping'],
     rotational_stiffness=compliance['rotational_stiffness'],
     rotational_damping=compliance['rotational_damping'],
-    translational_clip=clips('translational', ('', '', '')),
-    translational_clip_negative=clips('translational', ('neg_',) * 3),
-    # The simulated law clips on the axes of the target, the real one on those
-    # of the base. The tool points down: y and z are the other way round.
-    rotational_clip=clips('rotational', ('', 'neg_', 'neg_')),
-    rotational_clip_negative=clips('rotational', ('neg_', '', '')),
+    translational_clip=clips('translational_clip'),
+    translational_clip_negative=clips('translational_clip_neg'),
+    rotational_clip=clips('rotational_clip'),
+    rotational_clip_negative=clips('rotational_clip_neg'),
     translational_Ki=compliance['translational_Ki'],
     rotational_Ki=compliance['rotational_Ki'],
     target_time_constant=_TARGET_TIME_CONSTANT,

@@ -12,6 +12,7 @@ from scipy.spatial import transform
 
 from robot_server import protocol
 from serl.environments.franka import config as franka_config
+from serl.environments.franka.tasks import pcb_insert
 from serl.environments.franka.tasks import peg_insert
 from serl.environments.sim import impedance
 from serl.environments.sim import twin as twin_lib
@@ -471,20 +472,28 @@ class RealLaw:
 
 
 @pytest.mark.parametrize(
-  'compliance', [franka_config.PRECISION, peg_insert.STATE.compliance]
+  'compliance, yaw, turn',
+  [
+    (franka_config.PRECISION, 0.0, (0.0, 0.0, 0.2)),
+    (peg_insert.STATE.compliance, 0.0, (0.0, 0.0, 0.2)),
+    # Clips that differ from axis to axis are on those of the base.
+    (pcb_insert.STATE.compliance, 0.6, (0.1, -0.08, 0.2)),
+  ],
 )
-def test_it_moves_as_under_the_real_law(model, compliance):
+def test_it_moves_as_under_the_real_law(model, compliance, yaw, turn):
   # Ki aside: its bound makes it 0.01 N.
   parameters = {**as_dict(compliance)}
   parameters |= {'translational_Ki': 0.0, 'rotational_Ki': 0.0}
-  twin, reference = twin_lib.Twin(model), twin_lib.Twin(model)
+  joints = np.add(twin_lib.Config().reset_joints, (*np.zeros(6), -yaw))
+  config = twin_lib.Config(reset_joints=tuple(joints))
+  twin, reference = twin_lib.Twin(model, config), twin_lib.Twin(model, config)
   law = RealLaw(reference, parameters)
   reference._arm.set_impedance(impedance.OFF)
   twin.set_compliance(parameters)
   start = twin.read_state().pose
-  turn = transform.Rotation.from_euler('z', 0.2)
+  turned = transform.Rotation.from_euler('xyz', turn)
   goal = shifted(start, 0.03, 0.03, -0.04)
-  goal[3:] = (turn * transform.Rotation.from_quat(start[3:])).as_quat()
+  goal[3:] = (turned * transform.Rotation.from_quat(start[3:])).as_quat()
   twin.command_pose(goal)
   apart = []
   for _ in range(15):
