@@ -21,6 +21,7 @@ CORE = [
   'dm-tree',
   'jax>=0.6.2',
   'matplotlib',
+  'msgpack>=1',
   'numpy>=1.26',
   'optax>=0.2.8',
   'orbax-checkpoint>=0.11.39',
