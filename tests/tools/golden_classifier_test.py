@@ -91,5 +91,5 @@ def test_agrees_with_numpy(golden):
 
 def test_a_missing_array_is_named(golden):
   without = {k: v for k, v in golden.items() if k != 'params/Dense_1/bias'}
-  with pytest.raises(KeyError, match='params/Dense_1/bias'):
+  with pytest.raises(ValueError, match='Dense_1/bias: missing'):
     list(golden_classifier.replay(without))

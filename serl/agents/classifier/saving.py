@@ -34,6 +34,7 @@ FORMAT = 'serl-classifier'
 VERSION = 1
 SUFFIX = '.safetensors'
 _HEADER = 'serl'
+_CONVERT = 'python -m serl.tools.convert_classifier IN OUT'
 
 
 class ClassifierFileError(ValueError):
@@ -126,7 +127,14 @@ def _read(
   if path.is_dir():
     raise ClassifierFileError(
       f'{path} is a folder, expected a classifier NAME{SUFFIX}. A folder of '
-      "checkpoints is an agent's, which gives actions, not rewards."
+      "checkpoints is an agent's, which gives actions, not rewards, or a "
+      f"classifier of SERL's: {_CONVERT}."
+    )
+  if not path.exists():
+    raise FileNotFoundError(
+      f'There is no classifier {path}; train one with '
+      "examples/train_reward_classifier.py, or take one of SERL's: "
+      f'{_CONVERT}.'
     )
   try:
     with safetensors.safe_open(path, framework='np') as file:
@@ -136,7 +144,8 @@ def _read(
   except safetensors.SafetensorError as error:
     raise ClassifierFileError(
       f'{path}: no safetensors or a damaged file ({error}), expected a '
-      'classifier; train it again with examples/train_reward_classifier.py.'
+      'classifier; train it again with examples/train_reward_classifier.py, or '
+      f"if it is one of SERL's: {_CONVERT}."
     ) from error
   header = json.loads(metadata.get(_HEADER, '{}'))
   if header.get('format') != FORMAT:
