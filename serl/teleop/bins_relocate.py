@@ -23,6 +23,7 @@ _RELEASE = 0.012  # above where it lies in the end
 _LOWERING = 0.05  # below the tool
 _REACHED = 0.02  # from a place that it wanders to
 _WANDERING = 10  # steps, after which it goes elsewhere
+_AROUND = 0.04  # standard deviation, of its places about the cube
 
 
 class Task(motion.Task, Protocol):
@@ -101,7 +102,7 @@ class BinsRelocateExpert(motion.ArmExpert):
     scene = self.scene
     pose = scene.tool_pose
     if self._wanders:
-      position, self._closed = self._wander(pose[:3], scene.task)
+      position, self._closed = self._wander(pose[:3], scene)
     else:
       position, self._closed = self._plan(pose[:3], scene)
     upright = transform.Rotation.from_euler('xyz', scene.task.reset[3:])
@@ -111,12 +112,19 @@ class BinsRelocateExpert(motion.ArmExpert):
       gripper=(-1.0 if self._closed else 1.0,),
     )
 
-  def _wander(self, tool: np.ndarray, task: Task) -> tuple[np.ndarray, bool]:
-    """Returns what `_plan` does."""
+  def _wander(self, tool: np.ndarray, scene: Scene) -> tuple[np.ndarray, bool]:
+    """Returns what `_plan` does.
+
+    Every other place is about the cube: there the gripper hides it.
+    """
     self._steps -= 1
     if self._steps < 0 or np.linalg.norm(tool - self._place) < _REACHED:
       self._steps = _WANDERING
-      self._place = self._rng.uniform(task.pose_low[:3], task.pose_high[:3])
+      low, high = scene.task.pose_low[:3], scene.task.pose_high[:3]
+      self._place = self._rng.uniform(low, high)
+      if self._rng.random() < 0.5:
+        about = self._rng.normal(scene.cube_position, _AROUND)
+        self._place = np.clip(about, low, high)
       self._closed = self._rng.random() < 0.5
     return self._place, self._closed
 

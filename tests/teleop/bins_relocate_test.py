@@ -123,3 +123,8 @@ def test_it_wanders_all_over_for_a_classifier_to_look_past_the_arm():
   assert np.all(tools.min(axis=0) < 0.15) and np.all(tools.max(axis=0) > 0.85)
   assert tools.min() > -0.01 and tools.max() < 1.01
   assert grippers == {-1.0, 1.0}
+  # About the cube, which the gripper hides, more often than by chance.
+  away = np.linalg.norm(
+    tools * (high - low) + low - bench.cube_position, axis=1
+  )
+  assert np.mean(away < 0.05) > 0.15
