@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 import threading
+import time
 
 import easyhid
 import numpy as np
@@ -10,8 +11,11 @@ import pyspacemouse
 from serl.teleop import devices
 from serl.teleop import watching
 
-# Its reports come every 8 ms while it is moved.
+# Its reports come every 8 ms while it is away from its middle, or every 16
+# without a cable. Where they end before they say that it is back, it is out of
+# reach, and the arm must not go on.
 _POLL_S = 0.005
+_SILENCE_S = 0.25
 
 
 class SpaceMouse:
@@ -52,7 +56,7 @@ class SpaceMouse:
     """Returns what the mouse asks for now; never waits.
 
     Raises:
-      devices.DeviceError: it was unplugged.
+      devices.DeviceError: it was unplugged, or sends what nobody understands.
     """
     return self._watched.read()
 
@@ -63,18 +67,21 @@ class SpaceMouse:
     self._mouse.close()
 
   def _commands(self) -> Iterator[devices.Command]:
-    seen = -1.0
+    seen, latest = -1.0, -np.inf
     # Reads return at once, with or without a report: to go on reading would
     # take a core.
     while not self._stop.wait(_POLL_S):
       try:
         while (state := self._mouse.read()).t != seen:
-          seen = state.t
+          seen, latest = state.t, time.monotonic()
       except (easyhid.HIDException, OSError) as error:
         raise devices.DeviceError(
           f'The SpaceMouse is gone ({error}); plug it in and open it again.'
         ) from error
-      yield _command(state, self._dead_zone)
+      command = _command(state, self._dead_zone)
+      if time.monotonic() - latest > _SILENCE_S:
+        command = command._replace(motion=np.zeros(6, np.float32))
+      yield command
 
 
 def _command(

@@ -153,6 +153,13 @@ def test_saturates(mouse):
   mouse.await_answer('read', lambda said: said[0] == [0, 1, -1, 0, 0, 0])
 
 
+def test_a_mouse_that_falls_silent_moves_nothing(mouse):
+  mouse.move(x=70)
+  mouse.await_answer('read', lambda said: said[2])
+  mouse.ask('rest for half a second')
+  assert mouse.ask('read') == [[0.0] * 6, 0, False]
+
+
 def test_reading_leaves_the_core_to_others(mouse):
   assert mouse.ask('rest for half a second') < 0.25  # s of processor time
 
