@@ -1,6 +1,7 @@
 """Cameras that a thread reads, watches and restarts."""
 
 from collections.abc import Callable
+import contextlib
 import threading
 import time
 from typing import Protocol
@@ -139,19 +140,18 @@ class Capture:
     reported = -np.inf
     while not self._stop.is_set():
       try:
-        if source is None:
-          source = self._open_source()
-        self._follow(source)
-      except cameras.CameraError as error:
+        with contextlib.closing(source or self._open_source()) as opened:
+          source = None
+          self._follow(opened)
+      except Exception as error:  # noqa: BLE001
+        # Whatever it is, also of a library that lost its device: to open the
+        # camera again is what may help.
         self._error = str(error)
         if self._now() - reported > _REPORT_S:
           reported = self._now()
           logging.error(
             'Restarting the camera %r: %s', self._config.name, error
           )
-      if source is not None:
-        source.close()
-        source = None
       self._stop.wait(_RESTART_S)
 
   def _follow(self, source: Source) -> None:

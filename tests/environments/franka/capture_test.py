@@ -42,6 +42,7 @@ class _Source:
     self.opened = 0
     self.closed = 0
     self.fails_to_open = False
+    self.fails_to_close = False
 
   def open(self):
     if self.fails_to_open:
@@ -60,6 +61,8 @@ class _Source:
 
   def close(self):
     self.closed += 1
+    if self.fails_to_close:
+      raise RuntimeError('the device is not there to be closed')
 
   def show(self, value):
     """Has a picture taken and waits until it is."""
@@ -192,6 +195,20 @@ def test_an_unplugged_camera_is_opened_again(make, source, clock):
   with pytest.raises(cameras.CameraError, match='being restarted'):
     camera.read()
   source.fails_to_open = False
+  source.show(40)
+  _wait_until(lambda: _reads(camera, 40))
+
+
+def test_an_error_of_the_library_is_no_end_of_it(make, source, clock):
+  camera = make()
+  source.fails_to_close = True
+  source.pictures.put(RuntimeError('null pointer'))
+  source.pictures.put(cameras.CameraError('the device has gone'))
+  _wait_until(lambda: source.closed >= 2)
+  clock.time += 0.6
+  with pytest.raises(cameras.CameraError, match=r'being restarted\. the dev'):
+    camera.read()
+  source.fails_to_close = False
   source.show(40)
   _wait_until(lambda: _reads(camera, 40))
 
