@@ -21,6 +21,8 @@ _log = logging.getLogger(__name__)
 _LOOKS = 8
 # An error that goes on is recorded again after, s.
 _REPEAT_S = 5.0
+# That the arm gets to recover until it is told again, s.
+_RECOVERY_S = 1.0
 
 
 class RefusedError(RuntimeError):
@@ -350,6 +352,9 @@ class Governor:
 
   def _recover(self) -> None:
     """Clears the arm's errors, or refuses to if that was needed too often."""
+    now = self._driver.now()
+    if self._recoveries and now - self._recoveries[-1] < _RECOVERY_S:
+      return
     if self._count_recoveries() >= self.limits.max_recoveries:
       error = RefusedError(
         'recovery_limit',
@@ -359,7 +364,7 @@ class Governor:
       )
       self._note(f'{error.kind}: {error}')
       raise error
-    self._recoveries.append(self._driver.now())
+    self._recoveries.append(now)
     _log.warning('recovering from a reflex')
     with self._noting_errors():
       self._driver.clear_errors()

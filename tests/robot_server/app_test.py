@@ -18,7 +18,7 @@ from robot_server import testing
 
 POSE = [0.52, 0.01, 0.3, 1.0, 0.0, 0.0, 0.0]
 TOKEN = 'a-secret-of-some-length'
-# A busy machine may let a request wait for its thread.
+# A busy machine lets threads wait.
 PATIENT = limits_lib.Limits(command_ttl=60.0)
 
 
@@ -29,7 +29,7 @@ def driver():
 
 @pytest.fixture
 def governor(driver):
-  return governor_lib.Governor(driver, limits_lib.Limits())
+  return governor_lib.Governor(driver, PATIENT)
 
 
 @pytest.fixture
@@ -127,7 +127,9 @@ def test_a_pose_arrives(client, driver):
   np.testing.assert_array_equal(driver.commands, [POSE])
 
 
-def test_a_pose_that_was_limited_says_so(client, driver):
+def test_a_pose_that_was_limited_says_so(driver):
+  governor = governor_lib.Governor(driver, limits_lib.Limits())
+  client = app_lib.make_app(driver, governor).test_client()
   response = client.post('/pose', json={'arr': [9, *POSE[1:]]})
 
   assert response.text == 'Moved, limited by box, speed, step'

@@ -455,6 +455,7 @@ def test_recoveries_are_bounded_until_time_has_passed(governor, driver, clock):
     driver.mode = 'reflex'
     with pytest.raises(protocol.ReflexError):
       governor.command(NEAR)
+    clock.time += 1.1
   driver.mode = 'reflex'
   # Neither by a command nor by asking for it.
   for call in (lambda: governor.command(NEAR), governor.clear_errors):
@@ -469,7 +470,20 @@ def test_recoveries_are_bounded_until_time_has_passed(governor, driver, clock):
   assert driver.mode == 'moving'
 
 
-def test_a_release_forgives_the_recoveries(driver):
+def test_a_reflex_that_takes_a_moment_is_one_recovery(governor, driver, clock):
+  told = []
+  driver.clear_errors = lambda: told.append(clock.time)
+  driver.mode = 'reflex'
+  for _ in range(15):
+    with pytest.raises(protocol.ReflexError, match='being recovered'):
+      governor.command(NEAR)
+    governor.clear_errors()
+    clock.time += 0.1
+  assert len(told) == 2
+  assert governor.status()['recoveries_left'] == LIMITS.max_recoveries - 2
+
+
+def test_a_release_forgives_the_recoveries(driver, clock):
   limits = dataclasses.replace(LIMITS, max_recoveries=0)
   governor = governor_lib.Governor(driver, limits)
   driver.mode = 'reflex'
@@ -478,6 +492,10 @@ def test_a_release_forgives_the_recoveries(driver):
 
   governor = governor_lib.Governor(driver, LIMITS)
   for _ in range(LIMITS.max_recoveries):
+    driver.mode = 'reflex'
+    governor.clear_errors()
+    clock.time += 1.1
+  with pytest.raises(governor_lib.RefusedError):
     driver.mode = 'reflex'
     governor.clear_errors()
   governor.release()
