@@ -41,6 +41,9 @@ _CONFIG = config_lib.Config(
   move_seconds=0.1,
   cameras=(config_lib.CameraConfig('wrist', 'S1'),),
   image_size=_SIZE,
+  # A busy machine lets threads wait.
+  max_state_age=5.0,
+  max_camera_age=5.0,
 )
 _TTL = 0.5  # s, of a command
 _ASIDE = np.array((0, 1, 0, 0, 0, 0, 0), np.float32)
@@ -115,7 +118,6 @@ class _Setup:
     # Slow, so that an arm that nobody holds is on its way for seconds.
     self.driver = testing.KinematicDriver(time_constant=1.0)
     self.stack = contextlib.ExitStack()
-    # A busy machine lets threads wait.
     allowed = limits.Limits(
       max_speed=5.0, max_rotation_speed=50.0, command_ttl=_TTL
     )
