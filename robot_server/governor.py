@@ -77,6 +77,7 @@ class Governor:
     self._lock = threading.RLock()
     # The last pose that was sent, while nothing else moved the arm.
     self._previous: _Command | None = None
+    self._recovering_until = -np.inf  # s, before which it is not told again
     self._expires = False  # the arm has to be held if no command follows
     self._held = False
     self._busy = ''  # what the arm does that takes no commands
@@ -105,6 +106,9 @@ class Governor:
         raise protocol.DriverError(
           'the state of the arm is not finite; its driver is broken'
         )
+      if state.mode not in ('reflex', 'recovering'):
+        # The next reflex is another one.
+        self._recovering_until = -np.inf
       return state
 
   def age_of(self, state: protocol.State) -> float:
@@ -353,7 +357,7 @@ class Governor:
   def _recover(self) -> None:
     """Clears the arm's errors, or refuses to if that was needed too often."""
     now = self._driver.now()
-    if self._recoveries and now - self._recoveries[-1] < _RECOVERY_S:
+    if now < self._recovering_until:
       return
     if self._count_recoveries() >= self.limits.max_recoveries:
       error = RefusedError(
@@ -365,6 +369,7 @@ class Governor:
       self._note(f'{error.kind}: {error}')
       raise error
     self._recoveries.append(now)
+    self._recovering_until = now + _RECOVERY_S
     _log.warning('recovering from a reflex')
     with self._noting_errors():
       self._driver.clear_errors()

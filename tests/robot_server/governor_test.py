@@ -483,6 +483,16 @@ def test_a_reflex_that_takes_a_moment_is_one_recovery(governor, driver, clock):
   assert governor.status()['recoveries_left'] == LIMITS.max_recoveries - 2
 
 
+def test_a_reflex_after_a_recovery_is_another_one(governor, driver):
+  for count in (1, 2):
+    driver.mode = 'reflex'
+    governor.clear_errors()
+    assert driver.mode == 'moving'
+    governor.read_state()
+    left = governor.status()['recoveries_left']
+    assert left == LIMITS.max_recoveries - count
+
+
 def test_a_release_forgives_the_recoveries(driver, clock):
   limits = dataclasses.replace(LIMITS, max_recoveries=0)
   governor = governor_lib.Governor(driver, limits)
