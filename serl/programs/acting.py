@@ -7,10 +7,30 @@ import dm_env
 from serl import core
 from serl import specs
 from serl.agents import actors
+from serl.environments.wrappers import live_view
 from serl.programs import config as config_lib
 from serl.programs import training
 from serl.replay import adders
 from serl.utils import counting
+
+
+def shown(
+  environment: dm_env.Environment, config: config_lib.RunConfig, index: int = 0
+) -> dm_env.Environment:
+  """Returns the environment that an actor acts in, shown on a page if asked.
+
+  Args:
+    environment: to act in.
+    config: of the run.
+    index: which of the actors it is for.
+
+  Raises:
+    ValueError: there are no images to show.
+    OSError: the port is taken.
+  """
+  if config.live_port is None:
+    return environment
+  return live_view.LiveView(environment, config.live_port + index)
 
 
 def make_actor(

@@ -134,6 +134,9 @@ def define_flags(demonstrations: bool = False) -> None:
       "Of the person's motion; 1 is the arm's fastest.",
       lower_bound=0.0,
     ),
+    flags.DEFINE_integer(
+      'live-port', None, 'Of a page with the images that the policy sees.'
+    ),
     flags.DEFINE_bool('wandb', False, 'Log to Weights & Biases too.'),
   ]
   show_in_help(*defined)
@@ -215,6 +218,7 @@ def fields(**defaults: Any) -> dict[str, Any]:
     'updates_per_step': _value('updates-per-step'),
     'steps_per_second': _value('steps-per-second'),
     'replay': _value('replay'),
+    'live_port': _value('live-port'),
   }
   given = {name: value for name, value in given.items() if value is not None}
   found = {

@@ -62,6 +62,9 @@ class RunConfig:
   # (actor, environment) -> an actor around it that a person may overrule, such
   # as a partial of `teleop.opening.intervene`; called in the actor's process.
   make_intervention: InterventionFactory | None = _free(None)
+  # Of a page on the actor's machine with the images that the policy sees; the
+  # next actor has the next one. None shows nothing.
+  live_port: int | None = _free(None)
   time_limit_s: float | None = _free(None)  # of this launch
 
   # Learning.

@@ -43,7 +43,9 @@ def run_local(
   seed = next(iter(runs.values())).seed
   parts: dict[str, _Run] = {}
   with contextlib.ExitStack() as stack:
-    environment = config.make_environment(seed)
+    environment = acting.shown(
+      config.make_environment(seed), next(iter(runs.values()))
+    )
     stack.callback(environment.close)
     spec = specs.make_environment_spec(environment)
     for task, run in runs.items():

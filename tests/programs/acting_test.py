@@ -1,8 +1,11 @@
 """What acts in a run: at random, by the policy, by a person."""
 
+import socket
+
 import numpy as np
 
 from serl import environment_loop
+from serl import specs
 from serl.programs import acting
 from serl.testing import fakes
 from serl.utils import counting
@@ -58,6 +61,20 @@ def test_explores_something_else_after_a_resume(tmp_path):
   counter.increment(env_steps=10, episodes=1)
   _, resumed = _run(config, 1, counter)
   assert (fresh[0].action != resumed[0].action).any()
+
+
+def test_a_page_shows_what_the_policy_sees(tmp_path):
+  with socket.create_server(('127.0.0.1', 0)) as taken:
+    port = taken.getsockname()[1]
+  config = fake_run.make_config(tmp_path, live_port=port - 1)
+  image = specs.BoundedArray((8, 8, 3), np.uint8, 0, 255)
+  inner = fakes.FakeEnvironment(
+    fake_run.SPEC._replace(observations={'wrist_1': image})
+  )
+  environment = acting.shown(inner, config, index=1)
+  assert environment.url == f'http://127.0.0.1:{port}/'
+  environment.close()
+  assert acting.shown(inner, fake_run.make_config(tmp_path)) is inner
 
 
 def test_a_person_may_overrule_both_and_is_told_apart(tmp_path):

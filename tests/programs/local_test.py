@@ -33,6 +33,11 @@ def test_ends_when_an_evaluation_succeeded(tmp_path):
   assert log.startswith('Traceback')
 
 
+def test_a_page_needs_something_to_show(tmp_path):
+  with pytest.raises(ValueError, match='There is nothing to see'):
+    programs.run_local(_config(tmp_path / 'run', live_port=0))
+
+
 def test_tasks_take_turns(tmp_path):
   config = fake_run.make_alternating(
     tmp_path / 'run', max_env_steps=60, steps_per_second=None

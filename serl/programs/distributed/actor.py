@@ -85,6 +85,7 @@ class Actor:
     environment = self._make_environment(config.seed + 1 + self._index)
     if config.steps_per_second is not None:
       environment = pacing.RealTime(environment, 1 / config.steps_per_second)
+    environment = acting.shown(environment, config, self._index)
     with contextlib.ExitStack() as stack:
       stack.callback(environment.close)
       parts = {}
