@@ -189,8 +189,11 @@ class RosDriver:
     """Moves the joints by the joint controller, then launches impedance."""
     stops = self._stops
     with self._launching:
+      with needing_roscore():
+        self._rospy.set_param(
+          _JOINTS_PARAMETER, list(self._config.reset_joints)
+        )
       self._stop_launched()
-      self._rospy.set_param(_JOINTS_PARAMETER, list(self._config.reset_joints))
       self._launch('joint.launch', stops)
       started = self.now()
       self._wait(
@@ -385,6 +388,21 @@ def ros_node(name: str = 'robot_server', timeout: float = 10.0) -> Any:
     rospy.signal_shutdown('the server ends')
     if core is not None:
       core.stop(timeout)
+
+
+@contextlib.contextmanager
+def needing_roscore() -> Any:
+  """Says so where something fails because no roscore answers.
+
+  Raises:
+    ControllerError: none answers.
+  """
+  try:
+    yield
+  except OSError as error:
+    raise protocol.ControllerError(
+      f'no roscore answers any more ({error}); start it and this server anew'
+    ) from error
 
 
 def _publish(publisher: Any, message: Any) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from robot_server import protocol
+from robot_server import ros_driver
 
 ROOT = pathlib.Path(__file__).parents[2]
 STAND_IN = pathlib.Path(__file__).parent / 'stand_in'
@@ -432,6 +433,15 @@ def test_the_arm_is_held_when_its_client_is_gone(franka):
     lambda: franka.health()['last_commands'][0]['event'] == 'watchdog',
     'the watchdog holds the arm',
   )
+
+
+def test_a_roscore_that_is_gone_is_told():
+  master = xmlrpc.client.ServerProxy(f'http://127.0.0.1:{free_port()}')
+  with (
+    pytest.raises(protocol.ControllerError, match='no roscore answers'),
+    ros_driver.needing_roscore(),
+  ):
+    master.setParam('/test', '/target_joint_positions', [0.0])
 
 
 def test_the_stand_in_has_the_controllers_parameters():
