@@ -39,11 +39,10 @@ def main(_):
   run_dir = pathlib.Path(command.run_dir('runs/bins_relocate'))
   runs = {}
   for name, task in zip(('forward', 'backward'), arm.load(), strict=True):
+    sac = arm.agent(target_entropy=-12.0, cloning=0.3, return_bounds=(0.0, 1.0))
     # What it costs to switch the gripper is its own critic's, not the reward's.
-    penalty = task.gripper_penalty
-    agent = hybrid.HybridBuilder(
-      arm.agent(), hybrid.HybridConfig(penalty=penalty)
-    )
+    gripper = hybrid.HybridConfig(penalty=task.gripper_penalty, margin=0.1)
+    agent = hybrid.HybridBuilder(sac, gripper)
     fields = arm.fields(
       run_dir / name,
       dataclasses.replace(task, gripper_penalty=0.0),
@@ -51,10 +50,10 @@ def main(_):
       part=name,
       stop_at_successes=20,
       updates_per_step=4.0,
+      # Two policies are swept.
+      evaluation_period_s=120.0,
     )
-    runs[name] = programs.RunConfig(
-      builder=rlpd.RLPDBuilder(agent), random_steps=200, **fields
-    )
+    runs[name] = programs.RunConfig(builder=rlpd.RLPDBuilder(agent), **fields)
   both = programs.AlternatingRuns(
     run_dir=run_dir,
     runs=runs,

@@ -22,7 +22,7 @@ def main(_):
       'runs/pcb_insert',
       twin,
       # 0.2 mm of play: what trembles more than this does not get in.
-      target_entropy=-12.0,
+      {'target_entropy': -12.0},
       stop_at_successes=20,
       updates_per_step=4.0,
     )

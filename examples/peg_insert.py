@@ -24,7 +24,7 @@ def main(_):
       'runs/peg_insert',
       _TWIN,
       # 0.5 mm of play: what trembles more than this does not get in.
-      target_entropy=-12.0,
+      {'target_entropy': -12.0},
       stop_at_successes=20,
       updates_per_step=4.0,
     )

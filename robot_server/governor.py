@@ -212,9 +212,11 @@ class Governor:
       with contextlib.suppress(protocol.DriverError):
         # Without a state one cannot tell; then it counts as a recovery.
         state = self._driver.read_state()
-      if state is None or state.mode == 'reflex':
+      stopped = state is None or state.mode == 'reflex'
+      if stopped and not self._is_recovering():
         self._recover()
         return
+      # No error, or one that is being recovered from: no further recovery.
       with self._noting_errors():
         self._driver.clear_errors()
 
@@ -356,9 +358,9 @@ class Governor:
 
   def _recover(self) -> None:
     """Clears the arm's errors, or refuses to if that was needed too often."""
-    now = self._driver.now()
-    if now < self._recovering_until:
+    if self._is_recovering():
       return
+    now = self._driver.now()
     if self._count_recoveries() >= self.limits.max_recoveries:
       error = RefusedError(
         'recovery_limit',
@@ -374,6 +376,10 @@ class Governor:
     with self._noting_errors():
       self._driver.clear_errors()
     self.audit.record('recovery', number=len(self._recoveries))
+
+  def _is_recovering(self) -> bool:
+    """Returns whether the arm was told to recover a moment ago."""
+    return self._driver.now() < self._recovering_until
 
   def _count_recoveries(self) -> int:
     """Returns how many there were within the window."""

@@ -53,6 +53,9 @@ class BatchSpec:
 
   updates_per_round: int
   batch_size: int
+  # Part of a minibatch, its last rows, that the learning rule takes for
+  # demonstrations; what wraps the builder has to draw them from there.
+  demonstrated: float = 0.0
 
 
 class Builder(Protocol):

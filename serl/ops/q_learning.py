@@ -33,6 +33,23 @@ def double_q_target(
   return jax.lax.stop_gradient(r_t + discount_t * take(values_t, best))
 
 
+def margin_loss(
+  values: jax.Array, choices: jax.Array, margin: float
+) -> jax.Array:
+  """Returns how far choices are from being the best ones by a margin, [B].
+
+  DQfD, Hester et al. 2018 (arXiv 1704.03732), the large margin loss J_E.
+
+  Args:
+    values: of all choices, [B, C].
+    choices: that were demonstrated, [B].
+    margin: by which they have to be worth more.
+  """
+  chex.assert_rank([values, choices], [2, 1])
+  others = margin * (1 - jax.nn.one_hot(choices, values.shape[-1]))
+  return jnp.max(values + others, axis=-1) - take(values, choices)
+
+
 def take(values: jax.Array, choices: jax.Array) -> jax.Array:
   """Returns the values [B] of the choices [B] out of all of them [B, C]."""
   chex.assert_rank([values, choices], [2, 1])

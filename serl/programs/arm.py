@@ -30,6 +30,10 @@ from serl.programs import command
 from serl.programs import reward
 from serl.teleop import corrector
 
+# Steps at random, and steps from which on the learner learns: demonstrations
+# tell it more than an untrained policy would find.
+_FIRST_STEPS = 200
+
 
 def define_flags(*names: str) -> None:
   """Defines the flags, those of `command` included.
@@ -61,6 +65,13 @@ def define_flags(*names: str) -> None:
       'On the twin: a script brings episodes to their end that the policy has '
       'not ended after so many steps, as a person would.',
       lower_bound=0,
+    ),
+    flags.DEFINE_float(
+      'cloning',
+      None,
+      'How much the policy stays near the demonstrations while it learns; 0 '
+      "for not at all, the task's if unset.",
+      lower_bound=0.0,
     ),
     flags.DEFINE_enum(
       'preset', 'cpu', ['cpu', 'serl'], "For a few cores, or SERL's own recipe."
@@ -116,28 +127,27 @@ def sees_images() -> bool:
   return _value('images')
 
 
-def agent(target_entropy: float | None = None) -> builder_lib.Builder:
+def agent(**changes: Any) -> builder_lib.Builder:
   """Returns SAC, or DrQ where the policy sees images, as the flags say.
 
   Args:
-    target_entropy: of the policy, nats; None for the recipe's.
+    **changes: fields of `sac.SACConfig` that differ from the preset's.
   """
+  changes = {'min_replay_size': _FIRST_STEPS, **changes}
+  if _value('cloning') is not None:
+    changes['cloning'] = _value('cloning')
   if sees_images():
     config = getattr(drq, _value('preset'))()
-    config = dataclasses.replace(
-      config, sac=dataclasses.replace(config.sac, target_entropy=target_entropy)
-    )
-    return drq.DrQBuilder(config)
+    changed = dataclasses.replace(config.sac, **changes)
+    return drq.DrQBuilder(dataclasses.replace(config, sac=changed))
   config = getattr(sac, _value('preset'))()
-  return sac.SACBuilder(
-    dataclasses.replace(config, target_entropy=target_entropy)
-  )
+  return sac.SACBuilder(dataclasses.replace(config, **changes))
 
 
 def run(
   default_run_dir: str,
   twin: Twin,
-  target_entropy: float | None = None,
+  changes: Mapping[str, Any] | None = None,
   **defaults: Any,
 ) -> int:
   """Runs one task with the agent that the flags name; returns the exit code.
@@ -145,18 +155,17 @@ def run(
   Args:
     default_run_dir: without --run.
     twin: how the task is simulated.
-    target_entropy: see `agent`.
+    changes: see `agent`.
     **defaults: of `command.fields`.
   """
   (config,) = load()
-  builder = rlpd.RLPDBuilder(agent(target_entropy))
+  builder = rlpd.RLPDBuilder(agent(**changes or {}))
   if _value('agent') == 'bc':
     size = 7 if config.uses_gripper else 6
     builder = bc.BCBuilder(bc.cpu(size, sees_images()))
   return command.run(
     programs.RunConfig(
       builder=builder,
-      random_steps=200,
       **fields(command.run_dir(default_run_dir), config, twin, **defaults),
     )
   )
@@ -201,10 +210,10 @@ def fields(
 
   Raises:
     ValueError: the real arm's task has neither a threshold nor a classifier, or
-      a script is to correct there.
+      a script is to correct there, or beside a person.
   """
   attempts = twin.show(config) if is_twin() else None
-  path = reward.find(run_dir, config, attempts, part)
+  source = reward.find(run_dir, config, attempts, part)
   if is_twin():
     make_environment = functools.partial(
       _make_twin,
@@ -212,11 +221,11 @@ def fields(
       config=dataclasses.replace(twin.scene, task=config),
       http=_value('http'),
       images=sees_images(),
-      classifier_path=path,
+      classifier=source,
     )
   else:
     make_environment = functools.partial(
-      _make_real, config, _value('token-file'), path
+      _make_real, config, _value('token-file'), source
     )
   patience = _value('correct-after')
   if patience is not None:
@@ -224,6 +233,11 @@ def fields(
       raise ValueError(
         f'correct-after={patience}; expected it with --twin alone: no script '
         'knows what is around the real arm. A person does: --intervene.'
+      )
+    if _value('intervene') != 'none':
+      raise ValueError(
+        f'correct-after={patience} and intervene={_value("intervene")}; '
+        'expected one of them: who corrects, a script or a person.'
       )
     defaults['make_intervention'] = functools.partial(
       corrector.correct, make_expert=twin.expert, patience=patience
@@ -240,6 +254,7 @@ def fields(
       twin.noise,
       part,
     ),
+    'random_steps': _FIRST_STEPS,
     'evaluate': is_twin(),
     # The real arm keeps its own pace.
     **command.fields(
@@ -276,17 +291,17 @@ def _make_twin(
   config: Any,
   http: bool,
   images: bool,
-  classifier_path: str | None,
+  classifier: reward.Source | None,
 ) -> dm_env.Environment:
   """Returns the task on the twin, as the policy sees it."""
   environment = make_task(
     seed,
     config,
     http=http,
-    rewards=classifier_path is None,
+    rewards=classifier is None,
     state=not images,
   )
-  return reward.wrap(environment, config.task, classifier_path, images)
+  return reward.wrap(environment, config.task, classifier, images)
 
 
 def _alternate_twin(
@@ -301,13 +316,13 @@ def _alternate_twin(
     seed,
     {name: k['config'] for name, k in keywords.items()},
     http=one['http'],
-    rewards=one['classifier_path'] is None,
+    rewards=one['classifier'] is None,
     state=not one['images'],
   )
   return alternating.Alternating(
     {
       name: reward.wrap(
-        made[name], k['config'].task, k['classifier_path'], k['images']
+        made[name], k['config'].task, k['classifier'], k['images']
       )
       for name, k in keywords.items()
     }
@@ -317,12 +332,12 @@ def _alternate_twin(
 def _make_real(
   config: config_lib.Config,
   token_file: str | None,
-  classifier_path: str | None,
+  classifier: reward.Source | None,
   seed: int,
 ) -> dm_env.Environment:
   """Returns the task on the real arm, as the policy sees it."""
   environment = assembly.make(config, _read(token_file), seed)
-  return reward.wrap(environment, config, classifier_path, images=True)
+  return reward.wrap(environment, config, classifier, images=True)
 
 
 def _alternate_real(

@@ -130,8 +130,16 @@ class RunConfig:
       'stop_at_successes',
       f'None or 1 to evaluation_episodes ({self.evaluation_episodes})',
     )
+    tables = self.builder.make_tables()
+    shows = any(table.source == 'demonstrations' for table in tables)
+    if self.builder.batch_spec().demonstrated and not shows:
+      raise ValueError(
+        'The agent clones demonstrations (SACConfig.cloning, '
+        'HybridConfig.margin), but none of its tables holds any: put '
+        'RLPDBuilder around it, or set these to 0.'
+      )
     for source in ('demonstrations', 'goals'):
-      wants = [t.name for t in self.builder.make_tables() if t.source == source]
+      wants = [table.name for table in tables if table.source == source]
       if wants and getattr(self, source) is None:
         raise ValueError(
           f'The agent draws from the table {wants[0]!r}, but {source} is None. '

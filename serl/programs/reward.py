@@ -6,6 +6,7 @@ is recorded for it.
 
 from collections.abc import Iterable
 import dataclasses
+import hashlib
 import os
 import pathlib
 
@@ -30,6 +31,22 @@ _FILE = 'classifier.safetensors'
 Attempts = Iterable[tuple[dm_env.Environment, core.Actor]]
 
 
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """Where a classifier is read from.
+
+  Fields:
+    path: of its file.
+    weights: the file of its frozen encoder's weights, for one that has them.
+    digest: of what the classifier's file holds, so that a run is not resumed
+      with another one; empty where the file is on another machine.
+  """
+
+  path: str
+  weights: str | None = None
+  digest: str = ''
+
+
 def define_flags() -> None:
   """Defines the flags, for `--help` as the calling program's own."""
   command.show_in_help(
@@ -38,6 +55,11 @@ def define_flags() -> None:
       None,
       'Folder of the reward classifier of a task without a threshold; without '
       'it a script records on the twin what it takes to train one.',
+    ),
+    flags.DEFINE_string(
+      'classifier-weights',
+      None,
+      "File of SERL's ResNet-10, for a classifier that looks through it.",
     ),
     flags.DEFINE_integer(
       'classifier-episodes',
@@ -59,8 +81,8 @@ def find(
   config: config_lib.Config,
   attempts: Attempts | None,
   part: str = '',
-) -> str | None:
-  """Returns the file of the classifier; None where a threshold rewards.
+) -> Source | None:
+  """Returns where the classifier is; None where a threshold rewards.
 
   It is trained, if it is missing, on attempts at the task.
 
@@ -77,11 +99,11 @@ def find(
     return None
   given = flags.FLAGS['classifier'].value
   if given is not None:
-    return str(pathlib.Path(given) / part / _FILE)
+    return _source(pathlib.Path(given) / part / _FILE)
   folder = pathlib.Path(run_dir).expanduser().resolve() / 'classifier'
   path = folder / _FILE
   if path.exists() or command.is_actor():
-    return str(path)
+    return _source(path)
   if attempts is None:
     raise ValueError(
       'The task has no threshold: a classifier of images tells success. Record '
@@ -93,7 +115,14 @@ def find(
       '  ... --classifier=FOLDER'
     )
   _train(folder, config, attempts)
-  return str(path)
+  return _source(path)
+
+
+def _source(path: pathlib.Path) -> Source:
+  digest = ''
+  if path.is_file():
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+  return Source(str(path), flags.FLAGS['classifier-weights'].value, digest)
 
 
 def _train(
@@ -128,7 +157,7 @@ def _train(
 def wrap(
   environment: dm_env.Environment,
   config: config_lib.Config,
-  path: str | None,
+  source: Source | None,
   images: bool,
 ) -> dm_env.Environment:
   """Returns an environment that a classifier rewards, without its cameras.
@@ -136,11 +165,13 @@ def wrap(
   Args:
     environment: observes all cameras of the task.
     config: of the task.
-    path: of the classifier, see `find`; None leaves the reward as it is.
+    source: of the classifier, see `find`; None leaves the reward as it is.
     images: whether the policy sees the cameras that are not for the reward.
   """
-  if path is not None:
-    judge = classifier.load(path, environment.observation_spec())
+  if source is not None:
+    judge = classifier.load(
+      source.path, environment.observation_spec(), source.weights
+    )
     environment = learned_reward.LearnedReward(
       environment, judge.make_probability(), judge.threshold
     )

@@ -33,3 +33,11 @@ def test_the_target_has_no_gradient():
     argnums=(0, 1),
   )(VALUES_T, SELECTOR_VALUES_T)
   assert not any(np.any(gradient) for gradient in gradients)
+
+
+def test_the_best_choice_has_to_be_the_best_by_the_margin():
+  choices = jnp.array([2, 1, 0])
+  loss = q_learning.margin_loss(VALUES_T, choices, 1.5)
+  # 3 is 1 more than 2: half is lacking; 5 is 1 less than 6; 7 is 2 less than 9.
+  np.testing.assert_allclose(loss, [0.5, 2.5, 3.5], rtol=1e-6)
+  assert not q_learning.margin_loss(VALUES_T, choices, 0.5)[0]

@@ -38,3 +38,11 @@ def test_no_script_corrects_on_the_real_arm(tmp_path):
   done = run(call, '--classifier=mine', '--correct-after=5')
   assert done.returncode == 1
   assert done.stderr.startswith('correct-after=5; expected it with --twin')
+
+
+def test_a_script_or_a_person_corrects(tmp_path):
+  call = f'arm.fields({str(tmp_path)!r}, arm.load()[0], twin)'
+  both = '--correct-after=5', '--intervene=keyboard'
+  done = run(call, '--twin', '--classifier=mine', *both)
+  assert done.returncode == 1
+  assert done.stderr.startswith('correct-after=5 and intervene=keyboard')

@@ -2,6 +2,7 @@ import pytest
 
 from serl import programs
 from serl.agents.sac import builder as sac_builder
+from serl.agents.sac import config as sac_config
 from tests.programs.distributed import fake_run
 
 
@@ -40,4 +41,14 @@ def test_tables_of_demonstrations_need_some(tmp_path):
       run_dir=tmp_path,
       make_environment=config.make_environment,
       builder=config.builder,
+    )
+
+
+def test_who_clones_demonstrations_needs_a_table_of_them(tmp_path):
+  config = sac_config.SACConfig(cloning=0.1)
+  with pytest.raises(ValueError, match='put RLPDBuilder around it'):
+    programs.RunConfig(
+      run_dir=tmp_path,
+      make_environment=fake_run.make_environment,
+      builder=sac_builder.SACBuilder(config),
     )

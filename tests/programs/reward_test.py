@@ -46,7 +46,8 @@ def find(folder, *given):
     reward.define_flags()
     flags.FLAGS(sys.argv)
     for name in ('peg_insert', 'cable_route'):
-      print(reward.find({str(folder)!r}, tasks.load(name), None, 'part'))
+      found = reward.find({str(folder)!r}, tasks.load(name), None, 'part')
+      print(found and (found.path, found.weights, found.digest[:6]))
   """
   return subprocess.run(
     [sys.executable, '-c', textwrap.dedent(code), *given],
@@ -62,5 +63,14 @@ def test_a_task_without_a_threshold_needs_a_classifier(tmp_path):
   assert done.returncode == 1
   assert done.stderr.startswith('The task has no threshold: a classifier')
   assert 'record_transitions TASK --robot' in done.stderr
-  done = find(tmp_path, '--classifier=mine')
-  assert done.stdout.split() == ['None', 'mine/part/classifier.safetensors']
+
+
+def test_a_classifier_of_ones_own_is_told_by_what_it_holds(tmp_path):
+  path = tmp_path / 'mine/part/classifier.safetensors'
+  given = f'--classifier={tmp_path / "mine"}', '--classifier-weights=resnet10'
+  for holds, digest in ((None, ''), (b'', 'e3b0c4'), (b'more', '187897')):
+    if holds is not None:
+      path.parent.mkdir(parents=True, exist_ok=True)
+      path.write_bytes(holds)
+    lines = find(tmp_path / 'run', *given).stdout.splitlines()
+    assert lines == ['None', str((str(path), 'resnet10', digest))]

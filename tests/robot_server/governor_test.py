@@ -479,8 +479,20 @@ def test_a_reflex_that_takes_a_moment_is_one_recovery(governor, driver, clock):
       governor.command(NEAR)
     governor.clear_errors()
     clock.time += 0.1
-  assert len(told) == 2
+  # Who asks for it is obeyed each time; it is still one recovery a second.
+  assert len(told) == 2 + 15
   assert governor.status()['recoveries_left'] == LIMITS.max_recoveries - 2
+
+
+def test_a_recovery_that_had_no_effect_can_be_asked_for_again(governor, driver):
+  clear, driver.clear_errors = driver.clear_errors, lambda: None
+  driver.mode = 'reflex'
+  governor.clear_errors()
+  assert driver.mode == 'reflex'
+  driver.clear_errors = clear
+  governor.clear_errors()
+  assert driver.mode == 'moving'
+  assert governor.status()['recoveries_left'] == LIMITS.max_recoveries - 1
 
 
 def test_a_reflex_after_a_recovery_is_another_one(governor, driver):

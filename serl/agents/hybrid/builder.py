@@ -128,7 +128,11 @@ class HybridBuilder:
 
   def batch_spec(self) -> builder.BatchSpec:
     """Returns the shape of one round's batch, the agent's."""
-    return self.agent.batch_spec()
+    spec = self.agent.batch_spec()
+    if not self.config.margin:
+      return spec
+    demonstrated = self._agent_config.demonstrated
+    return dataclasses.replace(spec, demonstrated=demonstrated)
 
   def describe(self) -> Mapping[str, Any]:
     """Returns both configurations as plain data."""

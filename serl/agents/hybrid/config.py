@@ -18,6 +18,11 @@ class HybridConfig:
   # its opposite on; between them the gripper stays. Negative as on the real
   # arm; 0.5 suits PickCube, where larger actions close.
   closing: float = -0.5
+  # By how much a choice that was demonstrated has to be worth more than the
+  # others, on the rows that `SACConfig.demonstrated` tells; DQfD (arXiv
+  # 1704.03732). Their values differ by little, at first by chance. 0 leaves
+  # demonstrations to the targets.
+  margin: float = 0.0
   # Where the gripper's position is observed, a path such as 'state/gripper'.
   gripper_observation: str = 'gripper_pose'
   # What is read there when it is open and when it is closed. None is the
@@ -40,6 +45,7 @@ class HybridConfig:
     readings = self.gripper_range
     for name, met, expected in (
       ('penalty', self.penalty >= 0, 'a cost of at least 0'),
+      ('margin', self.margin >= 0, 'a difference of at least 0'),
       ('closing', 0 < abs(self.closing) <= 1, 'in [-1, 1] and not 0'),
       (
         'gripper_range',

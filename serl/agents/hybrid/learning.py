@@ -153,10 +153,15 @@ def gripper_step(
     batch,
     networks=networks,
     config=config,
-    discount=agent_config.discount,
+    agent_config=agent_config,
   )
   gradients, metrics = jax.grad(
-    functools.partial(losses.gripper_loss, networks=networks, config=config),
+    functools.partial(
+      losses.gripper_loss,
+      networks=networks,
+      config=config,
+      agent_config=agent_config,
+    ),
     has_aux=True,
   )(state.gripper_params, encoder, batch, target)
   updates, optimiser = _make_optimiser(agent_config).update(

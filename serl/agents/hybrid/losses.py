@@ -10,6 +10,8 @@ from serl import types
 from serl.agents.hybrid import config as hybrid_config
 from serl.agents.hybrid import gripper
 from serl.agents.hybrid import networks as hybrid_networks
+from serl.agents.sac import config as sac_config
+from serl.agents.sac import losses as sac_losses
 from serl.ops import q_learning
 
 
@@ -38,7 +40,7 @@ def gripper_target(
   *,
   networks: hybrid_networks.HybridNetworks,
   config: hybrid_config.HybridConfig,
-  discount: float,
+  agent_config: sac_config.SACConfig,
 ) -> tuple[jax.Array, types.Metrics]:
   """Returns what the gripper critic is drawn to; see `ops.double_q_target`.
 
@@ -51,7 +53,8 @@ def gripper_target(
     batch: [B, ...], actions with the gripper.
     networks: the agent's and the gripper's.
     config: the penalty, and what closes.
-    discount: the agent's.
+    agent_config: the agent's; of its bounds on the return the larger one alone
+      holds here, for the penalty lowers it.
 
   Returns:
     the targets [B] and metrics.
@@ -63,10 +66,12 @@ def gripper_target(
   )
   target = q_learning.double_q_target(
     batch.reward - config.penalty * switched,
-    discount * batch.discount,
+    agent_config.discount * batch.discount,
     gripper_values(target_params, batch.next_observation, networks=networks),
     next_values,
   )
+  if agent_config.return_bounds is not None:
+    target = jnp.minimum(target, max(agent_config.return_bounds))
   preferred = jnp.argmax(next_values, axis=-1)
   rates = {
     f'gripper_{name}_rate': jnp.mean(preferred == choice)
@@ -87,8 +92,13 @@ def gripper_loss(
   *,
   networks: hybrid_networks.HybridNetworks,
   config: hybrid_config.HybridConfig,
+  agent_config: sac_config.SACConfig,
 ) -> tuple[jax.Array, types.Metrics]:
   """Returns the squared error of the values of what was chosen.
+
+  With `HybridConfig.margin` it adds by how much, on the demonstrated rows, that
+  falls short of being worth more than the other choices; DQfD (arXiv
+  1704.03732), the large margin loss.
 
   Args:
     gripper_params: what is trained.
@@ -96,19 +106,26 @@ def gripper_loss(
     batch: [B, ...], actions with the gripper.
     target: of `gripper_target`, [B].
     networks: the agent's and the gripper's.
-    config: what closes.
+    config: what closes, and the margin.
+    agent_config: which rows are demonstrated.
 
   Returns:
     the loss [] and metrics.
   """
   chex.assert_rank(target, 1)
   params = GripperParams(encoder_params, gripper_params)
-  values = q_learning.take(
-    gripper_values(params, batch.observation, networks=networks),
-    gripper.choices(batch.action, config.closing),
-  )
+  all_values = gripper_values(params, batch.observation, networks=networks)
+  chosen = gripper.choices(batch.action, config.closing)
+  values = q_learning.take(all_values, chosen)
   loss = jnp.mean(jnp.square(values - target))
-  return loss, {
+  metrics = {
     'gripper_critic_loss': loss,
     'gripper_critic_value': jnp.mean(values),
   }
+  if not config.margin:
+    return loss, metrics
+  shortfall = jnp.mean(
+    q_learning.margin_loss(all_values, chosen, config.margin),
+    where=sac_losses.demonstrated(agent_config, len(values)),
+  )
+  return loss + shortfall, {**metrics, 'gripper_margin_loss': shortfall}

@@ -76,12 +76,17 @@ class SACBuilder:
 
   def batch_spec(self) -> builder.BatchSpec:
     """Returns the shape of one round's batch."""
+    config = self.config
     return builder.BatchSpec(
-      self.config.updates_per_round, self.config.batch_size
+      config.updates_per_round,
+      config.batch_size,
+      config.demonstrated if config.cloning else 0.0,
     )
 
   def describe(self) -> Mapping[str, Any]:
     """Returns the configuration as plain data."""
     fields = dataclasses.asdict(self.config)
     fields['hidden_sizes'] = list(self.config.hidden_sizes)
+    if self.config.return_bounds is not None:
+      fields['return_bounds'] = list(self.config.return_bounds)
     return {'agent': 'sac', **fields}

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Literal
 
+import numpy as np
+
 
 @dataclasses.dataclass(frozen=True)
 class SACConfig:
@@ -49,6 +51,17 @@ class SACConfig:
   # Rows that the policy and the temperature learn from: the round's last
   # minibatch, or all of the round's as in SERL, at updates_per_round its cost.
   actor_batch: Literal['last', 'round'] = 'last'
+  # Weight, in the policy's loss, of its action's squared distance from what was
+  # demonstrated, as in TD3+BC (arXiv 2106.06860). A policy that stays near the
+  # demonstrations has few actions whose values nobody has tried; 0 leaves them
+  # to the critics.
+  cloning: float = 0.0
+  # Part of a minibatch, its last rows, that is demonstrated: `RLPDConfig`'s.
+  demonstrated: float = 0.5
+  # The least and the largest return that the task can have, to which the
+  # critics' targets are clipped (HER, arXiv 1707.01495, appendix A): without,
+  # the values of what is seldom tried first rise far above. None if unknown.
+  return_bounds: tuple[float, float] | None = None
   # Let every update step all three optimisers, with zero gradients for those
   # that it does not train, as SERL does: Adam's momentum then moves the policy
   # during critic updates.
@@ -87,6 +100,14 @@ class SACConfig:
       ('target_rate', 0 < self.target_rate <= 1, 'in (0, 1]'),
       ('initial_temperature', self.initial_temperature > 0, 'above 0'),
       ('min_std', 0 < self.min_std <= self.max_std, 'in (0, max_std]'),
+      ('cloning', self.cloning >= 0, 'a weight of at least 0'),
+      ('demonstrated', 0 < self.demonstrated <= 1, 'in (0, 1]'),
+      (
+        'return_bounds',
+        self.return_bounds is None
+        or (len(self.return_bounds) == 2 and np.less(*self.return_bounds)),
+        'None or a least and a larger return',
+      ),
       (
         'actor_objective',
         self.actor_objective in ('mean', 'min'),

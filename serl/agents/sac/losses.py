@@ -103,9 +103,12 @@ def critic_target(
   bonus = 0.0
   if config.entropy_in_backup:
     bonus = -jax.nn.softplus(params.temperature) * next_log_prob
-  return soft_actor_critic.soft_target(
+  target = soft_actor_critic.soft_target(
     batch.reward, config.discount * batch.discount, next_values, bonus
   )
+  if config.return_bounds is not None:
+    target = jnp.clip(target, *config.return_bounds)
+  return target
 
 
 def critic_loss(
@@ -150,6 +153,9 @@ def policy_loss(
 ) -> tuple[jax.Array, types.Metrics]:
   """Returns the policy's loss; SAC (arXiv 1812.05905), eq. 9.
 
+  With `SACConfig.cloning` it clones what was demonstrated, too; TD3+BC (arXiv
+  2106.06860), eq. 3. The action is drawn, so that its spread counts.
+
   Args:
     policy_params: what is trained; the encoder is not.
     params: the critics and the temperature, held fixed.
@@ -170,7 +176,18 @@ def policy_loss(
   loss = soft_actor_critic.policy_loss(
     reduce(values, axis=0), log_prob, jax.nn.softplus(params.temperature)
   )
-  return loss, {'actor_loss': loss, 'entropy': -jnp.mean(log_prob)}
+  metrics = {'actor_loss': loss, 'entropy': -jnp.mean(log_prob)}
+  if not config.cloning:
+    return loss, metrics
+  distance = jnp.sum(jnp.square(action - batch.action), axis=-1)
+  error = jnp.mean(distance, where=demonstrated(config, len(distance)))
+  return loss + config.cloning * error, {**metrics, 'cloning_error': error}
+
+
+def demonstrated(config: sac_config.SACConfig, rows: int) -> jax.Array:
+  """Returns which of the rows of one or more minibatches are, [rows] bool."""
+  size = config.batch_size
+  return jnp.arange(rows) % size >= size - round(size * config.demonstrated)
 
 
 def temperature_loss(

@@ -138,3 +138,10 @@ def test_what_is_no_sac_is_refused(make_drq, make_config):
     with pytest.raises(ValueError, match='around HybridBuilder'):
       hybrid.HybridBuilder(wrapper(sac.SACBuilder(make_config())))
   assert vice.VICEBuilder(hybrid.HybridBuilder(make_drq()))
+
+
+def test_who_clones_motion_or_gripper_needs_demonstrated_rows(make_config):
+  agent = sac.SACBuilder(dataclasses.replace(make_config(), demonstrated=0.25))
+  cloning = hybrid.HybridConfig(margin=0.1)
+  assert hybrid.HybridBuilder(agent).batch_spec().demonstrated == 0.0
+  assert hybrid.HybridBuilder(agent, cloning).batch_spec().demonstrated == 0.25

@@ -14,6 +14,7 @@ from serl.agents import hybrid
     ('gripper_range', (1.0, 1.0)),
     ('gripper_range', (1.0,)),
     ('closed_from', 0.0),
+    ('margin', -0.1),
     ('epsilon', 1.1),
   ],
 )

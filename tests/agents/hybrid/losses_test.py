@@ -1,5 +1,7 @@
 """Tests of losses, by hand."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from serl.agents import sac
 from serl.agents.hybrid import losses
 
 CONFIG = hybrid.HybridConfig(penalty=0.25)
+AGENT = sac.SACConfig(batch_size=4, discount=0.9)
 
 
 @pytest.fixture
@@ -44,7 +47,7 @@ def test_the_target_by_hand(networks, batch):
     batch,
     networks=networks,
     config=CONFIG,
-    discount=0.9,
+    agent_config=AGENT,
   )
   np.testing.assert_allclose(
     target, [1 - 0.25, 0.9 * 10, -0.25 + 0.9 * 10, 2 + 0.45 * 10], rtol=1e-6
@@ -63,7 +66,42 @@ def test_the_loss_by_hand(networks, batch):
     np.float32([1, 1, 1, 1]),
     networks=networks,
     config=CONFIG,
+    agent_config=AGENT,
   )
   # The values of close, open, open, stay are 1, 2, 2, 5.
   np.testing.assert_allclose(loss, (0 + 1 + 1 + 16) / 4, rtol=1e-6)
   np.testing.assert_allclose(metrics['gripper_critic_value'], 2.5, rtol=1e-6)
+
+
+def test_no_target_is_above_what_there_can_be(networks, batch):
+  target, _ = losses.gripper_target(
+    _params(networks, [1, 5, 2]),
+    _params(networks, [30, 10, 20]),
+    batch,
+    networks=networks,
+    config=CONFIG,
+    agent_config=dataclasses.replace(AGENT, return_bounds=(0.0, 8.8)),
+  )
+  # The penalty alone may lower it below the least.
+  np.testing.assert_allclose(target, [0.75, 8.8, 8.75, 6.5], rtol=1e-6)
+
+
+def test_a_demonstrated_choice_is_worth_more_by_the_margin(networks, batch):
+  params = _params(networks, [1, 5, 2])
+
+  def loss(config):
+    return losses.gripper_loss(
+      params.gripper_critic,
+      params.encoder,
+      batch,
+      np.float32([1, 1, 1, 1]),
+      networks=networks,
+      config=config,
+      agent_config=AGENT,
+    )
+
+  with_margin, metrics = loss(dataclasses.replace(CONFIG, margin=0.5))
+  plain, _ = loss(CONFIG)
+  # Of the last two, opening lacks 5.5 - 2, and to stay has all of it: 5.
+  np.testing.assert_allclose(with_margin - plain, 3.5 / 2, rtol=1e-6)
+  np.testing.assert_allclose(metrics['gripper_margin_loss'], 1.75, rtol=1e-6)

@@ -13,6 +13,8 @@ from serl.agents.sac import config as sac_config
     ('discount', 1.5, r'in \[0, 1\]'),
     ('target_rate', 0.0, r'in \(0, 1\]'),
     ('initial_temperature', 0.0, 'above 0'),
+    ('cloning', -1.0, 'at least 0'),
+    ('demonstrated', 0.0, r'in \(0, 1\]'),
     ('min_std', 6.0, r'in \(0, max_std\]'),
     ('actor_batch', 'all', "'last' or 'round'"),
     ('actor_objective', 'max', "'mean' or 'min'"),
@@ -39,3 +41,9 @@ def test_presets():
   plain = sac_config.sac()
   assert plain.critic_members == plain.target_members == 2
   assert plain.entropy_in_backup and plain.actor_objective == 'min'
+
+
+@pytest.mark.parametrize('bounds', [(1.0, 1.0), (1.0, 0.0), (0.0,)])
+def test_refuses_bounds_that_hold_no_return(bounds):
+  with pytest.raises(ValueError, match=r'return_bounds is .* a larger return'):
+    sac_config.SACConfig(return_bounds=bounds)

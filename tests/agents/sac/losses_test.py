@@ -111,6 +111,49 @@ def test_policy_loss_is_that_of_its_parts(setup, objective):
   np.testing.assert_allclose(metrics['entropy'], -log_prob.mean(), rtol=1e-6)
 
 
+def test_what_was_demonstrated_is_cloned(setup):
+  networks, state, batch, _ = setup
+  config = dataclasses.replace(CONFIG, cloning=0.5, demonstrated=0.4)
+  noise = losses.draw_policy_noise(jax.random.PRNGKey(2), 5, 2)
+
+  def loss(config):
+    return losses.policy_loss(
+      state.params.policy,
+      state.params,
+      batch,
+      noise,
+      networks=networks,
+      config=config,
+    )
+
+  (cloning, metrics), (plain, _) = loss(config), loss(CONFIG)
+  action, _ = losses.act(
+    state.params, batch.observation, noise.action, networks=networks
+  )
+  # Two of the five rows, the last ones.
+  distances = np.sum((action - batch.action)[3:] ** 2, axis=-1)
+  np.testing.assert_allclose(
+    metrics['cloning_error'], distances.mean(), rtol=1e-5
+  )
+  np.testing.assert_allclose(cloning - plain, 0.5 * distances.mean(), rtol=1e-4)
+
+
+def test_the_last_rows_of_each_minibatch_are_demonstrated():
+  config = dataclasses.replace(CONFIG, demonstrated=0.4)
+  expected = 2 * (3 * [False] + 2 * [True])
+  np.testing.assert_array_equal(losses.demonstrated(config, 10), expected)
+
+
+def test_targets_keep_to_the_returns_that_there_can_be(setup):
+  networks, state, batch, noise = setup
+  free = _target(networks, state, batch, noise)
+  bounds = float(np.median(free)), float(np.median(free)) + 0.1
+  config = dataclasses.replace(CONFIG, return_bounds=bounds)
+  clipped = _target(networks, state, batch, noise, config)
+  np.testing.assert_array_equal(clipped, np.clip(free, *bounds))
+  assert (clipped != free).any() and (clipped == free).any()
+
+
 def test_target_entropy_is_half_the_actions_by_default(setup):
   networks, state, batch, _ = setup
   noise = losses.draw_policy_noise(jax.random.PRNGKey(2), 5, 2)
