@@ -305,8 +305,10 @@ class Twin:
         if left <= 0:
           return
         self._step(min(left, per_tick))
-        # On the way there nobody looks, unless it is at what has been.
-        if left <= per_tick or self._states.maxlen > 1:
+        # On the way there who steps it does not look, unless at what has been;
+        # a watchdog does, and must not take a long way for a standstill.
+        aged = self.physics_time - self._states[-1].time > _STALE / 2
+        if left <= per_tick or aged or self._states.maxlen > 1:
           self._states.append(self._measure())
 
   def _step(self, substeps: int) -> None:

@@ -386,6 +386,23 @@ def test_real_time_passes_by_itself(model):
     twin.read_state()
 
 
+def test_a_watchdog_does_not_take_a_long_way_for_a_standstill(twin):
+  over = threading.Event()
+  ages = []
+
+  def watch():
+    while not over.is_set():
+      ages.append(twin.now() - twin.read_state().time)
+
+  thread = threading.Thread(target=watch)
+  thread.start()
+  sleep(twin, 5.0)
+  over.set()
+  thread.join()
+  assert max(ages) > 0.1, 'nobody looked on the way'
+  assert max(ages) < 0.5
+
+
 def test_several_threads_may_call(model):
   twin = twin_lib.Twin(model)
   pose = twin.read_state().pose
