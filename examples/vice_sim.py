@@ -34,7 +34,7 @@ command.define_flags(demonstrations=True)
 
 def read_goals(demos, make_environment):
   """Returns the last steps of demonstrations; an actor needs none."""
-  if command.is_actor():
+  if not command.learns():
     return []
   with contextlib.closing(make_environment(0)) as environment:
     spec = specs.make_environment_spec(environment)

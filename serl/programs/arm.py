@@ -159,7 +159,11 @@ def run(
     **defaults: of `command.fields`.
   """
   (config,) = load()
-  builder = rlpd.RLPDBuilder(agent(**changes or {}))
+  changes = dict(changes or {})
+  if not config.gripper_penalty:
+    # Success is rewarded by 1 and ends an episode; nothing else counts.
+    changes = {'return_bounds': (0.0, 1.0), **changes}
+  builder = rlpd.RLPDBuilder(agent(**changes))
   if _value('agent') == 'bc':
     size = 7 if config.uses_gripper else 6
     builder = bc.BCBuilder(bc.cpu(size, sees_images()))

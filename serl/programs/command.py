@@ -113,14 +113,14 @@ def define_flags(demonstrations: bool = False) -> None:
     flags.DEFINE_enum(
       'role',
       'all',
-      ['all', 'learner', 'actor'],
-      "Which part runs here: all of it, or one machine's of two.",
+      ['all', 'learner', 'actor', 'evaluator'],
+      'Which part runs here: all of it, or one of those on several machines.',
     ),
     flags.DEFINE_integer(
       'port-base', None, 'Port of the replay; the learner takes the next one.'
     ),
     flags.DEFINE_string(
-      'learner-host', 'localhost', 'Where the actor finds the learner.'
+      'learner-host', 'localhost', 'Where the others find the learner.'
     ),
     flags.DEFINE_enum(
       'intervene',
@@ -154,9 +154,9 @@ def run_dir(default: str) -> str:
   return _value('run') or default
 
 
-def is_actor() -> bool:
-  """Returns whether only the actor runs here, which needs no demonstrations."""
-  return _value('role') == 'actor'
+def learns() -> bool:
+  """Returns whether the learner runs here, which needs the demonstrations."""
+  return _value('role') in ('all', 'learner')
 
 
 def demonstrations(
@@ -185,13 +185,13 @@ def demonstrations(
   """
   if _value('demos') is not None:
     path = os.path.join(_value('demos'), part) if part else _value('demos')
-    if not is_actor():
+    if learns():
       datasets.check(path)
     return path
   folder = pathlib.Path(run_dir) / 'demonstrations'
   done, wanted = len(files.find(folder)), _value('demo-episodes')
   if make_expert is None:
-    if not done and not is_actor():
+    if not done and learns():
       raise SystemExit(
         f'There are no demonstrations in {folder}, and no script knows the '
         'task on the real arm. Record some by hand and name their folder:\n'
@@ -200,7 +200,7 @@ def demonstrations(
         '  ... --demos=DEMOS'
       )
     return folder
-  if done < wanted and not is_actor():
+  if done < wanted and learns():
     # Another seed for what is missing than for what is there.
     environment = make_environment(done)
     expert = make_expert(noise=noise, environment=environment)

@@ -102,7 +102,7 @@ def find(
     return _source(pathlib.Path(given) / part / _FILE)
   folder = pathlib.Path(run_dir).expanduser().resolve() / 'classifier'
   path = folder / _FILE
-  if path.exists() or command.is_actor():
+  if path.exists() or not command.learns():
     return _source(path)
   if attempts is None:
     raise ValueError(

@@ -5,7 +5,6 @@ import contextlib
 import functools
 import pathlib
 import time
-from typing import Any, NamedTuple
 
 import dm_env
 import launchpad as lp
@@ -22,7 +21,6 @@ from serl.programs import training as training_lib
 from serl.programs.distributed import process
 from serl.programs.distributed import shipping
 from serl.replay import packing as packing_lib
-from serl.replay import tables
 from serl.utils import counting
 from serl.utils import loggers
 
@@ -34,28 +32,12 @@ def name(index: int) -> str:
   return f'actor_{index}'
 
 
-class Served(NamedTuple):
-  """A run as its actor reaches it.
-
-  Fields:
-    config: of the run.
-    replay: the server of its tables.
-    learner: its learner's node.
-    address: where that is, to say whom the actor waits for.
-  """
-
-  config: config_lib.RunConfig
-  replay: tables.Client
-  learner: Any
-  address: str
-
-
 class Actor:
   """Acts, episode after episode, while the learners can be reached."""
 
   def __init__(
     self,
-    runs: Mapping[str, Served],
+    runs: Mapping[str, process.Served],
     make_environment: config_lib.EnvironmentFactory,
     folder: pathlib.Path,
     index: int,
@@ -108,7 +90,7 @@ class _Part:
 
   def __init__(
     self,
-    served: Served,
+    served: process.Served,
     environment: dm_env.Environment,
     index: int,
     clock: process.Clock,

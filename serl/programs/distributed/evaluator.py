@@ -1,24 +1,23 @@
 """The evaluator's node: sweeps of episodes with the newest parameters."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import contextlib
 import pathlib
 import threading
 import time
-from typing import Any
 
 from absl import logging
 import launchpad as lp
 
 from serl import specs
 from serl.agents import variables
-from serl.programs import config as config_lib
 from serl.programs import evaluation
 from serl.programs.distributed import process
 from serl.utils import loggers
 
 NAME = 'evaluator'
 _END_S = 10.0
+_ASK_S = 0.5  # from one question whether it is over to the next
 _SEED_OFFSET = 10_000  # apart from the actors' seeds
 
 
@@ -27,40 +26,49 @@ class Evaluator:
 
   def __init__(
     self,
-    runs: Mapping[str, tuple[config_lib.RunConfig, Any]],
+    runs: Mapping[str, process.Served],
     folder: pathlib.Path,
     clock: process.Clock,
+    is_alone: bool = False,
   ):
     """Initialises the node.
 
     Args:
-      runs: their configs and their learners' nodes, by their tasks.
+      runs: by their tasks.
       folder: of the node's log.
       clock: of the launch.
+      is_alone: whether the learners are in other launches, so that nobody but
+        they can tell when a run is over.
     """
     self._runs = runs
     self._folder = folder
     self._clock = clock
+    self._is_alone = is_alone
 
   def run(self) -> None:
-    """Sweeps until it is stopped, never twice with the same parameters."""
+    """Sweeps until a run is over, never twice with the same parameters."""
     stop = lp.stop_event()
     status = process.Status(self._folder, NAME)
     with contextlib.ExitStack() as stack:
       parts = []
-      for config, learner in self._runs.values():
-        parts.append(_Part(config, learner, self._clock))
+      for served in self._runs.values():
+        parts.append(_Part(served, self._clock))
         stack.callback(parts[-1].close)
-      while not stop.is_set():
+
+      def ended() -> bool:
+        over = self._is_alone and any(part.over() for part in parts)
+        return over or stop.is_set()
+
+      while not ended():
         due = [part for part in parts if part.is_due()]
         if not due:
-          waits = [p for p in parts if p.client.learner_steps is None]
-          status.say('waiting for a trained policy' if waits else '')
+          waits = (part.waits_for() for part in parts)
+          status.say(next(filter(None, waits), ''))
           stop.wait(0.1)
           continue
         status.say('')
         for part in due:
-          part.sweep(stop)
+          part.sweep(ended)
         # A run that is over ends the others.
         if all(part.has_reached() for part in parts):
           for part in parts:
@@ -70,11 +78,11 @@ class Evaluator:
 class _Part:
   """All that the evaluator has of one run."""
 
-  def __init__(
-    self, config: config_lib.RunConfig, learner, clock: process.Clock
-  ):
+  def __init__(self, served: process.Served, clock: process.Clock):
+    config = served.config
     self._config = config
-    self._learner = learner
+    self._learner = served.learner
+    self._address = served.address
     self._environment = config.make_environment(config.seed + _SEED_OFFSET)
     spec = specs.make_environment_spec(self._environment)
     self._logger = loggers.make_logger(
@@ -84,15 +92,36 @@ class _Part:
     self._sweeps = evaluation.Evaluation(
       self._environment, config.builder.make_policy(networks, evaluation=True)
     )
-    self.client = variables.VariableClient(learner, config.pull_every_s)
+    self._client = variables.VariableClient(served.learner, config.pull_every_s)
     self._best = evaluation.BestPolicy(config.folder)
     self._step, self._began = 0, -float('inf')
+    self._asked = -float('inf')  # whether it is over
     self._found: dict[str, float] | None = None  # of the best sweep so far
+
+  def waits_for(self) -> str:
+    """Returns why no sweep may start; nothing if one may."""
+    if self._client.failure is not None:
+      return f'waiting for the learner at {self._address}'
+    if self._client.learner_steps is None:
+      return 'waiting for a trained policy'
+    return ''
+
+  def over(self) -> bool:
+    """Returns whether the learner says that the run is over."""
+    now = time.monotonic()
+    if self._client.failure is not None or now - self._asked < _ASK_S:
+      return False
+    self._asked = now
+    try:
+      return bool(self._learner.over(NAME))
+    # Courier raises its own errors; the client says that contact is lost.
+    except Exception:  # noqa: BLE001
+      return False
 
   def is_due(self) -> bool:
     """Returns whether there are other parameters, and it is time for them."""
-    self.client.update()
-    step = self.client.learner_steps
+    self._client.update()
+    step = self._client.learner_steps
     waited = time.monotonic() - self._began
     return (
       step is not None
@@ -100,20 +129,20 @@ class _Part:
       and waited >= self._config.evaluation_period_s
     )
 
-  def sweep(self, stop: threading.Event) -> None:
-    """Evaluates the newest parameters, unless it is stopped meanwhile."""
-    self._began, self._step = time.monotonic(), self.client.learner_steps
+  def sweep(self, ended: Callable[[], bool]) -> None:
+    """Evaluates the newest parameters, unless it is ended meanwhile."""
+    self._began, self._step = time.monotonic(), self._client.learner_steps
     behind = {
       'learner_steps': self._step,
-      'env_steps': self.client.env_steps,
+      'env_steps': self._client.env_steps,
     }
     found = self._sweeps.sweep(
-      self.client.params, self._config.evaluation_episodes, stop.is_set
+      self._client.params, self._config.evaluation_episodes, ended
     )
     if found is None:
       return
     self._logger.write({**behind, **found})
-    self._best.offer(self.client.params, self._step, found)
+    self._best.offer(self._client.params, self._step, found)
     logging.info('Learner step %d: %s', self._step, found)
     if self._found is None or found['successes'] >= self._found['successes']:
       self._found = found
@@ -138,5 +167,5 @@ class _Part:
   def close(self) -> None:
     """Closes what is open."""
     self._environment.close()
-    self.client.close()
+    self._client.close()
     self._logger.close()

@@ -85,7 +85,7 @@ def launch(
     raise errors.Interrupted(
       f'Stopped. The same command goes on with {config.folder}.'
     )
-  if placement.role == 'actor':
+  if placement.role in ('actor', 'evaluator'):
     console.print('The learner says that the run is over.')
     return None
   reasons = {

@@ -19,7 +19,9 @@ from serl.utils import loggers
 NAME = 'learner'
 _POLL_S = 0.1  # between two looks at the replay
 _IDLE_S = 0.01  # a pause while no round is due
-_FAREWELL_S = 5.0  # for actors elsewhere to hear that the run is over
+# For the nodes elsewhere to hear that the run is over, at an episode's end; and
+# for those that have lost contact to find back, at the least.
+_FAREWELL_S, _RETURN_S = 30.0, 8.0
 
 
 class Learner:
@@ -30,7 +32,7 @@ class Learner:
     config: config_lib.RunConfig,
     replay: tables.Client,
     clock: process.Clock,
-    remote_actors: bool = False,
+    is_alone: bool = False,
   ):
     """Initialises the node.
 
@@ -38,16 +40,17 @@ class Learner:
       config: of the run.
       replay: the server of the tables.
       clock: of the launch.
-      remote_actors: whether actors of another launch are to be told the end.
+      is_alone: whether the nodes of other launches are to be told the end.
     """
     self._config = config
     self._replay = replay
     self._clock = clock
-    self._remote_actors = remote_actors
+    self._is_alone = is_alone
     self._training: training_lib.Training | None = None
     self._inserted: dict[str, int] = {}
     self._over = ''  # why the run is over
-    self._told: set[str] = set()
+    self._callers: set[str] = set()  # nodes that ask whether it is over
+    self._told: set[str] = set()  # that it is
     self._lock = threading.Lock()
 
   # What the other nodes call.
@@ -68,10 +71,11 @@ class Learner:
       if self._inserted.get(actor, 0) == index:
         self._inserted[actor] = index + 1
 
-  def over(self, actor: str) -> str:
+  def over(self, caller: str) -> str:
     """Returns why the run is over, nothing while it is not."""
+    self._callers.add(caller)
     if self._over:
-      self._told.add(actor)
+      self._told.add(caller)
     return self._over
 
   def evaluated(self, successes: int, episodes: int) -> None:
@@ -108,7 +112,7 @@ class Learner:
       self._over or 'stopped',
     )
     status.say(self._over)
-    if self._over and self._remote_actors:
+    if self._over and self._is_alone:
       self._say_farewell(stop)
 
   def _make_training(
@@ -168,8 +172,12 @@ class Learner:
       logging.info('Inserted %d episodes: %s.', len(episodes), ', '.join(names))
 
   def _say_farewell(self, stop: threading.Event) -> None:
-    deadline = time.monotonic() + _FAREWELL_S
-    while time.monotonic() < deadline and self._told != set(self._inserted):
+    began = time.monotonic()
+    while not stop.is_set():
+      waited = time.monotonic() - began
+      all_told = waited > _RETURN_S and self._told == self._callers
+      if all_told or waited > _FAREWELL_S:
+        return
       stop.wait(0.1)
 
 

@@ -9,15 +9,33 @@ import signal
 import sys
 import time
 import traceback
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from absl import logging
 import launchpad as lp
 
+from serl.programs import config as config_lib
 from serl.programs import run_folder
+from serl.replay import tables
 
 _PR_SET_PDEATHSIG = 1
 _LAST_RESORT_S = 15  # after which a node that was asked to end is ended
+
+
+class Served(NamedTuple):
+  """A run as the nodes beside its learner reach it.
+
+  Fields:
+    config: of the run.
+    replay: the server of its tables.
+    learner: its learner's node.
+    address: where that is, to say for whom a node waits.
+  """
+
+  config: config_lib.RunConfig
+  replay: tables.Client
+  learner: Any
+  address: str
 
 
 class Clock(NamedTuple):

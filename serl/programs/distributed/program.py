@@ -5,7 +5,7 @@ import functools
 import pathlib
 import socket
 import time
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import launchpad as lp
 from launchpad import address as lp_address
@@ -17,7 +17,7 @@ from serl.programs.distributed import learner
 from serl.programs.distributed import process
 from serl.replay import tables
 
-Role = Literal['all', 'learner', 'actor']
+Role = Literal['all', 'learner', 'actor', 'evaluator']
 
 REPLAY = 'replay'
 _CALL_TIMEOUT_S = 5.0
@@ -28,12 +28,13 @@ class Placement:
   """Which nodes run in this launch, and where the others are.
 
   Fields:
-    role: 'all' nodes on this machine; or the 'learner' with the replay and the
-      evaluator; or the 'actor' of the robot's machine.
+    role: 'all' nodes on this machine; or the 'learner' with the replay; or the
+      'actor' of the robot's machine; or the 'evaluator', which any machine can
+      be that simulates.
     port_base: the replay listens on it and the learner on the next one, those
       of another run on the next two; None takes free ones, which only 'all'
       can.
-    learner_host: where the actor finds the learner.
+    learner_host: where actor and evaluator find the learner.
   """
 
   role: Role = 'all'
@@ -41,9 +42,9 @@ class Placement:
   learner_host: str = 'localhost'
 
   def __post_init__(self):
-    if self.role not in ('all', 'learner', 'actor'):
+    if self.role not in get_args(Role):
       raise ValueError(
-        f"role is {self.role!r}, expected 'all', 'learner' or 'actor'."
+        f'role is {self.role!r}, expected one of {get_args(Role)}.'
       )
     if self.role != 'all' and self.port_base is None:
       raise ValueError(
@@ -57,7 +58,7 @@ class Placement:
     Args:
       runs: how many runs there are.
     """
-    if self.port_base is None or self.role == 'actor':
+    if self.port_base is None or self.role in ('actor', 'evaluator'):
       return
     for port in range(self.port_base, self.port_base + 2 * runs):
       with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
@@ -84,7 +85,11 @@ class Node(NamedTuple):
 def make_nodes(
   config: config_lib.RunConfig | config_lib.AlternatingRuns, role: Role = 'all'
 ) -> dict[str, Node]:
-  """Returns the nodes of a role by the names of their groups in the program."""
+  """Returns the nodes of a role by the names of their groups in the program.
+
+  Raises:
+    ValueError: there is none: nothing is evaluated.
+  """
   nodes = {}
   runs = config_lib.runs_of(config)
   if role in ('all', 'learner'):
@@ -92,12 +97,18 @@ def make_nodes(
       if run.replay == 'process':
         nodes[_label(task, REPLAY)] = Node(run.folder, REPLAY)
       nodes[_label(task, learner.NAME)] = Node(run.folder, learner.NAME)
-    if any(run.evaluate for run in runs.values()):
-      nodes[evaluator.NAME] = Node(config.folder, evaluator.NAME)
+  if role in ('all', 'evaluator') and any(r.evaluate for r in runs.values()):
+    nodes[evaluator.NAME] = Node(config.folder, evaluator.NAME)
   if role in ('all', 'actor'):
     for index in range(next(iter(runs.values())).num_actors):
       name = actor.name(index)
       nodes[name] = Node(config.folder, name)
+  if not nodes:
+    raise ValueError(
+      f'There is nothing to do for the role {role!r}: the run has '
+      'evaluate=False, as on a real robot, of which there is one. Stop the '
+      'actor and evaluate a checkpoint: programs.evaluate, --evaluate=20.'
+    )
   return nodes
 
 
@@ -127,7 +138,7 @@ def make_program(
       program.add_node(node)
 
   runs = config_lib.runs_of(config)
-  acted: dict[str, actor.Served] = {}
+  acted: dict[str, process.Served] = {}
   for number, (task, run) in enumerate(runs.items()):
     replay_node = _ReplayNode(functools.partial(_make_tables, run), run.folder)
     replay = replay_node.create_handle()
@@ -136,7 +147,7 @@ def make_program(
       run,
       replay,
       clock,
-      remote_actors=placement.role == 'learner',
+      is_alone=placement.role == 'learner',
     )
     learner_node.folder = run.folder
     served = learner_node.create_handle()
@@ -147,7 +158,7 @@ def make_program(
       _place(replay_node, where, port)
       _place(learner_node, where, port + 1)
       where = f'{where}:{port + 1}'
-    acted[task] = actor.Served(run, replay, served, where)
+    acted[task] = process.Served(run, replay, served, where)
     if placement.role in ('all', 'learner'):
       if run.replay == 'learner':
         learner_node = _Together([replay_node, learner_node])
@@ -156,13 +167,12 @@ def make_program(
       add(_label(task, learner.NAME), learner_node)
   if evaluator.NAME in nodes:
     evaluated = {
-      task: (served.config, served.learner)
-      for task, served in acted.items()
-      if served.config.evaluate
+      task: served for task, served in acted.items() if served.config.evaluate
     }
+    alone = placement.role == 'evaluator'
     add(
       evaluator.NAME,
-      _Node(evaluator.Evaluator, evaluated, config.folder, clock),
+      _Node(evaluator.Evaluator, evaluated, config.folder, clock, alone),
     )
   for index in range(next(iter(runs.values())).num_actors):
     label = actor.name(index)

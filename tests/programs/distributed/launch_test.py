@@ -313,25 +313,30 @@ def test_taken_port_is_named(launch):
   assert f'Port {port} cannot be listened on' in run.output()
 
 
-def test_two_launches_by_role_survive_a_restart_of_the_learner(
-  launch, tmp_path
-):
+def test_launches_by_role_survive_a_restart_of_the_learner(launch, tmp_path):
   port = _free_ports()
-  actor = Launch(
-    tmp_path / 'actor' / 'run',
-    '--role=actor',
-    f'--port-base={port}',
-    # Another address than the one that everything else here has.
-    '--learner-host=127.0.0.2',
-  )
-  try:
-    actor.until(
-      lambda: 'waiting for the learner at 127.0.0.2' in actor.output(),
-      'the word of whom it waits for',
+  actor, evaluator = others = [
+    Launch(
+      tmp_path / role / 'run',
+      f'--role={role}',
+      f'--port-base={port}',
+      # Another address than the one that everything else here has.
+      '--learner-host=127.0.0.2',
     )
+    for role in ('actor', 'evaluator')
+  ]
+  try:
+    for other in others:
+      other.until(
+        lambda o=other: 'waiting for the learner at 127.0.0.2' in o.output(),
+        'the word of whom it waits for',
+      )
     flags = ('--role=learner', f'--port-base={port}')
     learner = launch(*flags)
     learner.until_training()
+    evaluator.until(
+      lambda: loggers.read_metrics(evaluator.folder, 'evaluator'), 'a sweep'
+    )
     learner.node('learner').kill()
     assert learner.wait() == 1
     steps = _logged_steps(actor.folder)
@@ -340,10 +345,15 @@ def test_two_launches_by_role_survive_a_restart_of_the_learner(
     assert again.wait() == 0, again.output()
     last = loggers.read_metrics(again.folder, 'learner')[-1]
     assert last['env_steps'] >= steps
-    assert actor.wait() == 0, actor.output()
-    assert 'The learner says that the run is over' in actor.output()
+    for other in others:
+      assert other.wait() == 0, other.output()
+      assert 'The learner says that the run is over' in other.output()
+    swept = loggers.read_metrics(evaluator.folder, 'evaluator')
+    assert swept[-1]['learner_steps'] > 0
+    assert not loggers.read_metrics(again.folder, 'evaluator')
   finally:
-    actor.close()
+    for other in others:
+      other.close()
 
 
 def _free_ports() -> int:
