@@ -46,3 +46,12 @@ def test_a_script_or_a_person_corrects(tmp_path):
   done = run(call, '--twin', '--classifier=mine', *both)
   assert done.returncode == 1
   assert done.stderr.startswith('correct-after=5 and intervene=keyboard')
+
+
+def test_the_flag_overrules_how_much_a_task_clones():
+  asked = 'arm.agent(cloning=0.3, return_bounds=(0.0, 1.0)).config'
+  call = f'{asked}.cloning, {asked}.return_bounds, {asked}.min_replay_size'
+  assert run(call).stdout.split('\n')[0] == '0.3 (0.0, 1.0) 200'
+  assert run(call, '--cloning=0').stdout.split('\n')[0] == '0.0 (0.0, 1.0) 200'
+  images = run('arm.agent(cloning=0.3).config.sac.cloning', '--images')
+  assert images.stdout.strip() == '0.3'

@@ -57,17 +57,21 @@ def test_the_target_by_hand(networks, batch):
   np.testing.assert_array_equal(rates, [0, 1, 0])
 
 
-def test_the_loss_by_hand(networks, batch):
+def _loss(networks, batch, config=CONFIG):
   params = _params(networks, [1, 5, 2])
-  loss, metrics = losses.gripper_loss(
+  return losses.gripper_loss(
     params.gripper_critic,
     params.encoder,
     batch,
     np.float32([1, 1, 1, 1]),
     networks=networks,
-    config=CONFIG,
+    config=config,
     agent_config=AGENT,
   )
+
+
+def test_the_loss_by_hand(networks, batch):
+  loss, metrics = _loss(networks, batch)
   # The values of close, open, open, stay are 1, 2, 2, 5.
   np.testing.assert_allclose(loss, (0 + 1 + 1 + 16) / 4, rtol=1e-6)
   np.testing.assert_allclose(metrics['gripper_critic_value'], 2.5, rtol=1e-6)
@@ -87,21 +91,9 @@ def test_no_target_is_above_what_there_can_be(networks, batch):
 
 
 def test_a_demonstrated_choice_is_worth_more_by_the_margin(networks, batch):
-  params = _params(networks, [1, 5, 2])
-
-  def loss(config):
-    return losses.gripper_loss(
-      params.gripper_critic,
-      params.encoder,
-      batch,
-      np.float32([1, 1, 1, 1]),
-      networks=networks,
-      config=config,
-      agent_config=AGENT,
-    )
-
-  with_margin, metrics = loss(dataclasses.replace(CONFIG, margin=0.5))
-  plain, _ = loss(CONFIG)
+  config = dataclasses.replace(CONFIG, margin=0.5)
+  with_margin, metrics = _loss(networks, batch, config)
+  plain, _ = _loss(networks, batch)
   # Of the last two, opening lacks 5.5 - 2, and to stay has all of it: 5.
   np.testing.assert_allclose(with_margin - plain, 3.5 / 2, rtol=1e-6)
   np.testing.assert_allclose(metrics['gripper_margin_loss'], 1.75, rtol=1e-6)

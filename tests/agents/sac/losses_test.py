@@ -86,12 +86,8 @@ def test_entropy_in_the_backup(setup):
   )
 
 
-@pytest.mark.parametrize('objective', ['mean', 'min'])
-def test_policy_loss_is_that_of_its_parts(setup, objective):
-  networks, state, batch, _ = setup
-  config = dataclasses.replace(CONFIG, actor_objective=objective)
-  noise = losses.draw_policy_noise(jax.random.PRNGKey(2), 5, 2)
-  loss, metrics = losses.policy_loss(
+def _policy_loss(networks, state, batch, noise, config=CONFIG):
+  return losses.policy_loss(
     state.params.policy,
     state.params,
     batch,
@@ -99,6 +95,14 @@ def test_policy_loss_is_that_of_its_parts(setup, objective):
     networks=networks,
     config=config,
   )
+
+
+@pytest.mark.parametrize('objective', ['mean', 'min'])
+def test_policy_loss_is_that_of_its_parts(setup, objective):
+  networks, state, batch, _ = setup
+  config = dataclasses.replace(CONFIG, actor_objective=objective)
+  noise = losses.draw_policy_noise(jax.random.PRNGKey(2), 5, 2)
+  loss, metrics = _policy_loss(networks, state, batch, noise, config)
   action, log_prob = losses.act(
     state.params, batch.observation, noise.action, networks=networks
   )
@@ -115,18 +119,8 @@ def test_what_was_demonstrated_is_cloned(setup):
   networks, state, batch, _ = setup
   config = dataclasses.replace(CONFIG, cloning=0.5, demonstrated=0.4)
   noise = losses.draw_policy_noise(jax.random.PRNGKey(2), 5, 2)
-
-  def loss(config):
-    return losses.policy_loss(
-      state.params.policy,
-      state.params,
-      batch,
-      noise,
-      networks=networks,
-      config=config,
-    )
-
-  (cloning, metrics), (plain, _) = loss(config), loss(CONFIG)
+  cloning, metrics = _policy_loss(networks, state, batch, noise, config)
+  plain, _ = _policy_loss(networks, state, batch, noise)
   action, _ = losses.act(
     state.params, batch.observation, noise.action, networks=networks
   )
