@@ -95,7 +95,7 @@ class _Part:
     self._client = variables.VariableClient(served.learner, config.pull_every_s)
     self._best = evaluation.BestPolicy(config.folder)
     self._step, self._began = 0, -float('inf')
-    self._asked = -float('inf')  # whether it is over
+    self._ask_from = -float('inf')  # whether it is over
     self._found: dict[str, float] | None = None  # of the best sweep so far
 
   def waits_for(self) -> str:
@@ -108,19 +108,22 @@ class _Part:
 
   def over(self) -> bool:
     """Returns whether the learner says that the run is over."""
-    now = time.monotonic()
-    if self._client.failure is not None or now - self._asked < _ASK_S:
+    if self._client.failure is not None or time.monotonic() < self._ask_from:
       return False
-    self._asked = now
     try:
-      return bool(self._learner.over(NAME))
+      over = bool(self._learner.over(NAME))
+      self._ask_from = time.monotonic() + _ASK_S
     # Courier raises its own errors; the client says that contact is lost.
     except Exception:  # noqa: BLE001
-      return False
+      over = False
+      # Not again in this sweep: each would hold it up until its time-out.
+      self._ask_from = float('inf')
+    return over
 
   def is_due(self) -> bool:
     """Returns whether there are other parameters, and it is time for them."""
     self._client.update()
+    self._ask_from = min(self._ask_from, time.monotonic() + _ASK_S)
     step = self._client.learner_steps
     waited = time.monotonic() - self._began
     return (

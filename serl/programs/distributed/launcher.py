@@ -46,10 +46,11 @@ def launch(
     placement: which nodes run here.
 
   Returns:
-    What came of the run, or of the runs by their tasks; None for the actor's
-    part of it.
+    What came of the run, or of the runs by their tasks; None for the part
+    of an actor or evaluator.
 
   Raises:
+    ValueError: nothing is to be evaluated where only that is asked for.
     AnotherRunError: the folder is another run's.
     NodeDiedError: a node failed; the others were ended.
     Interrupted: by Ctrl-C or SIGTERM, after a last checkpoint.
@@ -57,6 +58,7 @@ def launch(
   """
   runs = config_lib.runs_of(config)
   placement.check_ports(len(runs))
+  nodes = program_lib.make_nodes(config, placement.role)
   console = rich_console.Console()
   runs = {task: _claim(run, console) for task, run in runs.items()}
   if isinstance(config, config_lib.AlternatingRuns):
@@ -67,7 +69,6 @@ def launch(
   elapsed = max(loggers.last_elapsed(run.folder) for run in runs.values())
   clock = process.Clock(now, now - elapsed)
   program = program_lib.make_program(config, placement, clock)
-  nodes = program_lib.make_nodes(config, placement.role)
   for node in nodes.values():
     process.clear_status(*node)
   supervisor = _start(program, config.folder, nodes)
