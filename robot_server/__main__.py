@@ -15,6 +15,7 @@ from robot_server import app as app_lib
 from robot_server import audit as audit_lib
 from robot_server import governor as governor_lib
 from robot_server import grippers
+from robot_server import guard as guard_lib
 from robot_server import limits as limits_lib
 from robot_server import protocol
 from robot_server import ros_driver
@@ -152,7 +153,9 @@ def _serve(args: argparse.Namespace) -> None:
     audit = audit_lib.AuditLog(args.audit_log)
     stack.callback(audit.close)
     governor = governor_lib.Governor(driver, limits, audit)
-    stack.callback(governor_lib.Watchdog(governor).close)
+    guard = guard_lib.Guard(limits.command_ttl)
+    stack.callback(guard.close)
+    stack.callback(governor_lib.Watchdog(governor, guard.beat).close)
     try:
       governor.start_impedance()
     except protocol.DriverError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import logging
 import threading
@@ -290,6 +290,15 @@ class Governor:
       'state': state.to_json() if state else None,
     }
 
+  def note(self, error: str) -> None:
+    """Keeps an error; the same one that goes on is recorded now and then."""
+    now = self._driver.now()
+    if error != self._last_error or now - self._noted > _REPEAT_S:
+      _log.error('%s', error)
+      self.audit.record('error', error=error)
+      self._noted = now
+    self._last_error = error
+
   def _checked(self, event: str, check: Any, value: Any) -> Any:
     """Returns `check(value)`; a refusal is recorded."""
     try:
@@ -368,7 +377,7 @@ class Governor:
         f'{self.limits.recovery_window:g} s; look at the arm, then POST '
         '/release',
       )
-      self._note(f'{error.kind}: {error}')
+      self.note(f'{error.kind}: {error}')
       raise error
     self._recoveries.append(now)
     self._recovering_until = now + _RECOVERY_S
@@ -431,28 +440,27 @@ class Governor:
     try:
       yield
     except protocol.DriverError as error:
-      self._note(f'{error.kind}: {error}')
+      self.note(f'{error.kind}: {error}')
       # The controller may be another one when it answers again.
       self._previous = None
       raise
-
-  def _note(self, error: str) -> None:
-    """Keeps an error; the same one that goes on is recorded now and then."""
-    now = self._driver.now()
-    if error != self._last_error or now - self._noted > _REPEAT_S:
-      _log.error('%s', error)
-      self.audit.record('error', error=error)
-      self._noted = now
-    self._last_error = error
 
 
 class Watchdog:
   """Calls `governor.check` from a thread of its own, every `period` seconds."""
 
-  def __init__(self, governor: Governor):
-    """Starts to watch."""
+  def __init__(
+    self, governor: Governor, beat: Callable[[], None] | None = None
+  ):
+    """Starts to watch.
+
+    Args:
+      governor: of the arm.
+      beat: tells whoever watches this thread that it has looked.
+    """
     self.period = governor.limits.command_ttl / _LOOKS
     self._governor = governor
+    self._beat = beat or (lambda: None)
     self._stop = threading.Event()
     self._thread = threading.Thread(
       target=self._watch, name='watchdog', daemon=True
@@ -467,10 +475,12 @@ class Watchdog:
   def _watch(self) -> None:
     while not self._stop.wait(self.period):
       try:
-        self._governor.check()
-      except protocol.DriverError:
-        # The governor has noted it; the next look tries again.
-        continue
+        with contextlib.suppress(protocol.DriverError):
+          # The governor has noted it; the next look tries again.
+          self._governor.check()
+        self._beat()
+      except protocol.DriverError as error:
+        self._governor.note(f'{error.kind}: {error}')
       except Exception:  # noqa: BLE001
         # Whatever it is: an arm without a watchdog would be worse.
         _log.exception('the watchdog failed')

@@ -86,6 +86,11 @@ def define_flags(demonstrations: bool = False) -> None:
       "Of the evaluator's sweeps; a run ends when all of them succeed.",
       lower_bound=1,
     ),
+    flags.DEFINE_bool(
+      'stop-at-success',
+      True,
+      'End the run at such a sweep; without it, learn until it is stopped.',
+    ),
     flags.DEFINE_integer(
       'max-learner-steps',
       None,
@@ -235,8 +240,10 @@ def fields(**defaults: Any) -> dict[str, Any]:
       scale=_value('intervene-scale'),
     )
   if 'stop_at_successes' in defaults:
-    found['stop_at_successes'] = given.get(
-      'evaluation_episodes', defaults['stop_at_successes']
+    found['stop_at_successes'] = (
+      given.get('evaluation_episodes', defaults['stop_at_successes'])
+      if _value('stop-at-success')
+      else None
     )
   return found
 

@@ -55,3 +55,25 @@ def test_the_flag_overrules_how_much_a_task_clones():
   assert run(call, '--cloning=0').stdout.split('\n')[0] == '0.0 (0.0, 1.0) 200'
   images = run('arm.agent(cloning=0.3).config.sac.cloning', '--images')
   assert images.stdout.strip() == '0.3'
+
+
+def test_a_run_goes_on_after_success_if_asked(tmp_path):
+  asked = f'{str(tmp_path)!r}, arm.load()[0], twin, stop_at_successes=20'
+  call = f"arm.fields({asked})['stop_at_successes']"
+  flags = '--twin', '--classifier=mine', f'--demos={tmp_path}'
+  assert run(call, *flags, '--role=actor').stdout.strip() == '20'
+  flags += '--role=actor', '--nostop-at-success'
+  assert run(call, *flags).stdout.strip() == 'None'
+
+
+def test_returns_are_bounded_where_nothing_but_success_is_rewarded(tmp_path):
+  call = (
+    'setattr(arm.command, "run", lambda config: config), '
+    f'arm.run({str(tmp_path / "run")!r}, twin).builder.builder.config)[1]'
+  )
+  flags = '--classifier=mine', f'--demos={tmp_path}', '--role=actor', '--twin'
+  done = run(f'({call}.return_bounds', *flags, '--task=cable_route')
+  assert done.stdout.strip() == '(0.0, 1.0)', done.stderr
+  # Switching its gripper costs something.
+  done = run(f'({call}.return_bounds', *flags, '--task=bins_forward')
+  assert done.stdout.strip() == 'None', done.stderr

@@ -42,6 +42,7 @@ COMPLIANCE_NODE = (
 )
 POSE = [0.52, 0.01, 0.31, 1.0, 0.0, 0.0, 0.0]
 HOME = [0.5, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0]
+HELD = 0.51  # m: below it the arm is not on its way from HOME to POSE
 
 
 def why_not():
@@ -86,6 +87,10 @@ class System:
   def set(self, name, value):
     self._master.setParam('/test', name, value)
 
+  def end_master(self):
+    _, _, pid = self._master.getPid('/test')
+    os.kill(pid, signal.SIGTERM)
+
   def wait_until(self, is_so, what, timeout=START_S):
     give_up = time.monotonic() + timeout
     while not is_so():
@@ -118,7 +123,7 @@ class System:
 
 
 @contextlib.contextmanager
-def serving(folder, *arguments):
+def serving(folder, *arguments, ends_with=0):
   """Runs a server, its roscore and its stand-ins."""
   workspace = folder / 'workspace'
   subprocess.run(
@@ -170,7 +175,7 @@ def serving(folder, *arguments):
       process.kill()
       raise
     system.client.close()
-  assert process.returncode == 0
+  assert process.returncode == ends_with
 
 
 @pytest.fixture(scope='module')
@@ -433,6 +438,44 @@ def test_the_arm_is_held_when_its_client_is_gone(franka):
     lambda: franka.health()['last_commands'][0]['event'] == 'watchdog',
     'the watchdog holds the arm',
   )
+
+
+def leave_amid_a_motion(system, number):
+  """Ends or stops the server by a signal when it has just sent a pose."""
+  system.move_to(HOME)
+  system.set('/stand_in/stuck', True)
+  # The stand-in looks for its faults 20 times a second.
+  time.sleep(0.5)
+  system.post('step', {'arr': POSE})
+  system.process.send_signal(number)
+  assert system.get('/stand_in/pose')[0] < HELD
+
+
+def demand_held(system):
+  # It tells its target as often; that of POSE is told by then.
+  time.sleep(0.5)
+  give_up = time.monotonic() + START_S
+  while system.get('/stand_in/target')[0] > HELD:
+    assert time.monotonic() < give_up, system.get('/stand_in/target')
+    time.sleep(0.02)
+
+
+def test_the_arm_is_held_when_its_server_hangs(franka):
+  leave_amid_a_motion(franka, signal.SIGSTOP)
+  demand_held(franka)
+
+  franka.process.send_signal(signal.SIGCONT)
+  franka.set('/stand_in/stuck', False)
+  franka.move_to(HOME)
+
+
+def test_the_arm_is_held_when_its_server_is_killed(tmp_path):
+  with serving(tmp_path, '--gripper=none', ends_with=-signal.SIGKILL) as system:
+    leave_amid_a_motion(system, signal.SIGKILL)
+    demand_held(system)
+    # What it has started lives on; it is the arm's.
+    os.kill(system.get('/stand_in/pid'), signal.SIGTERM)
+    system.end_master()
 
 
 def test_a_roscore_that_is_gone_is_told():

@@ -5,10 +5,11 @@
 fail by parameters below /stand_in:
   reflex: true puts it into a reflex, until it is recovered;
   silent_jacobian: true withholds the Jacobian;
-  stuck: true keeps the joints where they are;
+  stuck: true keeps the joints and the tool where they are;
   wrench: 6 numbers, the external force and torque.
-It tells its process in /stand_in/pid, and keeps its joints in /stand_in/joints
-and its pose in /stand_in/pose for the controller that comes next.
+It tells its process in /stand_in/pid and the pose that it was sent in
+/stand_in/target, and keeps its joints in /stand_in/joints and its pose in
+/stand_in/pose for the controller that comes next.
 """
 
 import os
@@ -157,6 +158,7 @@ class Arm:
     """Keeps what this controller moves for the next one."""
     if self.controller == 'impedance':
       rospy.set_param('/stand_in/pose', self.position)
+      rospy.set_param('/stand_in/target', self.target)
     else:
       rospy.set_param('/stand_in/joints', self.joints)
 
@@ -181,13 +183,13 @@ class Arm:
 
   def advance(self, faults):
     self.mode = REFLEX if faults.get('reflex') else MOVING
-    if self.mode == REFLEX:
+    if self.mode == REFLEX or faults.get('stuck'):
       return
     if self.controller == 'impedance':
       self.position = [
         x + 0.2 * (target - x) for x, target in zip(self.position, self.target)
       ]
-    elif not faults.get('stuck'):
+    else:
       target = rospy.get_param('/target_joint_positions')
       self.joints = [
         q + max(-JOINT_STEP, min(JOINT_STEP, goal - q))
