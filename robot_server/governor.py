@@ -184,6 +184,12 @@ class Governor:
       getattr(self._driver.gripper, command)()
     self.audit.record('gripper', command=command)
 
+  def reset_gripper(self, came: float | None = None) -> None:
+    """Clears the gripper's faults and activates it, unless held meanwhile."""
+    self.command_gripper('reset', came)
+    # Activation moves the fingers, and the reset may have taken its time.
+    self.command_gripper('activate')
+
   def start_impedance(self, came: float | None = None) -> None:
     """Starts the impedance controller; it holds the arm where it is."""
     with self._occupied('start_impedance', came):

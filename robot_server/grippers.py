@@ -118,7 +118,6 @@ class RobotiqGripper:
           f'the gripper did not reset within {_RESET_TIMEOUT_S:g} s'
         )
       time.sleep(_POLL_S)
-    self.activate()
 
   def open(self) -> None:
     self.move(0)

@@ -151,7 +151,7 @@ class Gripper(Protocol):
     """Makes it ready to move."""
 
   def reset(self) -> None:
-    """Clears its faults and activates it anew."""
+    """Clears its faults, after which it has to be activated; waits for that."""
 
   def open(self) -> None:
     """Opens it all the way."""

@@ -264,7 +264,7 @@ _SERL = (
   Route(
     '/reset_gripper',
     'Clear the faults of the gripper and make it ready.',
-    _does('command_gripper', 'Reset', 'reset'),
+    _does('reset_gripper', 'Reset'),
   ),
   Route(
     '/startimp',

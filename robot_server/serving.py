@@ -7,6 +7,7 @@ hangs it can take long, and nobody means a command any more that waited so.
 from __future__ import annotations
 
 from collections.abc import Callable
+import logging
 from typing import Any
 
 import flask
@@ -14,6 +15,8 @@ from waitress import channel
 from waitress import parser
 from waitress import task
 import waitress.server
+
+_log = logging.getLogger(__name__)
 
 # In the environment of a request: when it had come in full, s.
 ARRIVAL = 'robot_server.arrival'
@@ -51,6 +54,14 @@ class _Channel(channel.HTTPChannel):
 
   def parser_class(self, adjustments: Any) -> _Request:
     return _Request(adjustments, self.server.now)
+
+  def readable(self) -> bool:
+    # What is left unread would count from when it is read, however late that
+    # is. Nobody who reads the answers has asked that much.
+    if len(self.requests) > self.adj.channel_request_lookahead:
+      _log.error('%s asks without reading the answers: hung up', self.addr)
+      self.cancel()
+    return super().readable()
 
 
 def make_server(

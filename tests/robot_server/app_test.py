@@ -152,7 +152,14 @@ def test_the_gripper(client, driver):
     assert client.post(f'/{route}_gripper').status_code == 200
   client.post('/move_gripper', json={'gripper_pos': 100})
 
-  assert driver.gripper.commands == ['activate', 'reset', 255, 0, 100]
+  assert driver.gripper.commands == [
+    'activate',
+    'reset',
+    'activate',
+    255,
+    0,
+    100,
+  ]
   assert client.post('/get_gripper').json == {'gripper': 100.0}
 
 

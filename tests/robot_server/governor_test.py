@@ -241,6 +241,15 @@ def test_nothing_ends_the_watchdog(monkeypatch):
   watchdog.close()
 
 
+def test_a_hold_amid_a_reset_of_the_gripper(governor, driver, monkeypatch):
+  monkeypatch.setattr(driver.gripper, 'reset', governor.hold)
+
+  with pytest.raises(governor_lib.RefusedError, match='held'):
+    governor.reset_gripper()
+
+  assert not driver.gripper.commands
+
+
 def test_force_holds_the_arm(governor, driver, clock):
   governor.command(NEAR)
   clock.time += 0.01

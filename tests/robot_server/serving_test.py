@@ -178,3 +178,18 @@ def test_requests_one_after_another_on_a_connection_wait_as_long(monkeypatch):
         assert part, answers
         answers += part
     assert not driver.was_led()
+
+
+def test_who_asks_without_reading_the_answers_is_hung_up_on(monkeypatch):
+  with deaf_server(monkeypatch) as (driver, url):
+    address = parse.urlsplit(url)
+    text = f'POST /close_gripper HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n'
+    with socket.create_connection((address.hostname, address.port)) as client:
+      # More than the server reads at once.
+      client.sendall(400 * text.encode())
+      client.settimeout(60)
+      with contextlib.suppress(ConnectionResetError):
+        assert client.recv(4096) == b''
+    driver.freed.set()
+    assert httpx.post(url + 'getq').status_code == 200
+    assert not driver.was_led()
