@@ -20,6 +20,7 @@ from robot_server import limits as limits_lib
 from robot_server import protocol
 from robot_server import ros_driver
 from robot_server import serving
+from robot_server import watchdog as watchdog_lib
 
 _log = logging.getLogger('robot_server')
 
@@ -155,7 +156,7 @@ def _serve(args: argparse.Namespace) -> None:
     governor = governor_lib.Governor(driver, limits, audit)
     guard = guard_lib.Guard(limits.command_ttl)
     stack.callback(guard.close)
-    stack.callback(governor_lib.Watchdog(governor, guard.beat).close)
+    stack.callback(watchdog_lib.Watchdog(governor, guard.beat).close)
     try:
       governor.start_impedance()
     except protocol.DriverError as error:

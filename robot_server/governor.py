@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 import contextlib
 import logging
 import threading
@@ -17,8 +17,6 @@ from robot_server import protocol
 
 _log = logging.getLogger(__name__)
 
-# How often the watchdog looks within the life of a command.
-_LOOKS = 8
 # An error that goes on is recorded again after, s.
 _REPEAT_S = 5.0
 # That the arm gets to recover until it is told again, s.
@@ -450,43 +448,3 @@ class Governor:
       # The controller may be another one when it answers again.
       self._previous = None
       raise
-
-
-class Watchdog:
-  """Calls `governor.check` from a thread of its own, every `period` seconds."""
-
-  def __init__(
-    self, governor: Governor, beat: Callable[[], None] | None = None
-  ):
-    """Starts to watch.
-
-    Args:
-      governor: of the arm.
-      beat: tells whoever watches this thread that it has looked.
-    """
-    self.period = governor.limits.command_ttl / _LOOKS
-    self._governor = governor
-    self._beat = beat or (lambda: None)
-    self._stop = threading.Event()
-    self._thread = threading.Thread(
-      target=self._watch, name='watchdog', daemon=True
-    )
-    self._thread.start()
-
-  def close(self) -> None:
-    """Ends the thread."""
-    self._stop.set()
-    self._thread.join()
-
-  def _watch(self) -> None:
-    while not self._stop.wait(self.period):
-      try:
-        with contextlib.suppress(protocol.DriverError):
-          # The governor has noted it; the next look tries again.
-          self._governor.check()
-        self._beat()
-      except protocol.DriverError as error:
-        self._governor.note(f'{error.kind}: {error}')
-      except Exception:  # noqa: BLE001
-        # Whatever it is: an arm without a watchdog would be worse.
-        _log.exception('the watchdog failed')

@@ -19,6 +19,7 @@ from robot_server import governor as governor_lib
 from robot_server import limits as limits_lib
 from robot_server import protocol
 from robot_server import serving as serving_lib
+from robot_server import watchdog as watchdog_lib
 
 _STALE_S = 0.25
 _POLL_S = 0.02
@@ -214,7 +215,7 @@ def serving(
 
   thread = threading.Thread(target=serve, name='server', daemon=True)
   thread.start()
-  watchdog = governor_lib.Watchdog(governor)
+  watchdog = watchdog_lib.Watchdog(governor)
   try:
     yield f'http://127.0.0.1:{server.effective_port}/'
   finally:

@@ -9,6 +9,7 @@ from robot_server import governor as governor_lib
 from robot_server import limits as limits_lib
 from robot_server import protocol
 from robot_server import testing
+from robot_server import watchdog as watchdog_lib
 
 LIMITS = limits_lib.Limits()
 NEAR = [0.52, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0]
@@ -200,7 +201,7 @@ def test_a_hold_that_failed_is_tried_again(governor, driver, clock):
 
 
 def test_an_arm_is_held_within_a_fifth_of_a_second(governor, driver, clock):
-  watchdog = governor_lib.Watchdog(governor)
+  watchdog = watchdog_lib.Watchdog(governor)
   watchdog.close()
   governor.command(NEAR)
   commanded = clock.time
@@ -209,36 +210,6 @@ def test_an_arm_is_held_within_a_fifth_of_a_second(governor, driver, clock):
     clock.time += watchdog.period
     governor.check()
   assert 0.15 < clock.time - commanded <= 0.2
-
-
-def test_the_watchdog_holds_by_itself():
-  driver = testing.KinematicDriver()
-  governor = governor_lib.Governor(driver, LIMITS)
-  watchdog = governor_lib.Watchdog(governor)
-
-  governor.command(FAR)
-  give_up = time.monotonic() + 10
-  while len(driver.commands) < 2 and time.monotonic() < give_up:
-    time.sleep(0.01)
-  watchdog.close()
-
-  assert events(governor)[0] == 'watchdog'
-  assert driver.commands[1][0] < 0.66
-
-
-def test_nothing_ends_the_watchdog(monkeypatch):
-  driver = testing.KinematicDriver()
-  governor = governor_lib.Governor(driver, LIMITS)
-  looks = threading.Semaphore(0)
-
-  def fail():
-    looks.release()
-    raise ZeroDivisionError
-
-  monkeypatch.setattr(governor, 'check', fail)
-  watchdog = governor_lib.Watchdog(governor)
-  assert all(looks.acquire(timeout=10) for _ in range(3))
-  watchdog.close()
 
 
 def test_a_hold_amid_a_reset_of_the_gripper(governor, driver, monkeypatch):
@@ -389,7 +360,7 @@ def test_a_joint_reset_that_begins_as_a_hold_comes_is_ended(governor, driver):
   governor.hold()
   # The driver has not noticed that.
   begin.set()
-  watchdog = governor_lib.Watchdog(governor)
+  watchdog = watchdog_lib.Watchdog(governor)
   thread.join(60)
   watchdog.close()
   assert ended.is_set()

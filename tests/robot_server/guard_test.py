@@ -6,9 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from robot_server import governor as governor_lib
 from robot_server import guard as guard_lib
-from robot_server import limits as limits_lib
 from robot_server import protocol
 from robot_server import testing
 
@@ -95,50 +93,6 @@ def test_a_hold_that_fails_is_tried_again(driver, caplog):
     wait_until(lambda: 'cannot be told to hold' in caplog.text)
     driver.running = True
     wait_until(lambda: is_held(driver))
-
-
-def test_the_watchdog_beats_while_the_arm_has_no_state():
-  driver = testing.KinematicDriver()
-  governor = governor_lib.Governor(driver, limits_lib.Limits())
-  governor.command(FAR)
-  driver.silent_since = driver.now() - 1.0
-  beats = threading.Semaphore(0)
-
-  watchdog = governor_lib.Watchdog(governor, beats.release)
-  assert all(beats.acquire(timeout=10) for _ in range(3))
-  watchdog.close()
-
-
-def test_the_watchdog_does_not_beat_when_it_hangs(monkeypatch):
-  driver = testing.KinematicDriver()
-  governor = governor_lib.Governor(driver, limits_lib.Limits())
-  hangs, ends = threading.Event(), threading.Event()
-
-  def hang():
-    hangs.set()
-    ends.wait()
-
-  monkeypatch.setattr(governor, 'check', hang)
-  beats = []
-  watchdog = governor_lib.Watchdog(governor, lambda: beats.append(1))
-  assert hangs.wait(10)
-  time.sleep(5 * watchdog.period)
-  assert not beats
-  ends.set()
-  watchdog.close()
-
-
-def test_a_guard_that_has_ended_is_told_and_replaced():
-  driver = testing.KinematicDriver()
-  governor = governor_lib.Governor(driver, limits_lib.Limits())
-
-  def fail():
-    raise protocol.DriverError('the guard had ended')
-
-  watchdog = governor_lib.Watchdog(governor, fail)
-  wait_until(lambda: governor.status()['last_error'])
-  watchdog.close()
-  assert governor.status()['last_error'] == 'driver: the guard had ended'
 
 
 @pytest.mark.processes
