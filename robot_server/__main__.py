@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 import contextlib
-import ipaddress
 import logging
 import signal
 import sys
@@ -25,6 +24,8 @@ from robot_server import watchdog as watchdog_lib
 _log = logging.getLogger('robot_server')
 
 _MIN_TOKEN = 16  # characters
+# Of the life of a command: the patience with the server itself.
+_GUARD_SHARE = 0.8
 
 
 def _joints(text: str) -> tuple[float, ...]:
@@ -91,22 +92,12 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
   args = parser.parse_args(arguments)
   if args.gripper == 'robotiq' and not args.gripper_ip:
     parser.error('--gripper=robotiq needs --gripper-ip')
-  if not is_loopback(args.host) and not args.token_file:
+  if not app_lib.is_loopback(args.host) and not args.token_file:
     parser.error(
       f'--host={args.host} lets other computers move the arm: write a token '
       'to a file and give --token-file'
     )
   return args
-
-
-def is_loopback(host: str) -> bool:
-  """Tells whether an address is reached from this computer only."""
-  if host == 'localhost':
-    return True
-  try:
-    return ipaddress.ip_address(host).is_loopback
-  except ValueError:
-    return False
 
 
 def read_token(path: str) -> str:
@@ -154,7 +145,9 @@ def _serve(args: argparse.Namespace) -> None:
     audit = audit_lib.AuditLog(args.audit_log)
     stack.callback(audit.close)
     governor = governor_lib.Governor(driver, limits, audit)
-    guard = guard_lib.Guard(limits.command_ttl)
+    # Sooner than the life of a command, which ends before it acts.
+    patience = _GUARD_SHARE * limits.command_ttl
+    guard = guard_lib.Guard(patience, lambda: driver.mover)
     stack.callback(guard.close)
     stack.callback(watchdog_lib.Watchdog(governor, guard.beat).close)
     try:
@@ -180,6 +173,10 @@ def main() -> None:
   signal.signal(signal.SIGTERM, _end)
   try:
     _serve(args)
+  except ImportError as error:
+    sys.exit(
+      f"robot_server: {error}; source the setup of the robot's workspace"
+    )
   except (ValueError, OSError, protocol.DriverError) as error:
     sys.exit(f'robot_server: {error}')
 

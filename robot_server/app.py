@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 import hmac
+import ipaddress
 import json
 import logging
 import os
@@ -23,9 +24,6 @@ from robot_server import serving
 _log = logging.getLogger(__name__)
 
 _MAX_BODY = 16 * 1024  # bytes; a command has hundreds
-# By them a browser on this computer asks for a page of this server; by another
-# name only if a site's name was made to point here.
-_LOOPBACK_NAMES = ('localhost', '127.0.0.1', '::1')
 # They tell nothing of the arm and do nothing to it.
 _OPEN_PATHS = ('/', '/openapi.json')
 _PAGE_POLICY = (
@@ -71,6 +69,16 @@ def make_app(
   return app
 
 
+def is_loopback(host: str) -> bool:
+  """Tells whether an address is reached from this computer only."""
+  if host == 'localhost':
+    return True
+  try:
+    return ipaddress.ip_address(host).is_loopback
+  except ValueError:
+    return False
+
+
 def _view(route: routes_lib.Route, governor: governor_lib.Governor) -> Any:
   """Returns Flask's view of a route."""
 
@@ -103,11 +111,12 @@ def _admit(request: flask.Request, token: str | None) -> None:
   if origin is not None and origin.partition('://')[2] != request.host:
     raise exceptions.Forbidden(f'a page of {origin} may not ask this server')
   if token is None:
-    name = parse.urlsplit('//' + request.host).hostname
-    if name not in _LOOPBACK_NAMES:
+    # By it a browser on this computer asks for a page of this server; by a name
+    # only if a site's was made to point here.
+    if not is_loopback(parse.urlsplit('//' + request.host).hostname or ''):
       raise exceptions.Forbidden(
-        f'the host is {request.host!r}; expected one of '
-        f'{", ".join(_LOOPBACK_NAMES)}'
+        f"the host is {request.host!r}; expected this computer's: localhost, "
+        '127.0.0.1 or ::1'
       )
     return
   if request.path in _OPEN_PATHS:

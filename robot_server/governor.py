@@ -17,6 +17,8 @@ from robot_server import protocol
 
 _log = logging.getLogger(__name__)
 
+# Modes that a recovery ends: after a user's stop the arm is idle until one.
+_STOPPED = ('reflex', 'idle')
 # An error that goes on is recorded again after, s.
 _REPEAT_S = 5.0
 # That the arm gets to recover until it is told again, s.
@@ -75,6 +77,7 @@ class Governor:
     self._lock = threading.RLock()
     # The last pose that was sent, while nothing else moved the arm.
     self._previous: _Command | None = None
+    self._sent_at = -np.inf  # when any was, s, on the driver's clock
     self._recovering_until = -np.inf  # s, before which it is not told again
     self._expires = False  # the arm has to be held if no command follows
     self._held = False
@@ -91,7 +94,7 @@ class Governor:
     """
     with self._noting_errors():
       state = self._driver.read_state()
-      arrays = (
+      _demand_finite(
         state.pose,
         state.vel,
         state.force,
@@ -100,14 +103,21 @@ class Governor:
         state.dq,
         state.jacobian,
       )
-      if not all(np.all(np.isfinite(array)) for array in arrays):
-        raise protocol.DriverError(
-          'the state of the arm is not finite; its driver is broken'
-        )
-      if state.mode not in ('reflex', 'recovering'):
+      if state.mode not in (*_STOPPED, 'recovering'):
         # The next reflex is another one.
         self._recovering_until = -np.inf
       return state
+
+  def read_arm(self) -> protocol.Reading:
+    """Returns the arm's newest reading; it needs no gripper.
+
+    Raises:
+      DriverError: there is none that one could act on.
+    """
+    with self._noting_errors():
+      reading = self._driver.read_arm()
+      _demand_finite(reading.pose, reading.force, reading.torque)
+      return reading
 
   def age_of(self, state: protocol.State) -> float:
     """Returns how old a state is, s."""
@@ -134,12 +144,13 @@ class Governor:
       if limits_lib.exceeds_forces(state, self.limits):
         sent = Sent(state.pose, ('force',))
       else:
-        now = self._driver.now()
-        start, elapsed = state.pose, self.limits.command_ttl
-        previous = self._previous
-        # After that long the arm stands, or something else has led it.
-        if previous and now - previous.time < elapsed:
-          start, elapsed = previous.pose, max(now - previous.time, 0.0)
+        # What was sent counts for so long. Whatever else led the arm since:
+        # no more time has passed in which it may have moved.
+        elapsed = max(self._driver.now() - self._sent_at, 0.0)
+        previous, start = self._previous, state.pose
+        if elapsed < self.limits.command_ttl and previous:
+          start = previous.pose
+        elapsed = min(elapsed, self.limits.command_ttl)
         sent = Sent(
           *limits_lib.limit_pose(asked, state.pose, start, elapsed, self.limits)
         )
@@ -215,8 +226,8 @@ class Governor:
       state = None
       with contextlib.suppress(protocol.DriverError):
         # Without a state one cannot tell; then it counts as a recovery.
-        state = self._driver.read_state()
-      stopped = state is None or state.mode == 'reflex'
+        state = self._driver.read_arm()
+      stopped = state is None or state.mode in _STOPPED
       if stopped and not self._is_recovering():
         self._recover()
         return
@@ -261,11 +272,13 @@ class Governor:
     with self._lock:
       if not self._expires or self._busy:
         return
-      if self._previous is None:
+      # Without the lock too, whoever meets an error forgets it.
+      previous = self._previous
+      if previous is None:
         reason = 'nobody leads the arm'
-      elif self._driver.now() - self._previous.time > self.limits.command_ttl:
+      elif self._driver.now() - previous.time > self.limits.command_ttl:
         reason = f'no command within {self.limits.command_ttl:g} s'
-      elif limits_lib.exceeds_forces(self.read_state(), self.limits):
+      elif limits_lib.exceeds_forces(self.read_arm(), self.limits):
         reason = 'force'
       else:
         return
@@ -279,7 +292,7 @@ class Governor:
       state = self.read_state()
     except protocol.DriverError as caught:
       error = str(caught)
-    able = state is not None and state.mode in ('moving', 'idle', 'other')
+    able = state is not None and state.mode in ('moving', 'other')
     return {
       'ok': able and not self._held and not self._busy,
       'driver': type(self._driver).__name__,
@@ -357,6 +370,13 @@ class Governor:
         raise protocol.UserStopError(
           f'the arm is {state.mode}: release the stop and the guiding button'
         )
+    if state.mode == 'idle':
+      self._forget()
+      with self._noting_errors():
+        raise protocol.ControllerError(
+          'the arm is idle, no controller moves it; POST /clearerr and '
+          '/startimp'
+        )
     if state.mode == 'reflex':
       self._forget()
       self._recover()
@@ -404,14 +424,14 @@ class Governor:
 
   def _hold_pose(self) -> None:
     """Commands the pose that the tool has."""
-    self._send(self.read_state().pose)
+    self._send(self.read_arm().pose)
     self._expires = False
 
   def _send(self, pose: np.ndarray) -> None:
     now = self._driver.now()
     with self._noting_errors():
       self._driver.command_pose(pose.tolist())
-    self._previous = _Command(pose, now)
+    self._previous, self._sent_at = _Command(pose, now), now
 
   def _forget(self) -> None:
     """Forgets the last pose that was sent: the arm is led by something else."""
@@ -448,3 +468,10 @@ class Governor:
       # The controller may be another one when it answers again.
       self._previous = None
       raise
+
+
+def _demand_finite(*arrays: np.ndarray) -> None:
+  if not all(np.all(np.isfinite(array)) for array in arrays):
+    raise protocol.DriverError(
+      'the state of the arm is not finite; its driver is broken'
+    )

@@ -7,6 +7,7 @@ what stops the server, its watchdog included, does not stop it.
 from __future__ import annotations
 
 from collections.abc import Callable
+import contextlib
 import logging
 import multiprocessing
 import multiprocessing.connection
@@ -20,7 +21,9 @@ from robot_server import ros_driver
 
 _log = logging.getLogger(__name__)
 
-_BEAT = b'.'
+# Between two beats while a joint reset's program moves the arm, s: starting it
+# keeps the server busy.
+_RESET_PATIENCE_S = 1.0
 # Until a hold that fails is given up when the server is gone, s.
 _PERSISTENCE_S = 2.0
 # rospy sends from another thread, which ends with the process.
@@ -31,13 +34,15 @@ _CLOSE_S = 10.0
 class Guard:
   """The server's side: starts the process and tells it that all is well."""
 
-  def __init__(self, patience: float):
+  def __init__(self, patience: float, mover: Callable[[], int | None]):
     """Starts the guard; it waits for the first beat.
 
     Args:
       patience: between two beats, s; after that the arm is held.
+      mover: returns the process that moves the arm by itself, None without.
     """
     self._patience = patience
+    self._mover = mover
     self._start()
 
   def beat(self) -> None:
@@ -47,7 +52,7 @@ class Guard:
       DriverError: the guard had ended or hung; another one is started.
     """
     try:
-      self._beats.send_bytes(_BEAT)
+      self._beats.send_bytes(b'%d' % (self._mover() or 0))
     except (BrokenPipeError, BlockingIOError) as error:
       # One that does not listen for minutes holds nothing either.
       self._process.kill()
@@ -91,20 +96,20 @@ def watch(
   """Holds the arm whenever beats fail to come; returns when nobody sends any.
 
   Args:
-    beats: ends when the server does.
+    beats: each with the process that moves the arm by itself, or 0; they end
+      when the server does.
     driver: reads the arm's pose and commands it.
     patience: between two beats, s.
   """
+  mover = 0
   try:
-    beats.recv_bytes()
+    mover = int(beats.recv_bytes())
     while True:
-      if not beats.poll(patience):
-        _hold(
-          driver,
-          f'the server was silent for {patience:g} s',
-          lambda: beats.poll(patience),
-        )
-      beats.recv_bytes()
+      wait = _RESET_PATIENCE_S if mover else patience
+      if not beats.poll(wait):
+        reason = f'the server was silent for {wait:g} s'
+        _hold(driver, mover, reason, lambda: beats.poll(patience))
+      mover = int(beats.recv_bytes())
   except (EOFError, ConnectionError):
     give_up = time.monotonic() + _PERSISTENCE_S
 
@@ -112,19 +117,31 @@ def watch(
       time.sleep(patience)
       return time.monotonic() > give_up
 
-    _hold(driver, 'the server is gone', is_late)
+    _hold(driver, mover, 'the server is gone', is_late)
 
 
 def _hold(
-  driver: protocol.Driver, reason: str, is_over: Callable[[], bool]
+  driver: protocol.Driver, mover: int, reason: str, is_over: Callable[[], bool]
 ) -> None:
-  """Commands the pose that the tool has, until that succeeds or `is_over`."""
+  """Ends what moves the arm, or commands the pose that the tool has.
+
+  Args:
+    driver: of the arm.
+    mover: the process that moves it by itself, or 0.
+    reason: for the log.
+    is_over: waits a moment, and tells whether to give up.
+  """
+  if mover:
+    # Without a controller an arm stands.
+    with contextlib.suppress(ProcessLookupError):
+      os.kill(mover, signal.SIGTERM)
+    _log.warning('%s; the joint reset is ended', reason)
+    return
   said = ''
   while True:
     try:
-      driver.command_pose(driver.read_state().pose.tolist())
+      driver.command_pose(driver.read_arm().pose.tolist())
     except protocol.DriverError as error:
-      # Where no controller listens, none leads the arm anywhere.
       if said != str(error):
         said = str(error)
         _log.warning('%s; the arm cannot be told to hold: %s', reason, said)
@@ -143,7 +160,8 @@ def _main(
   logging.basicConfig(
     level=logging.INFO, format='%(asctime)s %(name)s %(levelname)s %(message)s'
   )
-  with ros_driver.ros_node('robot_server_guard'):
+  # Its predecessor may still hold the arm.
+  with ros_driver.ros_node(f'robot_server_guard_{os.getpid()}'):
     driver = ros_driver.RosDriver(
       # It launches nothing.
       ros_driver.RosConfig(robot_ip=''),

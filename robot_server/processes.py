@@ -46,6 +46,11 @@ class Process:
     self._reader = threading.Thread(target=self._read, daemon=True)
     self._reader.start()
 
+  @property
+  def pid(self) -> int:
+    """The program's process."""
+    return self._process.pid
+
   def is_alive(self) -> bool:
     """Tells whether the program runs."""
     return self._process.poll() is None

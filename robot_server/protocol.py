@@ -61,6 +61,17 @@ COMPLIANCE: dict[str, Range] = {
 }
 
 
+class Reading(NamedTuple):
+  """What it takes to hold an arm; see `State`."""
+
+  pose: np.ndarray  # [7]
+  force: np.ndarray  # [3]
+  torque: np.ndarray  # [3]
+  time: float
+  mode: str
+  faults: tuple[str, ...]
+
+
 @dataclasses.dataclass(frozen=True)
 class State:
   """One reading of the arm. The arrays are float64 and nobody writes to them.
@@ -81,6 +92,12 @@ class State:
   time: float  # when it was measured, s, on the clock of the driver's `now`
   mode: str = 'moving'  # one of MODES
   faults: tuple[str, ...] = ()  # the names of the errors that hold the arm
+
+  def reading(self) -> Reading:
+    """Returns the part of it that a hold takes."""
+    return Reading(
+      self.pose, self.force, self.torque, self.time, self.mode, self.faults
+    )
 
   def to_json(self) -> dict[str, Any]:
     """Returns the answer to SERL's `getstate`: its names, as plain lists."""
@@ -184,6 +201,15 @@ class Driver(Protocol):
     Raises:
       NoStateError: not everything that a state consists of has arrived.
       StaleStateError: the newest one is too old to act on.
+    """
+
+  def read_arm(self) -> Reading:
+    """Returns the newest reading of the arm alone.
+
+    It needs neither the gripper nor the Jacobian: an arm can be held without.
+
+    Raises:
+      NoStateError, StaleStateError: as `read_state`.
     """
 
   def command_pose(self, pose: Sequence[float]) -> None:

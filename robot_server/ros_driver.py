@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import logging
 import math
+import socket
 import threading
 import time
 from typing import Any, Callable, NamedTuple
@@ -36,6 +37,12 @@ _COMPLIANCE_NODE = (
 )
 _JOINTS_PARAMETER = '/target_joint_positions'
 _POLL_S = 0.02
+# Until a node counts as gone, s.
+_ANSWER_S = 1.0
+# That the arm gets to recover before its joints are reset, s.
+_RECOVERY_S = 2.0
+# Modes in which no controller moves it.
+_STOPPED = ('reflex', 'user_stopped', 'guiding')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +93,7 @@ class RosDriver:
     # Whoever starts controllers has it. Who ends them must not wait for it.
     self._launching = threading.Lock()
     self._stops = 0  # how often that was asked for
+    self._resets = False  # the joint controller is launched
     self._pose_publisher = rospy.Publisher(
       _POSE_TOPIC, self._pose_message, queue_size=1, tcp_nodelay=True
     )
@@ -113,26 +121,21 @@ class RosDriver:
 
   def read_state(self) -> protocol.State:
     """Returns the newest state."""
-    message, arrived = self._newest(_STATE_TOPIC, self._state)
+    newest = self._newest(_STATE_TOPIC, self._state)
     jacobian, _ = self._newest(_JACOBIAN_TOPIC, self._jacobian)
-    matrix = np.reshape(message.O_T_EE, (4, 4), order='F')
-    rotation = transform.Rotation.from_matrix(matrix[:3, :3])
-    wrench = np.array(message.K_F_ext_hat_K, float)
-    dq = np.array(message.dq, float)
-    errors = message.current_errors
+    dq = np.array(newest.value.dq, float)
     return protocol.State(
-      pose=np.concatenate([matrix[:3, 3], rotation.as_quat()]),
+      **_read(newest)._asdict(),
       vel=jacobian @ dq,
-      force=wrench[:3],
-      torque=wrench[3:],
-      q=np.array(message.q, float),
+      q=np.array(newest.value.q, float),
       dq=dq,
       jacobian=jacobian,
       gripper_pos=self.gripper.position,
-      time=arrived,
-      mode=protocol.MODES[message.robot_mode],
-      faults=tuple(name for name in errors.__slots__ if getattr(errors, name)),
     )
+
+  def read_arm(self) -> protocol.Reading:
+    """Returns the newest reading of the arm alone."""
+    return _read(self._newest(_STATE_TOPIC, self._state))
 
   def command_pose(self, pose: Sequence[float]) -> None:
     """Publishes the pose for the impedance controller."""
@@ -172,11 +175,20 @@ class RosDriver:
           f'{taken.get(name) if taken else None}'
         )
 
+  @property
+  def mover(self) -> int | None:
+    """The process that moves the arm by itself: a joint reset's; else None."""
+    launched = self._launched
+    return launched.pid if self._resets and launched else None
+
   def start_impedance(self) -> None:
-    """Launches the impedance controller, anew if the one that is there died."""
+    """Launches the impedance controller, in place of one that died.
+
+    One that another server has left behind is replaced: nobody could end it.
+    """
     stops = self._stops
     with self._launching:
-      if not self._controls(0.0):
+      if self._launched is None or not self._controls(0.0):
         self._stop_launched()
         self._launch_impedance(stops)
 
@@ -194,28 +206,28 @@ class RosDriver:
           _JOINTS_PARAMETER, list(self._config.reset_joints)
         )
       self._stop_launched()
-      self._launch('joint.launch', stops)
-      started = self.now()
-      self._wait(
-        lambda: (
-          self._is_fresh(self._state, started)
-          and self._recovery_publisher.get_num_connections()
-        ),
-        self._config.start_timeout,
-        'the joint controller publishes no state',
-        stops,
-      )
-      # It does not move an arm that has an error.
-      self.clear_errors()
-      reached = self._wait_for_joints(stops)
-      self._stop_launched()
-      self._launch_impedance(stops)
-      if not reached:
-        raise protocol.JointResetError(
-          f'after {self._config.joint_reset_timeout:g} s the joints are at '
-          f'{np.round(self._state.value.q, 3).tolist()}, not at '
-          f'{list(self._config.reset_joints)}'
+      self._resets = True
+      try:
+        self._launch('joint.launch', stops)
+        started = self.now()
+        self._wait(
+          lambda: (
+            self._is_fresh(self._state, started)
+            and self._recovery_publisher.get_num_connections()
+          ),
+          self._config.start_timeout,
+          'the joint controller publishes no state',
+          stops,
         )
+        # It does not move an arm that has an error.
+        self.clear_errors()
+        why_not = self._wait_for_joints(stops)
+        self._stop_launched()
+      finally:
+        self._resets = False
+      self._launch_impedance(stops)
+      if why_not:
+        raise protocol.JointResetError(why_not)
 
   def clear_errors(self) -> None:
     """Asks franka_control to recover."""
@@ -332,22 +344,37 @@ class RosDriver:
         )
       time.sleep(_POLL_S)
 
-  def _wait_for_joints(self, stops: int) -> bool:
-    """Waits for the joints' reset target; tells whether they reached it."""
+  def _wait_for_joints(self, stops: int) -> str:
+    """Waits for the joints' reset target; returns why it was not reached."""
     target = np.array(self._config.reset_joints)
-    give_up = self.now() + self._config.joint_reset_timeout
+    began = self.now()
+    reason = ''
 
-    def reached() -> bool:
+    def is_over() -> bool:
+      nonlocal reason
+      try:
+        reading = self.read_arm()
+      except protocol.DriverError as error:
+        reason = str(error)
+        return True
       joints = np.array(self._state.value.q)
-      return np.all(np.abs(joints - target) < self._config.joint_tolerance)
+      if np.all(np.abs(joints - target) < self._config.joint_tolerance):
+        return True
+      elapsed = self.now() - began
+      if elapsed > _RECOVERY_S and reading.mode in _STOPPED:
+        faults = ', '.join(reading.faults) or 'no fault is named'
+        reason = f'the arm is in the mode {reading.mode} ({faults})'
+      elif elapsed > self._config.joint_reset_timeout:
+        reason = f'{self._config.joint_reset_timeout:g} s have passed'
+      if reason:
+        reason += (
+          f'; the joints are at {np.round(joints, 3).tolist()}, not at '
+          f'{target.tolist()}'
+        )
+      return bool(reason)
 
-    self._wait(
-      lambda: reached() or self.now() > give_up,
-      math.inf,
-      'the joint reset was ended',
-      stops,
-    )
-    return bool(reached())
+    self._wait(is_over, math.inf, 'the joint reset was ended', stops)
+    return reason
 
 
 @contextlib.contextmanager
@@ -359,7 +386,8 @@ def ros_node(name: str = 'robot_server', timeout: float = 10.0) -> Any:
     timeout: for the roscore to answer, s.
 
   Raises:
-    ControllerError: ROS is not installed or does not start.
+    ControllerError: ROS is not installed or does not start, or there is such a
+      node: ROS would end it for this one.
   """
   try:
     import rosgraph
@@ -370,7 +398,9 @@ def ros_node(name: str = 'robot_server', timeout: float = 10.0) -> Any:
     ) from error
 
   core = None
-  if not rosgraph.is_master_online():
+  if rosgraph.is_master_online():
+    _demand_no_other(name)
+  else:
     _log.info('no roscore answers; starting one')
     port = parse.urlsplit(rosgraph.get_master_uri()).port
     core = processes.Process(['roscore', '-p', str(port)])
@@ -390,6 +420,22 @@ def ros_node(name: str = 'robot_server', timeout: float = 10.0) -> Any:
       core.stop(timeout)
 
 
+def _demand_no_other(name: str) -> None:
+  """Raises ControllerError if a node of this name is there and answers."""
+  import rosgraph
+
+  try:
+    uri = parse.urlsplit(rosgraph.Master(f'/{name}').lookupNode(f'/{name}'))
+    socket.create_connection((uri.hostname, uri.port), _ANSWER_S).close()
+  except (rosgraph.MasterException, OSError):
+    # There is none, or it was killed.
+    return
+  raise protocol.ControllerError(
+    f'a node {name} is there already, at {uri.netloc}: another robot server '
+    'leads the arm; end it first'
+  )
+
+
 @contextlib.contextmanager
 def needing_roscore() -> Any:
   """Says so where something fails because no roscore answers.
@@ -403,6 +449,23 @@ def needing_roscore() -> Any:
     raise protocol.ControllerError(
       f'no roscore answers any more ({error}); start it and this server anew'
     ) from error
+
+
+def _read(arrived: _Arrived) -> protocol.Reading:
+  """Returns what a FrankaState says."""
+  message, time_s = arrived
+  matrix = np.reshape(message.O_T_EE, (4, 4), order='F')
+  rotation = transform.Rotation.from_matrix(matrix[:3, :3])
+  wrench = np.array(message.K_F_ext_hat_K, float)
+  errors = message.current_errors
+  return protocol.Reading(
+    pose=np.concatenate([matrix[:3, 3], rotation.as_quat()]),
+    force=wrench[:3],
+    torque=wrench[3:],
+    time=time_s,
+    mode=protocol.MODES[message.robot_mode],
+    faults=tuple(name for name in errors.__slots__ if getattr(errors, name)),
+  )
 
 
 def _publish(publisher: Any, message: Any) -> None:

@@ -108,6 +108,13 @@ _COMPLIANCE = {
 }
 
 
+def _arm_part(name: str) -> Callable[..., Any]:
+  """Returns what answers a part of the arm's reading."""
+  return lambda governor, *_: {
+    name: getattr(governor.read_arm(), name).tolist()
+  }
+
+
 def _part(name: str, answers: str = '') -> Callable[..., Any]:
   """Returns what answers one part of the state, under a name of its own."""
   return lambda governor, *_: {
@@ -116,7 +123,7 @@ def _part(name: str, answers: str = '') -> Callable[..., Any]:
 
 
 def _euler_pose(governor: governor_lib.Governor, *_: Any) -> Any:
-  pose = governor.read_state().pose
+  pose = governor.read_arm().pose
   euler = transform.Rotation.from_quat(pose[3:]).as_euler('xyz')
   return {'pose': [*pose[:3].tolist(), *euler.tolist()]}
 
@@ -183,7 +190,7 @@ _SERL = (
   Route(
     '/getpos',
     'The pose: xyz (m) and quaternion xyzw.',
-    _part('pose'),
+    _arm_part('pose'),
     answer=_object({'pose': _numbers(7)}),
   ),
   Route(
@@ -201,13 +208,13 @@ _SERL = (
   Route(
     '/getforce',
     'The external force (N).',
-    _part('force'),
+    _arm_part('force'),
     answer=_object({'force': _numbers(3)}),
   ),
   Route(
     '/gettorque',
     'The external torque (N m).',
-    _part('torque'),
+    _arm_part('torque'),
     answer=_object({'torque': _numbers(3)}),
   ),
   Route(

@@ -118,6 +118,10 @@ class KinematicDriver:
         faults=self.faults,
       )
 
+  def read_arm(self) -> protocol.Reading:
+    """Returns the arm's part of it."""
+    return self.read_state().reading()
+
   def command_pose(self, pose: Sequence[float]) -> None:
     """Makes the tool go to `pose`, [7]."""
     with self._lock:

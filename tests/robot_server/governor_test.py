@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import threading
 import time
@@ -210,6 +211,74 @@ def test_an_arm_is_held_within_a_fifth_of_a_second(governor, driver, clock):
     clock.time += watchdog.period
     governor.check()
   assert 0.15 < clock.time - commanded <= 0.2
+
+
+@pytest.fixture
+def no_gripper(driver):
+  """Has the gripper's driver fail, and with it the whole of the state."""
+
+  def fail():
+    raise protocol.GripperError('no gripper')
+
+  read, driver.read_state = driver.read_state, fail
+  driver.read_arm = lambda: read().reading()
+
+
+def test_an_arm_without_its_gripper_is_held(governor, driver, no_gripper):
+  governor.hold()
+  np.testing.assert_allclose(driver.commands[-1], driver.read_arm().pose)
+
+
+def test_the_watchdog_needs_no_gripper(governor, driver, clock, request):
+  governor.command(NEAR)
+  request.getfixturevalue('no_gripper')
+  with pytest.raises(protocol.GripperError):
+    governor.command(NEAR)
+  clock.time += LIMITS.command_ttl
+  governor.check()
+  assert events(governor)[0] == 'watchdog'
+  np.testing.assert_allclose(driver.commands[-1], driver.read_arm().pose)
+
+
+def test_force_holds_an_arm_without_its_gripper(
+  governor, driver, clock, request
+):
+  governor.command(NEAR)
+  request.getfixturevalue('no_gripper')
+  driver.force = np.array([0.0, 0.0, -500.0])
+  governor.check()
+  assert governor.audit.last()[0]['reason'] == 'force'
+
+
+@pytest.mark.parametrize('between', ['start_impedance', 'move_gripper'])
+def test_nothing_between_commands_lends_speed(
+  driver, clock, monkeypatch, between
+):
+  limits = dataclasses.replace(LIMITS, max_speed=0.1)
+  governor = governor_lib.Governor(driver, limits)
+
+  def fail(position):
+    raise protocol.GripperError('no gripper')
+
+  monkeypatch.setattr(driver.gripper, 'move', fail)
+  for _ in range(100):
+    governor.command(FAR)
+    with contextlib.suppress(protocol.GripperError):
+      getattr(governor, between)(*[100] * (between == 'move_gripper'))
+    clock.time += 0.01
+  # A second, after the first command, which may go as far as one's life.
+  assert driver.read_state().pose[0] <= 0.5 + 0.1 * (1 + LIMITS.command_ttl)
+
+
+def test_an_idle_arm_is_no_healthy_one(governor, driver):
+  driver.mode = 'idle'
+  assert not governor.status()['ok']
+  with pytest.raises(protocol.ControllerError, match='clearerr'):
+    governor.command(NEAR)
+  assert not driver.commands and not driver.recoveries
+  governor.clear_errors()
+  assert driver.recoveries == 1
+  assert governor.status()['recoveries_left'] == LIMITS.max_recoveries - 1
 
 
 def test_a_hold_amid_a_reset_of_the_gripper(governor, driver, monkeypatch):

@@ -1,5 +1,7 @@
 import contextlib
 import multiprocessing
+import signal
+import subprocess
 import threading
 import time
 
@@ -51,7 +53,7 @@ def is_held(driver):
 
 def test_an_arm_whose_server_is_silent_is_held_once(driver, caplog):
   with watched(driver) as beats:
-    beats.send_bytes(b'.')
+    beats.send_bytes(b'0')
     wait_until(lambda: is_held(driver))
     time.sleep(2 * PATIENCE)
     assert len(driver.commands) == 2
@@ -60,13 +62,13 @@ def test_an_arm_whose_server_is_silent_is_held_once(driver, caplog):
 
     # It is back, leads the arm and is silent again.
     driver.command_pose(FAR)
-    beats.send_bytes(b'.')
+    beats.send_bytes(b'0')
     wait_until(lambda: is_held(driver))
 
 
 def test_an_arm_whose_server_is_gone_is_held(driver, caplog):
   with watched(driver) as beats:
-    beats.send_bytes(b'.')
+    beats.send_bytes(b'0')
   assert is_held(driver)
   assert 'the server is gone; the arm is held' in caplog.text
 
@@ -74,7 +76,7 @@ def test_an_arm_whose_server_is_gone_is_held(driver, caplog):
 def test_an_arm_whose_server_beats_is_left_alone(driver):
   with watched(driver) as beats:
     for _ in range(20):
-      beats.send_bytes(b'.')
+      beats.send_bytes(b'0')
       time.sleep(PATIENCE / 10)
     assert len(driver.commands) == 1
 
@@ -83,22 +85,34 @@ def test_a_server_that_has_not_begun_is_waited_for(driver):
   with watched(driver) as beats:
     time.sleep(2 * PATIENCE)
     assert len(driver.commands) == 1
-    beats.send_bytes(b'.')
+    beats.send_bytes(b'0')
 
 
 def test_a_hold_that_fails_is_tried_again(driver, caplog):
   with watched(driver) as beats:
     driver.running = False
-    beats.send_bytes(b'.')
+    beats.send_bytes(b'0')
     wait_until(lambda: 'cannot be told to hold' in caplog.text)
     driver.running = True
     wait_until(lambda: is_held(driver))
 
 
+@pytest.mark.parametrize('ends', [True, False])
+def test_what_moves_the_arm_by_itself_is_ended(driver, monkeypatch, ends):
+  monkeypatch.setattr(guard_lib, '_RESET_PATIENCE_S', PATIENCE)
+  mover = subprocess.Popen(['sleep', '600'])
+  with watched(driver) as beats:
+    beats.send_bytes(b'%d' % mover.pid)
+    if ends:
+      beats.close()
+    assert mover.wait(60) == -signal.SIGTERM
+  assert len(driver.commands) == 1
+
+
 @pytest.mark.processes
 def test_a_guard_that_cannot_work_is_started_anew():
   # There is no ROS master it could reach.
-  guard = guard_lib.Guard(PATIENCE)
+  guard = guard_lib.Guard(PATIENCE, lambda: None)
   first = guard._process
   first.kill()
   first.join()

@@ -11,11 +11,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import xmlrpc.client
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 
 from robot_server import protocol
@@ -72,9 +74,10 @@ def free_port():
 class System:
   """A server in its process, with the master behind it."""
 
-  def __init__(self, url, master, process):
+  def __init__(self, url, master, process, environment):
     self.client = httpx.Client(base_url=url, timeout=60)
     self.process = process
+    self.environment = environment
     self._master = xmlrpc.client.ServerProxy(master)
 
   def post(self, route, body=None):
@@ -160,7 +163,7 @@ def serving(folder, *arguments, ends_with=0):
       stdout=output,
       stderr=subprocess.STDOUT,
     )
-  system = System(f'http://127.0.0.1:{port}/', master, process)
+  system = System(f'http://127.0.0.1:{port}/', master, process, environment)
   try:
     system.wait_until(system.is_ready, 'the server is ready')
     yield system
@@ -403,6 +406,45 @@ def test_a_hold_ends_a_joint_reset(robotiq):
   robotiq.move_to(HOME)
 
 
+def test_a_reflex_amid_a_joint_reset_is_told(robotiq):
+  robotiq.set('/stand_in/stuck', True)
+  robotiq.set('/stand_in/joints', [0.3] * 7)
+  answers = []
+  thread = threading.Thread(
+    target=lambda: answers.append(robotiq.post('jointreset'))
+  )
+  thread.start()
+  robotiq.wait_until(
+    lambda: robotiq.health()['controller'] == 'reset_joints', 'it resets'
+  )
+  while thread.is_alive():
+    # Until then it is recovered from.
+    robotiq.set('/stand_in/reflex', True)
+    time.sleep(0.1)
+  robotiq.set('/stand_in/reflex', False)
+  robotiq.set('/stand_in/stuck', False)
+  answer = answers[0].json()
+  assert answer['kind'] == 'joint_reset'
+  assert 'the mode reflex (cartesian_reflex)' in answer['error']
+  robotiq.post('release')
+  robotiq.wait_until(robotiq.is_ready, 'it is ready')
+  robotiq.move_to(HOME)
+
+
+def test_a_second_server_is_refused(robotiq):
+  done = subprocess.run(
+    [sys.executable, '-c', BOOT, '--robot-ip=127.0.0.1', '--gripper=none'],
+    env=robotiq.environment,
+    capture_output=True,
+    text=True,
+    timeout=START_S,
+  )
+  assert done.returncode == 1
+  assert 'another robot server leads the arm' in done.stderr
+  robotiq.move_to(POSE)
+  robotiq.move_to(HOME)
+
+
 def test_the_franka_gripper(franka):
   width = lambda: franka.post('get_gripper').json()['gripper']
 
@@ -476,6 +518,52 @@ def test_the_arm_is_held_when_its_server_is_killed(tmp_path):
     # What it has started lives on; it is the arm's.
     os.kill(system.get('/stand_in/pid'), signal.SIGTERM)
     system.end_master()
+
+
+def test_a_joint_reset_ends_with_its_server(tmp_path):
+  with serving(tmp_path, '--gripper=none', ends_with=-signal.SIGKILL) as system:
+    system.set('/stand_in/stuck', True)
+    impedance = system.get('/stand_in/pid')
+    with contextlib.suppress(httpx.ReadTimeout):
+      httpx.post(system.client.base_url.join('jointreset'), timeout=0.1)
+    system.wait_until(
+      lambda: (
+        system.health()['controller'] == 'reset_joints'
+        and system.get('/stand_in/pid') != impedance
+      ),
+      'it resets',
+    )
+    # Some beats later the guard knows what moves the arm.
+    time.sleep(0.5)
+    system.process.kill()
+
+    give_up = time.monotonic() + START_S
+    with contextlib.suppress(ProcessLookupError):
+      while time.monotonic() < give_up:
+        os.kill(system.get('/stand_in/pid'), 0)
+        time.sleep(0.02)
+    assert time.monotonic() < give_up
+    system.end_master()
+
+
+def test_an_arm_is_held_though_its_gripper_is_gone(tmp_path):
+  with serving(
+    tmp_path, '--gripper=robotiq', '--gripper-ip=127.0.0.2'
+  ) as system:
+    system.move_to(HOME)
+    system.set('/stand_in/stuck', True)
+    time.sleep(0.5)
+    system.post('step', {'arr': POSE})
+    for child in psutil.Process(system.process.pid).children(recursive=True):
+      if any('Robotiq2F' in part for part in child.cmdline()):
+        child.kill()
+    system.wait_until(
+      lambda: system.post('getstate').json().get('kind') == 'gripper',
+      'it is noticed',
+    )
+    demand_held(system)
+    assert system.post('hold').status_code == 200
+    assert system.post('getpos').status_code == 200
 
 
 def test_a_roscore_that_is_gone_is_told():

@@ -411,6 +411,10 @@ class Twin:
       )
     return state
 
+  def read_arm(self) -> protocol.Reading:
+    """Returns the arm's part of it."""
+    return self.read_state().reading()
+
   def command_pose(self, pose: Sequence[float]) -> None:
     """Sends the pose that the law pulls the tool to.
 
