@@ -15,7 +15,9 @@ class Frame(NamedTuple):
   """A picture, cut and scaled to what is observed."""
 
   image: np.ndarray  # [H, W, 3] uint8, RGB
-  time: float  # when it arrived, s, on the environment's clock
+  # When it arrived, s, on the environment's clock. Of pictures that a sensor
+  # with noise gives again and again, the first one's: it shows that moment.
+  time: float
 
 
 class Camera(Protocol):

@@ -83,6 +83,7 @@ class Capture:
     self._now = now
     self._frame: cameras.Frame | None = None
     self._raw: np.ndarray | None = None
+    self._arrived = -np.inf
     self._changed = self._lit = now()
     self._error = ''
     self._started = threading.Event()
@@ -126,11 +127,10 @@ class Capture:
     """
     now, patience = self._now(), self._config.patience
     times = {
-      'gives no pictures': self._frame.time if self._frame else -np.inf,
+      'gives no pictures': self._arrived,
       'is black (a cap, or no light)': self._lit,
+      'is frozen: its pictures are all the same': self._changed,
     }
-    if not self._config.noiseless:
-      times['is frozen: its pictures are all the same'] = self._changed
     for problem, last in times.items():
       if now - max(last, since) > patience:
         return problem
@@ -165,7 +165,9 @@ class Capture:
 
   def _take(self, image: np.ndarray) -> None:
     now = self._now()
-    if self._raw is None or not np.array_equal(image, self._raw):
+    self._arrived = now
+    repeats = self._raw is not None and np.array_equal(image, self._raw)
+    if self._config.noiseless or not repeats:
       self._changed = now
     if image.mean() > _BLACK:
       self._lit = now
@@ -173,7 +175,7 @@ class Capture:
     image = prepare(image, self._config, self._size)
     # Whoever has it keeps it while the next ones come.
     image.setflags(write=False)
-    self._frame = cameras.Frame(image, now)
+    self._frame = cameras.Frame(image, self._changed)
     self._started.set()
 
 

@@ -25,6 +25,7 @@ _LINEAR_SPEED = 0.5  # m/s
 _ANGULAR_SPEED = 2.0  # rad/s
 _FORCE = 50.0  # N
 _TORQUE = 10.0  # N m
+_POLL_S = 0.005  # between two looks for a newer picture
 
 
 class ActionError(core.FaultError):
@@ -92,6 +93,7 @@ class FrankaEnvironment(dm_env.Environment):
     self._steps = 0
     self._late_steps = 0
     self._success = False
+    self._commanded = -np.inf  # when the last step's pose was sent, s
     self._extras: dict[str, Any] = {}
 
   def action_spec(self) -> specs.BoundedArray:
@@ -129,8 +131,7 @@ class FrankaEnvironment(dm_env.Environment):
     self._begin()
     try:
       # Before the arm moves: it stays where it is until all see again.
-      for name, camera in self._cameras.items():
-        self._see(name, camera)
+      self._look()
       self._move_to_start()
       state, observation = self._observe()
     except core.FaultError:
@@ -160,20 +161,21 @@ class FrankaEnvironment(dm_env.Environment):
       times |= self._command(np.asarray(action, float))
       late = self._wait()
       state, observation = self._observe()
+      self._success = self._is_successful(state.pose)
+      over = self._success or self._steps + 1 >= self._config.episode_steps
+      if over:
+        observation |= self._look(since=self._commanded)
     except core.FaultError:
-      self._running = False
-      self._hold()
+      self._drop()
       raise
     self._state = state
     self._steps += 1
-    self._success = self._is_successful(state.pose)
     self._late_steps += late
     self._extras = {
       **{name: np.float64(time) for name, time in times.items()},
       'late': np.uint8(late),
       'success': np.uint8(self._success),
     }
-    over = self._success or self._steps >= self._config.episode_steps
     self._running = not over
     return dm_env.TimeStep(
       dm_env.StepType.LAST if over else dm_env.StepType.MID,
@@ -181,6 +183,21 @@ class FrankaEnvironment(dm_env.Environment):
       np.float32(not self._success),
       observation,
     )
+
+  def demand_pictures(self) -> None:
+    """Returns when all cameras have given a picture since the last command.
+
+    Whoever else ends an episode asks for it: a camera that stalled just before
+    would be noticed by the next steps only.
+
+    Raises:
+      FaultError: one gives none. There is no such episode then.
+    """
+    try:
+      self._look(since=self._commanded)
+    except core.FaultError:
+      self._drop()
+      raise
 
   def step_extras(self) -> dict[str, np.generic]:
     """Returns what the last step was beside dm_env's terms.
@@ -244,10 +261,10 @@ class FrankaEnvironment(dm_env.Environment):
       target[:3] = poses.stopped_at(
         self._state.pose[:3], target[:3], config.inner_low, config.inner_high
       )
-    sent = self._clock.now()
+    self._commanded = self._clock.now()
     self._robot.command_pose(target)
     times = {
-      'command_time': sent,
+      'command_time': self._commanded,
       'acknowledgement_time': self._clock.now(),
     }
     self._command_gripper(gripper * action[6])
@@ -297,18 +314,30 @@ class FrankaEnvironment(dm_env.Environment):
           f'The arm reports {name}={array}; expected finite numbers.'
         )
       observation[name] = array.astype(np.float32)
-    for name, camera in self._cameras.items():
-      observation[name] = self._see(name, camera)
-    return state, observation
+    return state, observation | self._look()
 
-  def _see(self, name: str, camera: cameras_lib.Camera) -> np.ndarray:
-    frame = camera.read()
-    age = self._clock.now() - frame.time
-    if age > self._config.max_camera_age:
-      raise cameras_lib.CameraError(
-        f'The last picture of the camera {name!r} is {age:.2f} s old; expected '
-        f'at most {self._config.max_camera_age} s.'
-      )
+  def _look(self, since: float = -np.inf) -> dict[str, np.ndarray]:
+    """Returns the cameras' pictures, waiting for such after `since`, s."""
+    return {
+      name: self._see(name, camera, since)
+      for name, camera in self._cameras.items()
+    }
+
+  def _see(
+    self, name: str, camera: cameras_lib.Camera, since: float
+  ) -> np.ndarray:
+    while True:
+      now, frame = self._clock.now(), camera.read()
+      age = now - frame.time
+      if age > self._config.max_camera_age:
+        raise cameras_lib.CameraError(
+          f'The last picture of the camera {name!r} is {age:.2f} s old; '
+          f'expected at most {self._config.max_camera_age} s.'
+        )
+      # Whatever one waits for comes before that one is too old.
+      if frame.time > since:
+        break
+      self._clock.sleep_until(now + _POLL_S)
     spec = self._observation_spec[name]
     if frame.image.shape != spec.shape or frame.image.dtype != spec.dtype:
       raise ValueError(
@@ -342,6 +371,11 @@ class FrankaEnvironment(dm_env.Environment):
     start[:2] += self._rng.uniform(-config.random_xy, config.random_xy, 2)
     start[5] += self._rng.uniform(-config.random_yaw, config.random_yaw)
     return poses.from_euler(start)
+
+  def _drop(self) -> None:
+    """Ends the episode, which a fault spoils."""
+    self._running = False
+    self._hold()
 
   def _hold(self) -> None:
     """Has the arm stay where it is, as far as it still listens."""

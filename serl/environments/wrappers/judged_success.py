@@ -13,6 +13,9 @@ class JudgedSuccess(base.EnvironmentWrapper):
 
   Elsewhere the reward is 0. Such an end is a termination: LAST with discount 0.
   The environment's own ends stay as they are, its own reward is dropped.
+
+  An environment may have `demand_pictures`, which is called at such an end and
+  raises a `core.FaultError` if its pictures are none to end an episode by.
   """
 
   def __init__(self, environment: dm_env.Environment):
@@ -37,9 +40,11 @@ class JudgedSuccess(base.EnvironmentWrapper):
     timestep = self._environment.step(action)
     if timestep.first():
       return self._begun(timestep)
-    self._success = self.judge(timestep.observation)
-    if not self._success:
+    if not self.judge(timestep.observation):
       return timestep._replace(reward=np.float32(0.0))
+    if not timestep.last():
+      getattr(self._environment, 'demand_pictures', lambda: None)()
+    self._success = True
     return dm_env.TimeStep(
       dm_env.StepType.LAST,
       np.float32(1.0),

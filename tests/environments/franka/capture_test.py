@@ -172,6 +172,16 @@ def test_a_frozen_picture_is_noticed_and_the_camera_restarted(
   _wait_until(lambda: _reads(camera, 12))
 
 
+def test_a_frozen_picture_stays_as_old_as_it_is(make, source, clock):
+  camera = make()
+  _show_for(source, clock, 10, 0.3)
+  assert camera.read().time == 50.0
+  clock.time = 50.35
+  source.show(11)
+  _wait_until(lambda: _reads(camera, 11))
+  assert camera.read().time == 50.35
+
+
 def test_a_renderers_pictures_may_be_equal(make, source, clock):
   camera = make(noiseless=True)
   _show_for(source, clock, 10, 0.7)

@@ -10,6 +10,7 @@ from serl.environments.franka import config as config_lib
 from serl.environments.franka import environment as environment_lib
 from serl.environments.franka import poses
 from serl.environments.franka import robot as robot_lib
+from serl.environments.wrappers import marked_success
 
 _STAY = np.zeros(7, np.float32)
 
@@ -366,6 +367,61 @@ def test_a_camera_that_stalls_is_noticed_within_half_a_second(make, clock):
   assert clock.now() - last.time <= 0.5
   # The capture itself gives up as early.
   assert _CAMERAS[0].patience + environment.control_timestep <= 0.5
+
+
+def _stalled(camera, clock, seconds=np.inf):
+  """Has a camera give the present's picture for so long."""
+  last, read = camera.read(), camera.read
+  camera.read = lambda: last if clock.now() - last.time < seconds else read()
+
+
+def test_a_camera_that_stalls_just_before_the_end_is_noticed(
+  make, driver, clock
+):
+  camera = _Camera(clock)
+  environment = make({'wrist': camera}, cameras=_CAMERAS, episode_steps=3)
+  environment.reset()
+  environment.step(_STAY)
+  _stalled(camera, clock)
+  # The picture is not too old yet, as far as it goes for a step.
+  assert environment.step(_STAY).mid()
+  with pytest.raises(cameras_lib.CameraError, match=r"'wrist' is 0\.4\d s old"):
+    environment.step(_action(x=1.0))
+  np.testing.assert_allclose(
+    driver.commands[-1], driver.read_state().pose, atol=1e-6
+  )
+  del camera.read
+  assert environment.step(_STAY).first()
+
+
+def test_an_episode_ends_by_a_picture_of_its_last_step(make, clock):
+  camera = _Camera(clock)
+  environment = make({'wrist': camera}, cameras=_CAMERAS, episode_steps=1)
+  environment.reset()
+  started = clock.now()
+  _stalled(camera, clock, seconds=0.25)
+  camera.image = np.full_like(camera.image, 9)
+  timestep = environment.step(_STAY)
+  assert timestep.last() and timestep.observation['wrist'].max() == 9
+  assert clock.now() - started == pytest.approx(0.25, abs=0.01)
+
+
+def test_who_else_ends_an_episode_demands_pictures(make, driver, clock):
+  camera = _Camera(clock)
+  environment = marked_success.MarkedSuccess(
+    make({'wrist': camera}, cameras=_CAMERAS, threshold=None),
+    [True, False, True, False].pop,
+  )
+  environment.reset()
+  assert environment.step(_STAY).last()
+  environment.reset()
+  _stalled(camera, clock)
+  with pytest.raises(cameras_lib.CameraError, match='s old'):
+    environment.step(_action(x=1.0))
+  np.testing.assert_allclose(
+    driver.commands[-1], driver.read_state().pose, atol=1e-6
+  )
+  assert environment.episode_metrics()['success'] == 0
 
 
 def test_a_picture_of_another_size_is_a_mistake(make, clock):
