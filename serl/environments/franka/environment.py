@@ -83,7 +83,7 @@ class FrankaEnvironment(dm_env.Environment):
     self._rng = np.random.default_rng(seed)
     self._observation_spec = _observation_spec(config)
     self._period = 1 / config.control_rate
-    self._episodes = 0  # since the joints were reset
+    self._episodes = 0  # begun since the joints were reset
     self._running = False
     self._released = False
     self._closed: bool | None = None  # what the gripper was asked last
@@ -355,14 +355,13 @@ class FrankaEnvironment(dm_env.Environment):
   def _move_to_start(self) -> None:
     every = self._config.joint_reset_every
     resets_joints = bool(every) and self._episodes >= every
-    if resets_joints:
-      self._episodes = 0
     if self._config.opens_at_reset:
       self._closed = False
     resets.move_to_start(
       self._config, self._robot, self._clock, self._draw_start(), resets_joints
     )
-    self._episodes += 1
+    # Only now: a reset of the joints that failed is still due.
+    self._episodes = 1 if resets_joints else self._episodes + 1
 
   def _draw_start(self) -> np.ndarray:
     """Returns the pose, [7], in which the next episode begins."""

@@ -4,6 +4,7 @@ import dm_env
 import numpy as np
 import pytest
 
+from robot_server import protocol
 from serl import core
 from serl.environments.franka import cameras as cameras_lib
 from serl.environments.franka import config as config_lib
@@ -263,6 +264,25 @@ def test_the_joints_are_reset_after_so_many_episodes(make, driver):
     environment.reset()
     moved.append(bool(driver.q.any()))
   assert moved == [False, False, True, False, True]
+
+
+def test_a_joint_reset_that_failed_is_tried_again(make, driver):
+  environment = make(joint_reset_every=1)
+  environment.reset()
+  reset, tries = driver.reset_joints, []
+
+  def fail():
+    tries.append('failed')
+    raise protocol.JointResetError('a joint is not there')
+
+  driver.reset_joints = fail
+  for _ in range(2):
+    with pytest.raises(robot_lib.RobotError, match='a joint is not there'):
+      environment.reset()
+  assert len(tries) == 2
+  driver.reset_joints = reset
+  environment.reset()
+  assert driver.q.any()
 
 
 def test_the_gripper_opens_at_a_reset_where_that_is_asked(make, driver):
