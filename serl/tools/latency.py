@@ -1,5 +1,7 @@
 """Draws how long the steps of a run on the real arm took, and which were late.
 
+It shows too how old the state and the pictures were when they were acted on.
+
 python -m serl.tools.latency RUN
 
 RUN is the folder of a run, or any folder of episodes. What is drawn is what the
@@ -23,6 +25,8 @@ _NAME = 'latency.png'
 _TIMES = ('capture_time', 'inference_time', 'command_time')
 _ACKNOWLEDGED, _LATE = 'acknowledgement_time', 'late'
 COMMAND = 'command to acknowledgement'
+STATE_AGE = 'age of the state, at the command'
+FRAME_AGE = 'age of the oldest picture, at the command'
 PERIOD = 'from observation to observation'
 # From one time to the next.
 _PARTS = {
@@ -30,6 +34,12 @@ _PARTS = {
   'preparation': ('inference_time', 'command_time'),
   COMMAND: ('command_time', _ACKNOWLEDGED),
 }
+# Likewise; not every episode tells where they begin.
+_AGES = {
+  STATE_AGE: ('state_time', 'command_time'),
+  FRAME_AGE: ('frame_time', 'command_time'),
+}
+_DRAWN = (*_PARTS, *_AGES, PERIOD)
 _BINS = 60
 
 
@@ -40,7 +50,8 @@ def read(paths: Iterable[pathlib.Path]) -> dict[str, np.ndarray]:
     paths: of the episodes, in order.
 
   Returns:
-    The parts of each of the N steps by name, [N] ms; the time from one
+    The parts of each of the N steps by name, [N] ms; the ages of what was
+    acted on, NaN where an episode does not tell them; the time from one
     observation to the next, NaN for the last step of an episode; and 'late',
     [N] bool.
 
@@ -65,9 +76,10 @@ def read(paths: Iterable[pathlib.Path]) -> dict[str, np.ndarray]:
 
 def durations(extras: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
   """Returns what the T steps of an episode took, [T] each; see `read`."""
+  unknown = np.full(len(extras[_LATE]), np.nan)
   columns = {
-    name: 1e3 * (extras[end] - extras[start])
-    for name, (start, end) in _PARTS.items()
+    name: 1e3 * (extras[end] - extras.get(start, unknown))
+    for name, (start, end) in {**_PARTS, **_AGES}.items()
   }
   captured = np.append(extras['capture_time'], np.nan)
   columns[PERIOD] = 1e3 * np.diff(captured)
@@ -83,11 +95,10 @@ def make_figure(
   title: str, steps: Mapping[str, np.ndarray]
 ) -> figure_lib.Figure:
   """Draws a histogram of each part and the misses along the run."""
-  names = [*_PARTS, PERIOD]
-  figure = figure_lib.Figure(figsize=(10, 11), layout='constrained')
+  figure = figure_lib.Figure(figsize=(10, 15), layout='constrained')
   figure.suptitle(title)
-  panels = figure.subplots(len(names) + 1, 1)
-  for panel, name in zip(panels, names):
+  panels = figure.subplots(len(_DRAWN) + 1, 1)
+  for panel, name in zip(panels, _DRAWN):
     values = steps[name][np.isfinite(steps[name])]
     if len(values):
       panel.hist(values, bins=_BINS, color='#1f5fa8')
@@ -115,7 +126,7 @@ def make_table(steps: Mapping[str, np.ndarray]) -> rich_table.Table:
   table.add_column('ms')
   for head in ('50 %', '90 %', '99 %', 'longest'):
     table.add_column(head, justify='right')
-  for name in (*_PARTS, PERIOD):
+  for name in _DRAWN:
     values = steps[name][np.isfinite(steps[name])]
     ranks = np.percentile(values, (50, 90, 99, 100)) if len(values) else ()
     table.add_row(name, *(f'{rank:.1f}' for rank in ranks))

@@ -57,6 +57,32 @@ def test_the_parts_of_a_step_in_milliseconds():
   np.testing.assert_array_equal(found['late'], (False, True))
 
 
+def _dated(extras):
+  """Returns extras with a state of 15 ms ago and pictures of 40 ms ago."""
+  return {
+    **extras,
+    'state_time': extras['command_time'] - 0.015,
+    'frame_time': extras['command_time'] - 0.04,
+  }
+
+
+def test_how_old_was_what_was_acted_on(tmp_path, capsys):
+  found = latency.durations(_dated(_extras([0.02, 0.03])))
+  np.testing.assert_allclose(found[latency.STATE_AGE], (15, 15))
+  np.testing.assert_allclose(found[latency.FRAME_AGE], (40, 40))
+  _write(tmp_path, _dated(_extras([0.02, 0.03])))
+  latency.main([str(tmp_path)])
+  shown = ' '.join(capsys.readouterr().out.split())
+  assert 'oldest picture, at the command' in shown and '40.0' in shown
+
+
+def test_episodes_that_do_not_tell_ages_are_drawn_too(tmp_path):
+  _write(tmp_path, _extras([0.02]), _dated(_extras([0.03])))
+  steps = latency.read(sorted(tmp_path.glob('*.npz')))
+  np.testing.assert_allclose(steps[latency.FRAME_AGE], (np.nan, 40))
+  latency.make_figure('a run', steps)
+
+
 def test_the_episodes_of_all_actors_are_drawn(tmp_path, capsys):
   run = tmp_path / 'run'
   for actor, late in (('actor', [0, 0, 1]), ('actor_1', [1, 0, 0])):

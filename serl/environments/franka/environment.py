@@ -94,6 +94,7 @@ class FrankaEnvironment(dm_env.Environment):
     self._late_steps = 0
     self._success = False
     self._commanded = -np.inf  # when the last step's pose was sent, s
+    self._dates: dict[str, float] = {}  # of the last observation, s
     self._extras: dict[str, Any] = {}
 
   def action_spec(self) -> specs.BoundedArray:
@@ -153,7 +154,7 @@ class FrankaEnvironment(dm_env.Environment):
     if not self._running:
       return self.reset()
     times = {
-      'capture_time': self._captured,  # of what was acted on
+      **self._dates,  # of what was acted on
       'inference_time': self._clock.now(),  # when there was the action
     }
     try:
@@ -203,9 +204,11 @@ class FrankaEnvironment(dm_env.Environment):
     """Returns what the last step was beside dm_env's terms.
 
     In s on the clock: 'capture_time', when the observation acted on was
-    asked for, 'inference_time', when its action was there, 'command_time' and
-    'acknowledgement_time', when that was sent and had arrived. 'late', whether
-    the step missed its deadline; 'success'.
+    asked for, 'state_time', when its state was measured, 'frame_time', when
+    the oldest of its pictures arrived, if there are any, 'inference_time', when
+    its action was there, 'command_time' and 'acknowledgement_time', when that
+    was sent and had arrived. 'late', whether the step missed its deadline;
+    'success'.
     """
     return dict(self._extras)
 
@@ -297,10 +300,11 @@ class FrankaEnvironment(dm_env.Environment):
 
   def _observe(self) -> tuple[protocol.State, dict[str, np.ndarray]]:
     """Returns the newest state and pictures, and as what they are observed."""
-    self._captured = self._clock.now()
+    self._dates = {'capture_time': self._clock.now()}
     state = robot_lib.read_fresh(
       self._robot, self._clock, self._config.max_state_age
     )
+    self._dates['state_time'] = state.time
     observation = {
       'tcp_pose': state.pose,
       'tcp_vel': state.vel,
@@ -318,14 +322,17 @@ class FrankaEnvironment(dm_env.Environment):
 
   def _look(self, since: float = -np.inf) -> dict[str, np.ndarray]:
     """Returns the cameras' pictures, waiting for such after `since`, s."""
-    return {
+    frames = {
       name: self._see(name, camera, since)
       for name, camera in self._cameras.items()
     }
+    if frames:
+      self._dates['frame_time'] = min(frame.time for frame in frames.values())
+    return {name: frame.image for name, frame in frames.items()}
 
   def _see(
     self, name: str, camera: cameras_lib.Camera, since: float
-  ) -> np.ndarray:
+  ) -> cameras_lib.Frame:
     while True:
       now, frame = self._clock.now(), camera.read()
       age = now - frame.time
@@ -344,7 +351,7 @@ class FrankaEnvironment(dm_env.Environment):
         f'The camera {name!r} gives {frame.image.dtype} '
         f'{frame.image.shape}; expected {spec.dtype} {spec.shape}.'
       )
-    return frame.image
+    return frame
 
   def _is_successful(self, pose: np.ndarray) -> bool:
     config = self._config

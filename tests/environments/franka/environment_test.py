@@ -1,5 +1,7 @@
 """Tests for environment."""
 
+import dataclasses
+
 import dm_env
 import numpy as np
 import pytest
@@ -232,6 +234,35 @@ def test_a_step_tells_its_times(make, clock, driver):
   assert environment.step_extras()['capture_time'] == pytest.approx(
     captured + 0.1
   )
+
+
+def test_a_step_tells_how_old_was_what_it_acted_on(make, clock, driver):
+  wrist, front = _Camera(clock), _Camera(clock)
+  wrist.age, front.age = 0.03, 0.05
+  environment = make(
+    {'wrist': wrist, 'front': front},
+    cameras=(*_CAMERAS, config_lib.CameraConfig('front', serial='2')),
+  )
+  read = driver.read_state
+  driver.read_state = lambda: dataclasses.replace(
+    read(), time=clock.now() - 0.02
+  )
+  environment.reset()
+  captured = clock.now()
+  environment.step(_STAY)
+  extras = environment.step_extras()
+  assert extras['state_time'] == pytest.approx(captured - 0.02)
+  assert extras['frame_time'] == pytest.approx(captured - 0.05)
+  assert environment.step(_STAY).mid()
+  extras = environment.step_extras()
+  assert extras['frame_time'] == pytest.approx(captured + 0.1 - 0.05)
+
+
+def test_without_cameras_there_is_no_time_of_a_picture(make):
+  environment = make()
+  environment.reset()
+  environment.step(_STAY)
+  assert 'frame_time' not in environment.step_extras()
 
 
 def test_episodes_begin_anywhere_in_the_ranges(make, driver):
