@@ -44,10 +44,16 @@ class Command(NamedTuple):
 
 
 class Device(Protocol):
-  """A keyboard, a SpaceMouse, a gamepad."""
+  """A keyboard, a SpaceMouse, a gamepad.
+
+  It may have `begin_episode`, which tells it that an episode begins: what was
+  asked for before counts for none in it.
+  """
 
   def read(self) -> Command:
     """Returns what is asked for now; never waits.
+
+    A button that was pressed and let go since the last time is asked for once.
 
     Raises:
       DeviceError: the device is gone.
@@ -55,6 +61,11 @@ class Device(Protocol):
 
   def close(self) -> None:
     """Lets go of the device."""
+
+
+def begin_episode(device: Device | None) -> None:
+  """Tells a device that an episode begins, where that is to be told."""
+  getattr(device, 'begin_episode', lambda: None)()
 
 
 def make_action(
@@ -141,7 +152,8 @@ class DeviceActor:
     return make_action(self._device.read(), **self._arguments)
 
   def observe_first(self, timestep: dm_env.TimeStep) -> None:
-    """Learns nothing."""
+    """Begins an episode."""
+    begin_episode(self._device)
 
   def observe(
     self, action: types.NestedArray, next_timestep: dm_env.TimeStep

@@ -120,6 +120,10 @@ class Gamepad:
     """
     return self._watched.read()
 
+  def begin_episode(self) -> None:
+    """Drops clicks from before, which the episode has no part in."""
+    self._watched.forget()
+
   def was_marked(self) -> bool:
     """Returns whether success was marked since this was last asked."""
     marked = self._state.marked
@@ -159,8 +163,8 @@ class Gamepad:
         self._state.note(
           kind & ~_INITIAL, number, value, initial=bool(kind & _INITIAL)
         )
+        yield self._state.command()
       unread = unread[end:]
-      yield self._state.command()
 
 
 class _State:

@@ -114,8 +114,7 @@ class InterventionActor:
     """
     self._begin()
     self.prepare()
-    # A script that stands in for a person counts its steps.
-    getattr(self._device, 'begin_episode', lambda: None)()
+    devices.begin_episode(self._device)
     self._actor.observe_first(timestep)
 
   def observe(

@@ -75,6 +75,10 @@ class Shared:
       raise devices.DeviceError('The device of the person was closed.')
     return self._device.read()
 
+  def begin_episode(self) -> None:
+    """Tells the device that an episode begins, if it is open."""
+    devices.begin_episode(self._device)
+
   def close(self) -> None:
     """Lets go of the device."""
     if self._device is not None:

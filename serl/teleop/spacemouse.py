@@ -60,6 +60,10 @@ class SpaceMouse:
     """
     return self._watched.read()
 
+  def begin_episode(self) -> None:
+    """Drops clicks from before, which the episode has no part in."""
+    self._watched.forget()
+
   def close(self) -> None:
     """Lets go of the mouse."""
     self._stop.set()
@@ -74,14 +78,14 @@ class SpaceMouse:
       try:
         while (state := self._mouse.read()).t != seen:
           seen, latest = state.t, time.monotonic()
+          yield _command(state, self._dead_zone)
       except (easyhid.HIDException, OSError) as error:
         raise devices.DeviceError(
           f'The SpaceMouse is gone ({error}); plug it in and open it again.'
         ) from error
-      command = _command(state, self._dead_zone)
       if time.monotonic() - latest > _SILENCE_S:
-        command = command._replace(motion=np.zeros(6, np.float32))
-      yield command
+        command = _command(state, self._dead_zone)
+        yield command._replace(motion=np.zeros(6, np.float32))
 
 
 def _command(

@@ -13,6 +13,9 @@ class Watched:
 
   Once its thread has ended, for whatever reason, there is none: an arm that
   went on by the last one would not stop.
+
+  A button that was pressed counts until it is read: a click is shorter than a
+  step of the arm.
   """
 
   def __init__(self, commands: Iterable[devices.Command]):
@@ -23,6 +26,8 @@ class Watched:
         the device is let go of, and raises a DeviceError when it is gone.
     """
     self._command = devices.Command(np.zeros(6, np.float32), 0)
+    self._clicked = 0  # as `closing`, of a press that nobody has read
+    self._lock = threading.Lock()
     self._error = devices.DeviceError('The device of the person was closed.')
     self._thread = threading.Thread(
       target=self._run, args=(commands,), daemon=True
@@ -37,7 +42,15 @@ class Watched:
     """
     if not self._thread.is_alive():
       raise devices.DeviceError(str(self._error)) from self._error
-    return self._command
+    with self._lock:
+      command, clicked = self._command, self._clicked
+      self._clicked = 0
+    return command._replace(closing=command.closing or clicked)
+
+  def forget(self) -> None:
+    """Drops a click that nobody has read."""
+    with self._lock:
+      self._clicked = 0
 
   def join(self) -> None:
     """Waits for the end of the commands."""
@@ -46,6 +59,9 @@ class Watched:
   def _run(self, commands: Iterable[devices.Command]) -> None:
     try:
       for command in commands:
-        self._command = command
+        with self._lock:
+          if command.closing not in (0, self._command.closing):
+            self._clicked = command.closing
+          self._command = command
     except devices.DeviceError as error:
       self._error = error

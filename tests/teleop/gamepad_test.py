@@ -129,6 +129,18 @@ def test_buttons_drive_the_gripper(pad, open_pad):
     _await(device, STILL, closing)
 
 
+def test_a_click_counts_until_it_is_read(pad, open_pad):
+  device = open_pad()
+  pad.press(stand_in.A)
+  pad.press(stand_in.A, down=False)
+  pad.move(stand_in.LEFT_X, 1)
+  # Asked only when all of it is told, as an arm's next step would.
+  _await_read(pad)
+  pad.press(stand_in.Y)
+  stand_in.wait_for(device.is_marked)
+  assert [device.read().closing for _ in range(2)] == [1, 0]
+
+
 def test_a_button_marks_success(pad, open_pad):
   device = open_pad()
   assert not device.was_marked() and not device.is_marked()

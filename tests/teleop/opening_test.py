@@ -94,6 +94,15 @@ def test_a_person_takes_over_by_a_gamepad_that_comes_and_goes(
   )
   assert actor.step_extras() == {intervention.TAG: 1}
 
+  # Clicks count until they are read, but for no later episode.
+  pad.move(gamepad_stand_in.LEFT_X, 0.0)
+  for down in (True, False):
+    pad.press(gamepad_stand_in.A, down)
+  pad.press(gamepad_stand_in.Y)
+  gamepad_stand_in.wait_for(shared._device.is_marked)
+  actor.observe_first(environment.reset())
+  assert not shared.read().moves
+
   pad.unplug()
   with pytest.raises(core.FaultError, match='gamepad is gone'):
     gamepad_stand_in.wait_for(lambda: actor.select_action(None) is None)

@@ -148,6 +148,13 @@ def test_maps_axes_and_buttons(mouse):
     mouse.await_answer('read', lambda said, closing=closing: said[1] == closing)
 
 
+def test_a_click_counts_until_it_is_read(mouse):
+  mouse.press(left=True)
+  mouse.press()
+  mouse.ask('rest for half a second')
+  assert [mouse.ask('read')[1] for _ in range(2)] == [1, 0]
+
+
 def test_saturates(mouse):
   mouse.move(x=500, z=500)
   mouse.await_answer('read', lambda said: said[0] == [0, 1, -1, 0, 0, 0])
