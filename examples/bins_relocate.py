@@ -41,7 +41,11 @@ def main(_):
   for name, task in zip(('forward', 'backward'), arm.load(), strict=True):
     sac = arm.agent(target_entropy=-12.0, cloning=0.3, return_bounds=(0.0, 1.0))
     # What it costs to switch the gripper is its own critic's, not the reward's.
-    gripper = hybrid.HybridConfig(penalty=task.gripper_penalty, margin=0.1)
+    gripper = hybrid.HybridConfig(
+      penalty=task.gripper_penalty,
+      margin=0.1,
+      gripper_range=task.gripper_range,
+    )
     agent = hybrid.HybridBuilder(sac, gripper)
     fields = arm.fields(
       run_dir / name,

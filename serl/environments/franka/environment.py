@@ -175,7 +175,7 @@ class FrankaEnvironment(dm_env.Environment):
     self._extras = {
       **{name: np.float64(time) for name, time in times.items()},
       'late': np.uint8(late),
-      'success': np.uint8(self._success),
+      **{name: np.uint8(told) for name, told in self._tell_success().items()},
     }
     self._running = not over
     return dm_env.TimeStep(
@@ -208,16 +208,16 @@ class FrankaEnvironment(dm_env.Environment):
     the oldest of its pictures arrived, if there are any, 'inference_time', when
     its action was there, 'command_time' and 'acknowledgement_time', when that
     was sent and had arrived. 'late', whether the step missed its deadline;
-    'success'.
+    'success', where the task has a threshold.
     """
     return dict(self._extras)
 
   def episode_metrics(self) -> dict[str, float]:
-    """Returns 'success' of the episode so far and how many 'late_steps'."""
-    return {
-      'success': float(self._success),
-      'late_steps': float(self._late_steps),
-    }
+    """Returns how many 'late_steps' the episode has so far, and its 'success'.
+
+    Without a threshold nothing here tells success: a wrapper does.
+    """
+    return {**self._tell_success(), 'late_steps': float(self._late_steps)}
 
   @property
   def control_timestep(self) -> float:
@@ -352,6 +352,11 @@ class FrankaEnvironment(dm_env.Environment):
         f'{frame.image.shape}; expected {spec.dtype} {spec.shape}.'
       )
     return frame
+
+  def _tell_success(self) -> dict[str, float]:
+    if self._config.threshold is None:
+      return {}
+    return {'success': float(self._success)}
 
   def _is_successful(self, pose: np.ndarray) -> bool:
     config = self._config

@@ -1,8 +1,10 @@
 """A classifier's word for reward and end of an episode."""
 
 from collections.abc import Callable
+from typing import Any
 
 import dm_env
+import numpy as np
 
 from serl import types
 from serl.environments.wrappers import judged_success
@@ -11,8 +13,10 @@ from serl.environments.wrappers import judged_success
 class LearnedReward(judged_success.JudgedSuccess):
   """Ends the episode, with reward 1, where a classifier sees success.
 
-  `episode_metrics` tells the environment's own success beside 'learned_success'
-  and the highest 'success_probability', to score the classifier by.
+  `episode_metrics` tells 'learned_success' and the highest
+  'success_probability'. 'success', there and in `step_extras`, is the
+  environment's own, to score the classifier by, or where it has none the
+  classifier's.
 
   Cameras for the reward alone can be taken out of the policy's sight by a
   wrapper around this one.
@@ -65,7 +69,13 @@ class LearnedReward(judged_success.JudgedSuccess):
   def episode_metrics(self) -> dict[str, float]:
     """Returns the environment's metrics and what the classifier has said."""
     return {
+      'success': float(self._success),
       **super().episode_metrics(),
       'learned_success': float(self._success),
       'success_probability': self._highest,
     }
+
+  def step_extras(self) -> dict[str, Any]:
+    """Returns the environment's extras, and 'success' if it tells none."""
+    tell = getattr(self._environment, 'step_extras', dict)
+    return {'success': np.uint8(self._success), **tell()}

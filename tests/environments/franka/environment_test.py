@@ -13,7 +13,9 @@ from serl.environments.franka import config as config_lib
 from serl.environments.franka import environment as environment_lib
 from serl.environments.franka import poses
 from serl.environments.franka import robot as robot_lib
+from serl.environments.wrappers import learned_reward
 from serl.environments.wrappers import marked_success
+from serl.programs import evaluation
 
 _STAY = np.zeros(7, np.float32)
 
@@ -165,6 +167,18 @@ def test_without_a_threshold_there_is_no_reward(make):
   environment = make(target=(0.5, 0.0, 0.3, 3.14, 0.0, 0.0), threshold=None)
   environment.reset()
   assert environment.step(_STAY).reward == 0.0
+  assert 'success' not in environment.episode_metrics()
+  assert 'success' not in environment.step_extras()
+
+
+def test_without_a_threshold_a_classifier_tells_success(make):
+  environment = learned_reward.LearnedReward(
+    make(threshold=None), lambda observation: 0.9, threshold=0.5
+  )
+  policy = lambda params, key, observation: _STAY
+  sweep = evaluation.Evaluation(environment, policy).sweep({}, 3)
+  assert (sweep['successes'], sweep['cycle_steps']) == (3, 1)
+  assert environment.step_extras()['success'] == 1
 
 
 def test_the_gripper_moves_only_on_a_change(make, driver, clock):
