@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
 import functools
 import os
-import pathlib
 from typing import Any, NamedTuple
 
 from absl import flags
@@ -23,6 +22,7 @@ from serl.agents import drq
 from serl.agents import rlpd
 from serl.agents import sac
 from serl.environments.franka import assembly
+from serl.environments.franka import client
 from serl.environments.franka import config as config_lib
 from serl.environments.franka import tasks
 from serl.environments.wrappers import alternating
@@ -340,7 +340,7 @@ def _make_real(
   seed: int,
 ) -> dm_env.Environment:
   """Returns the task on the real arm, as the policy sees it."""
-  environment = assembly.make(config, _read(token_file), seed)
+  environment = assembly.make(config, client.read_token(token_file), seed)
   return reward.wrap(environment, config, classifier, images=True)
 
 
@@ -350,17 +350,14 @@ def _alternate_real(
   """Returns the tasks of `_make_real` on one arm, in turns."""
   configs = {name: part.args[0] for name, part in parts.items()}
   _, token_file, _ = next(iter(parts.values())).args
-  made = assembly.make_several(configs, _read(token_file), seed)
+  token = client.read_token(token_file)
+  made = assembly.make_several(configs, token, seed)
   return alternating.Alternating(
     {
       name: reward.wrap(made[name], configs[name], part.args[2], images=True)
       for name, part in parts.items()
     }
   )
-
-
-def _read(token_file: str | None) -> str | None:
-  return token_file and pathlib.Path(token_file).read_text().strip()
 
 
 def make_spec(config: config_lib.Config) -> specs.EnvironmentSpec:

@@ -19,6 +19,7 @@ from serl import specs
 from serl.demos import files
 from serl.demos import recording
 from serl.environments.franka import assembly
+from serl.environments.franka import client
 from serl.environments.franka import tasks as robot_tasks
 from serl.environments.sim import tasks
 from serl.environments.wrappers import pacing
@@ -229,7 +230,7 @@ def _make_environment(
         f'--size={options.size}: the images of the real arm have the '
         "image_size of the task's config; change it there."
       )
-    token = options.token_file and options.token_file.read_text().strip()
+    token = client.read_token(options.token_file)
     config = robot_tasks.load(options.task)
     # Paced by its own clock.
     environment = assembly.make(config, token, seed)

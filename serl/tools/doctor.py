@@ -66,7 +66,7 @@ def check_server(robot: client.HttpRobot) -> Finding:
     )
   except client.RequestError as error:
     return Finding(
-      'server', FAIL, str(error), "give the server's token with --token"
+      'server', FAIL, str(error), "give the server's token in --token-file"
     )
   return Finding('server', PASS, f'answers, drives a {health["driver"]}')
 
@@ -301,7 +301,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
   add = parser.add_argument
   add('task', metavar='TASK', help=', '.join(tasks.TASKS) + ' or FILE.py')
   add('--url', help="of the robot's server; default: the task's")
-  add('--token', help='that the server demands')
+  add('--token-file', help="with the robot server's token")
   add(
     '--folder',
     type=pathlib.Path,
@@ -320,7 +320,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     config = tasks.load(flags.task)
     if flags.url:
       config = dataclasses.replace(config, url=flags.url)
-    findings = list(examine(config, flags.token, flags.folder, flags.port))
+    token = client.read_token(flags.token_file)
+    findings = list(examine(config, token, flags.folder, flags.port))
   except (OSError, ValueError) as error:
     parser.error(str(error))
   rich.print(make_table(findings))

@@ -6,6 +6,7 @@ python -m serl.tools.new_task my_task.py --url http://127.0.0.1:5000/
 
 import argparse
 from collections.abc import Sequence
+import dataclasses
 import pathlib
 import sys
 
@@ -13,18 +14,18 @@ import numpy as np
 
 from serl import core
 from serl.environments.franka import client
+from serl.environments.franka import config as config_lib
 from serl.environments.franka import poses
 from serl.environments.franka import tasks
 
 _TEMPLATE = '''\
-"""The config of a task on the real arm; every number is yours to change.
+"""A task on the real arm, with the numbers of {like} around its target.
 
-Poses are xyz in metres and extrinsic Euler angles xyz in radians, of the tool
-in the arm's base frame. Start small: a box that is tight around the task
-protects the arm, and makes the task easier to learn.
+Every number is yours to change. Poses are xyz in metres and extrinsic Euler
+angles xyz in radians, of the tool in the arm's base frame. Start small: a box
+that is tight around the task protects the arm, and makes the task easier to
+learn.
 """
-
-import math
 
 from serl.environments.franka import config
 
@@ -35,67 +36,59 @@ TARGET = {target}
 # may be in it that the arm must not touch; the robot's server has limits too.
 POSE_LOW, POSE_HIGH = config.around(
   TARGET,
-  low=(-0.05, -0.05, 0.0, -0.01, -0.01, -math.pi / 6),
-  high=(0.05, 0.05, 0.1, 0.01, 0.01, math.pi / 6),
+  low={low},
+  high={high},
 )
 
 CONFIG = config.Config(
   target=TARGET,
-  # Where episodes begin: above the target. Inside the box.
-  reset=(*TARGET[:2], TARGET[2] + 0.1, *TARGET[3:]),
+  # Where episodes begin. Inside the box.
+  reset=config.beside(TARGET, {reset}),
   pose_low=POSE_LOW,
   pose_high=POSE_HIGH,
+{inner}\
   # What an action of 1 does in a step: m, rad, and the gripper's part. Smaller
   # is gentler and more exact, larger is faster.
-  action_scale=(0.02, 0.1, 1.0),
+  action_scale={action_scale},
   # How near to the target is success, in each of the six. None where a
   # classifier tells success.
   threshold={threshold},
-  # How far from `reset` an episode may begin. 0 for the first trials.
+  # How far from `reset` an episode may begin. 0 for the first trials;
+  # {like} has {random_xy} m and {random_yaw} rad.
   random_xy=0.0,
   random_yaw=0.0,
   # Straight up before a reset, m: as far as the hand needs to come free.
-  lift=0.1,
-  joint_reset_every=200,
+  lift={lift},
+  joint_reset_every={joint_reset_every},
   # Whether the policy opens and closes the gripper, and what a switch costs.
   uses_gripper={uses_gripper},
-  opens_at_reset={uses_gripper},
+  opens_at_reset={opens_at_reset},
   gripper_penalty={penalty},
   # What the gripper reads when open and when closed: (0, 255) of a Robotiq,
   # (0.08, 0.0) of Franka's hand.
-  gripper_range=(0.0, 255.0),
+  gripper_range={gripper_range},
   # The clips bound the force of contact: stiffness times clip. With 2000 N/m a
   # clip of 0.003 m pulls with 6 N.
   compliance=config.Compliance(
-    translational_stiffness=2000.0,
-    translational_damping=89.0,
-    translational_clip_x=0.003,
-    translational_clip_neg_x=0.003,
-    translational_clip_y=0.003,
-    translational_clip_neg_y=0.003,
-    translational_clip_z=0.01,
-    translational_clip_neg_z=0.01,
-    rotational_stiffness=150.0,
-    rotational_damping=7.0,
-    rotational_clip_x=0.02,
-    rotational_clip_neg_x=0.02,
-    rotational_clip_y=0.02,
-    rotational_clip_neg_y=0.02,
-    rotational_clip_z=0.02,
-    rotational_clip_neg_z=0.02,
+{compliance}\
   ),
   # Cut each picture to what matters, by rows and columns, best to a square.
+  # The serial number stands on the underside; doctor lists those it finds.
   cameras=({cameras}),
   url={url!r},
 )
 '''
-_CAMERA = """
-    config.CameraConfig({name!r}, serial={serial!r}, columns=(80, 560)),"""
+_INNER = """\
+  # Something stands in this box: the tool stops where it enters.
+  inner_low=config.beside(TARGET, {}),
+  inner_high=config.beside(TARGET, {}),
+"""
 
 
 def make_text(
   target: Sequence[float],
   url: str,
+  like: str = 'peg_insert',
   cameras: Sequence[tuple[str, str]] = (),
   uses_gripper: bool = False,
   classified: bool = False,
@@ -105,21 +98,70 @@ def make_text(
   Args:
     target: [6], the pose of success, m and rad.
     url: of the robot's server.
-    cameras: of each the name and the serial number.
-    uses_gripper: whether the policy moves the gripper.
-    classified: whether a classifier tells success, not the pose.
+    like: the task whose numbers it begins with, one of `tasks.TASKS`.
+    cameras: of each the name and the serial number; those of `like` if empty.
+    uses_gripper: whether the policy moves the gripper, also if `like` does not.
+    classified: likewise, whether a classifier tells success, not the pose.
   """
-  described = ''.join(
-    _CAMERA.format(name=name, serial=serial) for name, serial in cameras
-  )
+  config = tasks.TASKS[like]
+  target_there = (*config.target[:3], abs(config.target[3]), *config.target[4:])
+  inner = ''
+  if config.inner_low is not None:
+    corners = (config.inner_low, config.inner_high)
+    inner = _INNER.format(*(_offset(c, config.target) for c in corners))
+  uses_gripper = uses_gripper or config.uses_gripper
+  described = dataclasses.asdict(config.compliance)
   return _TEMPLATE.format(
-    target='({})'.format(', '.join(f'{x:.4f}' for x in target)),
-    threshold='None' if classified else '(0.01, 0.01, 0.01, 0.2, 0.2, 0.2)',
+    like=like,
+    target=_numbers(np.round(target, 4)),
+    low=_offset(config.pose_low, target_there),
+    high=_offset(config.pose_high, target_there),
+    reset=_offset(config.reset, config.target),
+    inner=inner,
+    action_scale=config.action_scale,
+    threshold=None if classified else config.threshold,
+    random_xy=f'{config.random_xy:g}',
+    random_yaw=f'{config.random_yaw:.3g}',
+    lift=config.lift,
+    joint_reset_every=config.joint_reset_every,
     uses_gripper=uses_gripper,
-    penalty=0.1 if uses_gripper else 0.0,
-    cameras=f'{described}\n  ' if described else '',
+    opens_at_reset=uses_gripper,
+    penalty=config.gripper_penalty or (0.1 if uses_gripper else 0.0),
+    gripper_range=config.gripper_range,
+    compliance=''.join(f'    {k}={v!r},\n' for k, v in described.items()),
+    cameras=_cameras(config.cameras, cameras),
     url=url,
   )
+
+
+def _numbers(values: Sequence[float]) -> str:
+  """Returns numbers as a tuple's text, without the noise of their sums."""
+  return f'({", ".join(str(round(float(x), 6)) for x in values)})'
+
+
+def _offset(pose: Sequence[float], target: Sequence[float]) -> str:
+  return _numbers(np.subtract(pose, target[: len(pose)]))
+
+
+def _cameras(
+  like: Sequence[config_lib.CameraConfig], given: Sequence[tuple[str, str]]
+) -> str:
+  """Returns the text of cameras, cut as those of the same name in `like`."""
+  named = {camera.name: camera for camera in like}
+  default = config_lib.CameraConfig('', '', columns=(80, 560))
+  lines = []
+  for name, serial in given or [(c.name, c.serial) for c in like]:
+    camera = named.get(name, default)
+    parts = [
+      f'{part}={getattr(camera, part)}'
+      for part in ('rows', 'columns', 'for_reward')
+      if getattr(camera, part)
+    ]
+    arguments = ''.join(
+      f'\n      {x},' for x in (repr(name), f'serial={serial!r}', *parts)
+    )
+    lines.append(f'\n    config.CameraConfig({arguments}\n    ),')
+  return f'{"".join(lines)}\n  ' if lines else ''
 
 
 def _camera(text: str) -> tuple[str, str]:
@@ -157,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     help='of the tool at success: 6 or 7 numbers; else the server is asked',
   )
   add('--url', default='http://127.0.0.1:5000/', help="of the robot's server")
-  add('--token', help='that the server demands')
+  add('--token-file', help="with the robot server's token")
   add(
     '--camera',
     action='append',
@@ -166,6 +208,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     metavar='NAME=SERIAL',
     help='may be given several times',
   )
+  add(
+    '--like',
+    default='peg_insert',
+    choices=[name for name in tasks.TASKS if not name.endswith('_state')],
+    help='whose numbers it begins with (default: %(default)s)',
+  )
   add('--gripper', action='store_true', help='the policy moves it')
   add('--classifier', action='store_true', help='it tells success')
   flags = parser.parse_args(arguments)
@@ -173,12 +221,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.error(f'{flags.file} is no FILE.py')
   try:
     if flags.pose is None:
-      robot = client.HttpRobot(flags.url, flags.token)
+      robot = client.HttpRobot(flags.url, client.read_token(flags.token_file))
       flags.pose = robot.read_state().pose.tolist()
       robot.close()
     text = make_text(
       _euler_pose(flags.pose),
       flags.url,
+      flags.like,
       flags.camera,
       flags.gripper,
       flags.classifier,

@@ -10,7 +10,7 @@ from serl.environments.sim import bins_relocate
 from serl.environments.wrappers import relative_frame
 from serl.teleop import bins_relocate as expert_lib
 
-EPISODES = 2
+EPISODES = 20
 
 
 @pytest.mark.parametrize(

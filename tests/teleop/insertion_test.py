@@ -35,20 +35,20 @@ def run(environment, expert, episodes=FEW):
 
 
 @pytest.mark.parametrize(
-  'config, clearance, episodes',
+  'config, clearance',
   [
-    (insertion.PEG, 0.001, FEW),
-    (insertion.PEG, 0.0005, 20),
-    (insertion.PEG, 0.00025, FEW),
-    (insertion.PCB, 0.0002, 20),
+    (insertion.PEG, 0.001),
+    (insertion.PEG, 0.0005),
+    (insertion.PEG, 0.00025),
+    (insertion.PCB, 0.0002),
   ],
 )
-def test_inserts_always(config, clearance, episodes):
+def test_inserts_always(config, clearance):
   config = dataclasses.replace(config, clearance=clearance)
   environment = insertion.make(0, config)
   expert = expert_lib.InsertionExpert(environment=environment)
-  successes, longest = run(environment, expert, episodes)
-  assert successes == [1.0] * episodes
+  successes, longest = run(environment, expert, 20)
+  assert successes == [1.0] * 20
   assert longest < 60
 
 

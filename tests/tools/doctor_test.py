@@ -64,7 +64,7 @@ def test_a_missing_token_fails(driver):
   with testing.serving(driver, token='a token of some length') as url:
     finding = doctor.check_server(client.HttpRobot(url))
     assert (finding.verdict, '401' in finding.found) == (doctor.FAIL, True)
-    assert '--token' in finding.advice
+    assert '--token-file' in finding.advice
     # The clock is told to everybody.
     assert doctor.check_clocks(url).verdict == doctor.PASS
 

@@ -1,5 +1,7 @@
 """Tests for new_task."""
 
+import dataclasses
+
 import pytest
 
 from robot_server import testing
@@ -26,7 +28,34 @@ def test_a_task_with_gripper_and_classifier(tmp_path):
   new_task.main([str(path), '--pose', *_POSE, '--gripper', '--classifier'])
   config = tasks.load(path)
   assert config.uses_gripper and config.gripper_penalty == 0.1
-  assert config.threshold is None and config.cameras == ()
+  assert config.threshold is None
+  assert config.opens_at_reset
+
+
+@pytest.mark.parametrize(
+  'like', [name for name in tasks.TASKS if not name.endswith('_state')]
+)
+def test_the_numbers_are_those_of_the_task_that_it_is_like(tmp_path, like):
+  path = tmp_path / 'mine.py'
+  known = tasks.TASKS[like]
+  there = [str(x) for x in known.target]
+  new_task.main([str(path), '--pose', *there, '--like', like])
+  written = dataclasses.asdict(tasks.load(path))
+  expected = dataclasses.asdict(known) | {'random_xy': 0, 'random_yaw': 0}
+  for name, value in expected.items():
+    if name in ('target', 'reset', 'pose_low', 'pose_high') or 'inner' in name:
+      assert written[name] == (value and pytest.approx(value, abs=1e-5)), name
+    else:
+      assert written[name] == value, name
+
+
+def test_a_camera_is_cut_as_that_of_its_name(tmp_path):
+  path = tmp_path / 'mine.py'
+  flags = '--like', 'bins_forward', '--camera', 'front=42', '--camera', 'top=43'
+  new_task.main([str(path), '--pose', *_POSE, *flags])
+  front, top = tasks.load(path).cameras
+  assert (front.serial, front.for_reward) == ('42', True)
+  assert (top.serial, top.for_reward, top.columns) == ('43', False, (80, 560))
 
 
 def test_the_pose_may_have_a_quaternion(tmp_path):
@@ -46,9 +75,10 @@ def test_the_pose_is_the_arms_where_none_is_given(tmp_path):
 
 
 def test_every_line_is_a_lines_length(tmp_path):
-  text = new_task.make_text([0.5] * 6, 'http://127.0.0.1:5000/', [('a', '1')])
-  assert max(map(len, text.splitlines())) <= 80
-  assert text.count('#') > 10
+  for like in tasks.TASKS:
+    text = new_task.make_text([0.5] * 6, 'http://127.0.0.1:5000/', like)
+    assert max(map(len, text.splitlines())) <= 80
+    assert text.count('#') > 10
 
 
 def test_a_file_that_is_there_stays(tmp_path, capsys):

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 import json
+import os
+import pathlib
 import time
 from typing import Any
 
@@ -22,6 +24,15 @@ _READ_AGAIN = urllib3.Retry(total=1, status=0, redirect=0, other=0)
 
 class RequestError(ValueError):
   """The server refused a request that will never be right."""
+
+
+def read_token(path: str | os.PathLike | None) -> str | None:
+  """Returns the token in a file; None without one.
+
+  Raises:
+    OSError: it cannot be read.
+  """
+  return None if path is None else pathlib.Path(path).read_text().strip()
 
 
 class HttpRobot:

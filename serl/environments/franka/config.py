@@ -265,6 +265,13 @@ def around(
   )
 
 
+def beside(
+  target: tuple[float, ...], offset: tuple[float, ...]
+) -> tuple[float, ...]:
+  """Returns a pose, or a position, at an offset [N] from a target's first N."""
+  return tuple(np.add(target[: len(offset)], offset).tolist())
+
+
 def moved(config: Config, offset: Sequence[float]) -> Config:
   """Returns a task with all its poses and boxes moved: it stands elsewhere.
 

@@ -12,8 +12,6 @@ them with `python -m serl.tools.new_task`.
 import dataclasses
 import math
 
-import numpy as np
-
 from serl.environments.franka import config
 
 _TARGET = (0.485, 0.025, 0.0476, 3.1331, 0.0182, 1.5825)
@@ -24,20 +22,16 @@ _POSE_LOW, _POSE_HIGH = config.around(
 )
 
 
-def _beside(*offset: float) -> tuple[float, ...]:
-  return tuple(np.add(_TARGET[: len(offset)], offset).tolist())
-
-
 # Without cameras.
 FORWARD_STATE = config.Config(
   target=_TARGET,
-  reset=_beside(0.0, 0.1, 0.1, 0.0, 0.0, 0.0),
+  reset=config.beside(_TARGET, (0.0, 0.1, 0.1, 0.0, 0.0, 0.0)),
   pose_low=_POSE_LOW,
   pose_high=_POSE_HIGH,
   # Of the walls between the bins. SERL's ends with the limits, where a tool
   # that is pushed beyond them would pass: here it goes on for 2 cm.
-  inner_low=_beside(-0.09, -0.03, -0.021),
-  inner_high=_beside(0.09, 0.03, 0.04),
+  inner_low=config.beside(_TARGET, (-0.09, -0.03, -0.021)),
+  inner_high=config.beside(_TARGET, (0.09, 0.03, 0.04)),
   action_scale=(0.05, 0.1, 1.0),
   lift=0.05,
   opens_at_reset=True,
@@ -48,7 +42,7 @@ FORWARD_STATE = config.Config(
   ),
 )
 BACKWARD_STATE = dataclasses.replace(
-  FORWARD_STATE, reset=_beside(0.0, -0.1, 0.1, 0.0, 0.0, 0.0)
+  FORWARD_STATE, reset=config.beside(_TARGET, (0.0, -0.1, 0.1, 0.0, 0.0, 0.0))
 )
 # With one on the wrist, and the classifiers' in front of the bins.
 _CAMERAS = (
