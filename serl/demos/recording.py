@@ -221,6 +221,9 @@ class _Watched:
     self._adder = adder
     self._operator = operator
 
+  def prepare(self) -> None:
+    getattr(self._actor, 'prepare', lambda: None)()
+
   def select_action(self, observation: types.NestedArray) -> types.NestedArray:
     return self._actor.select_action(observation)
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol
 import dm_env
 import numpy as np
 
+from serl import core
 from serl import specs
 from serl import types
 
@@ -122,23 +123,88 @@ def conventions(environment: dm_env.Environment) -> dict[str, Any]:
   }
 
 
+class LastingDevice:
+  """A device that may be gone for a while: that is a fault until it is back."""
+
+  def __init__(self, open_device: Callable[[], Device]):
+    """Opens the device.
+
+    Args:
+      open_device: opens it, at first and when it was gone.
+
+    Raises:
+      DeviceError: there is none.
+    """
+    self._open_device = open_device
+    self._device: Device | None = open_device()
+
+  def prepare(self) -> None:
+    """Opens a device that was gone.
+
+    Raises:
+      FaultError: it is still gone.
+    """
+    if self._device is not None:
+      return
+    try:
+      self._device = self._open_device()
+    except DeviceError as error:
+      raise core.FaultError(str(error)) from error
+
+  def begin_episode(self) -> None:
+    """Tells the device that an episode begins.
+
+    Raises:
+      FaultError: it is gone.
+    """
+    self.prepare()
+    begin_episode(self._device)
+
+  def read(self) -> Command:
+    """Returns what is asked for now; never waits.
+
+    Raises:
+      FaultError: the device is gone.
+    """
+    if self._device is None:
+      raise core.FaultError('The device of the person is gone.')
+    try:
+      return self._device.read()
+    except DeviceError as error:
+      self.close()
+      raise core.FaultError(str(error)) from error
+
+  def close(self) -> None:
+    """Lets go of the device."""
+    if self._device is not None:
+      self._device.close()
+      self._device = None
+
+
 class DeviceActor:
   """A `core.Actor` that does what a person asks for."""
 
   def __init__(
     self,
-    device: Device,
+    open_device: Callable[[], Device],
     spec: specs.BoundedArray,
     scale: float = 1.0,
     closes: int = 1,
     to_policy_frame: Callable[[np.ndarray], np.ndarray] = unchanged,
   ):
-    """Initialises the actor; see `make_action` for the arguments.
+    """Initialises the actor and opens the device.
+
+    Args:
+      open_device: see `LastingDevice`.
+      spec: of the action, see `make_action`.
+      scale: likewise.
+      closes: likewise.
+      to_policy_frame: likewise.
 
     Raises:
-      ValueError: actions of this spec cannot be driven by a device.
+      DeviceError: there is no device.
+      ValueError: actions of this spec cannot be driven by one.
     """
-    self._device = device
     self._arguments = {
       'spec': spec,
       'scale': scale,
@@ -146,14 +212,31 @@ class DeviceActor:
       'to_policy_frame': to_policy_frame,
     }
     make_action(Command(np.zeros(6, np.float32), 0), **self._arguments)
+    self._device = LastingDevice(open_device)
 
   def select_action(self, observation: types.NestedArray) -> np.ndarray:
-    """Returns the action asked for at this moment."""
+    """Returns the action asked for at this moment.
+
+    Raises:
+      FaultError: the device is gone.
+    """
     return make_action(self._device.read(), **self._arguments)
 
+  def prepare(self) -> None:
+    """Opens a device that was gone.
+
+    Raises:
+      FaultError: it is still gone: there is nobody to act.
+    """
+    self._device.prepare()
+
   def observe_first(self, timestep: dm_env.TimeStep) -> None:
-    """Begins an episode."""
-    begin_episode(self._device)
+    """Begins an episode.
+
+    Raises:
+      FaultError: the device is gone.
+    """
+    self._device.begin_episode()
 
   def observe(
     self, action: types.NestedArray, next_timestep: dm_env.TimeStep

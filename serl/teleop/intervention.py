@@ -38,7 +38,7 @@ class InterventionActor:
 
     Args:
       actor: acts where the person does not; it sees all steps.
-      open_device: opens what the person moves, at first and when it was gone.
+      open_device: opens what the person moves, see `devices.LastingDevice`.
       spec: of the action, see `devices.make_action`.
       scale: of the person's motion, likewise.
       closes: the sign of actions that close the gripper, likewise.
@@ -51,7 +51,6 @@ class InterventionActor:
       ValueError: actions of this spec cannot be driven by one.
     """
     self._actor = actor
-    self._open_device = open_device
     self._hold_s = hold_s
     self._now = now
     self._arguments = {
@@ -63,7 +62,7 @@ class InterventionActor:
     devices.make_action(
       devices.Command(np.zeros(6, np.float32), 0), **self._arguments
     )
-    self._device: devices.Device | None = open_device()
+    self._device = devices.LastingDevice(open_device)
     self._begin()
 
   def _begin(self) -> None:
@@ -79,7 +78,7 @@ class InterventionActor:
     Raises:
       FaultError: the device is gone: nobody could take over any more.
     """
-    command = self._read()
+    command = self._device.read()
     if command.moves:
       self._in_charge_until = self._now() + self._hold_s
     before, self._intervened = (
@@ -99,12 +98,7 @@ class InterventionActor:
     Raises:
       FaultError: it is still gone: no arm may move that nobody could take over.
     """
-    if self._device is not None:
-      return
-    try:
-      self._device = self._open_device()
-    except devices.DeviceError as error:
-      raise core.FaultError(str(error)) from error
+    self._device.prepare()
 
   def observe_first(self, timestep: dm_env.TimeStep) -> None:
     """Begins an episode.
@@ -113,8 +107,7 @@ class InterventionActor:
       FaultError: the device is gone.
     """
     self._begin()
-    self.prepare()
-    devices.begin_episode(self._device)
+    self._device.begin_episode()
     self._actor.observe_first(timestep)
 
   def observe(
@@ -150,15 +143,4 @@ class InterventionActor:
 
   def close(self) -> None:
     """Lets go of the device."""
-    if self._device is not None:
-      self._device.close()
-      self._device = None
-
-  def _read(self) -> devices.Command:
-    if self._device is None:
-      raise core.FaultError('The device of the person is gone.')
-    try:
-      return self._device.read()
-    except devices.DeviceError as error:
-      self.close()
-      raise core.FaultError(str(error)) from error
+    self._device.close()

@@ -65,6 +65,11 @@ class Shared:
       self._device = self._open_device()
     return self
 
+  @property
+  def device(self) -> devices.Device | None:
+    """What is open, None while nothing is."""
+    return self._device
+
   def read(self) -> devices.Command:
     """Returns what is asked for now.
 
@@ -103,7 +108,7 @@ def intervene(
   Args:
     actor: acts where the person does not.
     environment: that it acts in.
-    open_device: opens the device, see `InterventionActor`.
+    open_device: opens the device, see `devices.LastingDevice`.
     scale: of the person's motion.
 
   Raises:

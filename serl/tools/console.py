@@ -43,19 +43,30 @@ _DEVICE_HELP = {'keyboard': keyboard.HELP, 'gamepad': gamepad.HELP}
 class Marks:
   """How a person marks success: the space bar, or a button of their gamepad."""
 
-  def __init__(self, keys: keyboard.Keyboard, pad: gamepad.Gamepad | None):
-    """Initialises it; `pad` is None for people with another device."""
+  def __init__(
+    self,
+    keys: keyboard.Keyboard,
+    find_pad: Callable[[], gamepad.Gamepad | None],
+  ):
+    """Initialises it.
+
+    Args:
+      keys: of the terminal.
+      find_pad: returns the gamepad, None while there is none.
+    """
     self._keys = keys
-    self._pad = pad
+    self._find_pad = find_pad
 
   def was_marked(self) -> bool:
     """Returns whether success was marked since this was last asked."""
     by_key = self._keys.pressed(_SUCCESS)
-    return (self._pad is not None and self._pad.was_marked()) or by_key
+    pad = self._find_pad()
+    return (pad is not None and pad.was_marked()) or by_key
 
   def is_marked(self) -> bool:
     """Returns whether success is marked now."""
-    by_pad = self._pad is not None and self._pad.is_marked()
+    pad = self._find_pad()
+    by_pad = pad is not None and pad.is_marked()
     return by_pad or self._keys.held(_SUCCESS, _TAP_S)
 
 
@@ -187,10 +198,13 @@ def _open_session(
     keys = None
     if person or keyboard.is_terminal(sys.stdin):
       keys = stack.enter_context(keyboard.Keyboard())
-    device = keys
-    if person and options.device != 'keyboard':
-      device = opening.open_device(options.device)
-      stack.callback(device.close)
+    if person:
+      open_device = lambda: opening.open_device(options.device)
+      if options.device == 'keyboard':
+        open_device = lambda: keys
+      device = opening.Shared(open_device)
+      # A device that is not there is told before the arm is looked for.
+      stack.callback(device().close)
     environment = _make_environment(options, seed, for_policy)
     stack.callback(environment.close)
     if person:
@@ -210,14 +224,16 @@ def _open_session(
       print(_HELP)
     if options.device in _DEVICE_HELP:
       print(_DEVICE_HELP[options.device])
-    pad = device if options.device == 'gamepad' else None
+    find_pad = lambda: None
+    if options.device == 'gamepad':
+      find_pad = lambda: device.device
     yield Session(
       make_environment=lambda _: environment,
       actor=actor,
       folder=options.out,
       seed=seed,
       operator=operator,
-      marks=Marks(keys, pad) if person else None,
+      marks=Marks(keys, find_pad) if person else None,
     )
 
 

@@ -90,15 +90,64 @@ def test_the_actor_does_what_the_device_asks_at_that_moment():
       return self.command
 
   device = Device()
-  actor = devices.DeviceActor(device, _spec(3), scale=2.0)
+  actor = devices.DeviceActor(lambda: device, _spec(3), scale=2.0)
   assert isinstance(actor, core.Actor)
   assert actor.select_action({}).tolist() == [0, 0, 0]
   device.command = devices.Command(MOTION, 0)
   np.testing.assert_allclose(actor.select_action({}), [0.2, -0.4, 0.6])
 
 
+class _Comes:
+  """A device that comes and goes."""
+
+  def __init__(self):
+    self.gone = self.closed = False
+    self.begun = 0
+
+  def open(self):
+    if self.gone:
+      raise devices.DeviceError('there is none')
+    return self
+
+  def read(self):
+    if self.gone:
+      raise devices.DeviceError('unplugged')
+    return devices.Command(MOTION, 0)
+
+  def begin_episode(self):
+    self.begun += 1
+
+  def close(self):
+    self.closed = True
+
+
+def test_a_device_that_is_gone_is_a_fault_until_it_is_back():
+  device = _Comes()
+  actor = devices.DeviceActor(device.open, _spec(3))
+  device.gone = True
+  with pytest.raises(core.FaultError, match='unplugged'):
+    actor.select_action({})
+  assert device.closed
+  with pytest.raises(core.FaultError, match='is gone'):
+    actor.select_action({})
+  for wait in (actor.prepare, lambda: actor.observe_first(None)):
+    with pytest.raises(core.FaultError, match='there is none'):
+      wait()
+  device.gone = False
+  actor.observe_first(None)
+  assert device.begun == 1
+  np.testing.assert_allclose(actor.select_action({}), MOTION[:3])
+
+
+def test_without_a_device_there_is_no_actor():
+  device = _Comes()
+  device.gone = True
+  with pytest.raises(devices.DeviceError, match='there is none'):
+    devices.DeviceActor(device.open, _spec(3))
+
+
 @pytest.mark.parametrize('shape', [(5,), (), (2, 3)])
 def test_refuses_actions_that_no_device_drives(shape):
   spec = specs.BoundedArray(shape, np.float32, -1, 1)
   with pytest.raises(ValueError, match=r'expected \[A\] with A one of'):
-    devices.DeviceActor(None, spec)
+    devices.DeviceActor(lambda: None, spec)

@@ -99,7 +99,7 @@ def test_a_person_takes_over_by_a_gamepad_that_comes_and_goes(
   for down in (True, False):
     pad.press(gamepad_stand_in.A, down)
   pad.press(gamepad_stand_in.Y)
-  gamepad_stand_in.wait_for(shared._device.is_marked)
+  gamepad_stand_in.wait_for(shared.device.is_marked)
   actor.observe_first(environment.reset())
   assert not shared.read().moves
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from robot_server import testing
+from serl import environment_loop
 from serl.demos import files
 from serl.environments.franka import assembly
 from serl.environments.franka import robot as robot_lib
@@ -179,7 +180,7 @@ def test_a_press_of_either_marks_success_once(tmp_path):
     keyboard.Keyboard(stream) as keys,
     contextlib.closing(gamepad.Gamepad(pad.path)) as opened,
   ):
-    marks = console.Marks(keys, opened)
+    marks = console.Marks(keys, lambda: opened)
     assert not marks.was_marked()
     os.write(typed, b' ')
     assert marks.was_marked() and marks.is_marked()
@@ -374,6 +375,40 @@ def test_a_person_demonstrates_on_the_real_arm(arm, tmp_path, capsys, caplog):
     assert episode.extras['success'][-1] == 1
     # Down along the base's z is ahead of a tool that points down.
     assert episode.action[:, 2].max() > 0.9
+
+
+def test_recording_goes_on_after_the_mouse_was_unplugged(
+  arm, tmp_path, monkeypatch, caplog
+):
+  arguments, hand = arm
+  monkeypatch.setattr(environment_loop, '_FIRST_WAIT_S', 0.0)
+  read, reads = hand.read, itertools.count(1)
+  missed = iter(2 * [devices.DeviceError('there is no mouse')])
+
+  def read_until_unplugged():
+    if next(reads) == 5:
+      raise devices.DeviceError('the mouse is gone')
+    return read()
+
+  def open_again(name):
+    for error in missed:
+      raise error
+    return hand
+
+  open_first = iter([hand])
+  monkeypatch.setattr(hand, 'read', read_until_unplugged)
+  monkeypatch.setattr(
+    console.opening,
+    'open_device',
+    lambda name: next(open_first, None) or open_again(name),
+  )
+  assert record_demos.main([*arguments, '--episodes=1']) == 0
+  assert 'dropped' in caplog.text and 'the mouse is gone' in caplog.text
+  # It was looked for before every other try.
+  assert caplog.text.count('there is no mouse') == 2
+  episode, _ = files.read(files.paths(tmp_path / 'out')[0])
+  # All of it was done by hand, none of it before the mouse was gone.
+  assert next(reads) == 1 + 5 + episode.length
 
 
 def test_a_person_says_what_success_is_where_no_pose_tells(

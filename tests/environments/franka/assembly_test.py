@@ -122,7 +122,7 @@ def test_the_arm_tells_which_sign_closes_its_gripper(make, driver):
     def read(self):
       return devices.Command(np.zeros(6, np.float32), 1)
 
-  actor = devices.DeviceActor(Closing(), **devices.conventions(environment))
+  actor = devices.DeviceActor(Closing, **devices.conventions(environment))
   environment.step(actor.select_action(None))
   assert driver.gripper.position == 255
 
