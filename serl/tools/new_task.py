@@ -19,12 +19,12 @@ from serl.environments.franka import poses
 from serl.environments.franka import tasks
 
 _TEMPLATE = '''\
-"""A task on the real arm, with the numbers of {like} around its target.
+"""A task on the real arm; every number is yours to change.
 
-Every number is yours to change. Poses are xyz in metres and extrinsic Euler
-angles xyz in radians, of the tool in the arm's base frame. Start small: a box
-that is tight around the task protects the arm, and makes the task easier to
-learn.
+They are those of {like} around another target. Poses are xyz in metres
+and extrinsic Euler angles xyz in radians, of the tool in the arm's base frame.
+Start small: a box that is tight around the task protects the arm, and makes the
+task easier to learn.
 """
 
 from serl.environments.franka import config
@@ -222,8 +222,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
   try:
     if flags.pose is None:
       robot = client.HttpRobot(flags.url, client.read_token(flags.token_file))
-      flags.pose = robot.read_state().pose.tolist()
+      # Led by hand it may be idle or stopped: its pose is known all the same.
+      health = robot.health()
       robot.close()
+      if health['state'] is None:
+        raise core.FaultError(
+          f"The arm's pose is not known ({health['controller']}); expected a "
+          'state from its server: unlock the joints and activate FCI, or give '
+          '--pose'
+        )
+      flags.pose = health['state']['pose']
     text = make_text(
       _euler_pose(flags.pose),
       flags.url,

@@ -74,6 +74,26 @@ def test_the_pose_is_the_arms_where_none_is_given(tmp_path):
   assert config.url == url
 
 
+@pytest.mark.parametrize('mode', ['idle', 'user_stopped', 'guiding'])
+def test_an_arm_that_was_led_by_hand_tells_its_pose(tmp_path, mode):
+  path = tmp_path / 'mine.py'
+  driver = testing.KinematicDriver(pose=(0.4, -0.1, 0.25, 1, 0, 0, 0))
+  driver.mode = mode
+  with testing.serving(driver) as url:
+    new_task.main([str(path), '--url', url])
+  assert tasks.load(path).target[:3] == (0.4, -0.1, 0.25)
+
+
+def test_an_arm_that_tells_no_pose_is_refused(tmp_path, capsys):
+  path = tmp_path / 'mine.py'
+  driver = testing.KinematicDriver()
+  driver.silent_since = driver.now() - 1.0
+  with testing.serving(driver) as url, pytest.raises(SystemExit):
+    new_task.main([str(path), '--url', url])
+  assert 'or give --pose' in ' '.join(capsys.readouterr().err.split())
+  assert not path.exists()
+
+
 def test_every_line_is_a_lines_length(tmp_path):
   for like in tasks.TASKS:
     text = new_task.make_text([0.5] * 6, 'http://127.0.0.1:5000/', like)

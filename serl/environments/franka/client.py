@@ -112,10 +112,10 @@ class HttpRobot:
     self._post('update_param', dict(parameters), timeout=_PATIENT_S)
 
   def recover(self) -> None:
-    health = self.health()
-    if health['mode'] == 'reflex':
+    mode = self.health()['mode']
+    if mode in robot.STOPPED:
       self._post('clearerr')
-    elif health['mode'] in (None, 'idle'):
+    if mode in (None, 'idle'):
       self._post('startimp', timeout=_PATIENT_S)
 
   def clear_errors(self) -> None:

@@ -9,6 +9,9 @@ from typing import Protocol
 from robot_server import protocol
 from serl import core
 
+# Modes in which an arm stays until its errors are cleared: after a user's stop
+# it is idle, whatever controller is started.
+STOPPED = ('reflex', 'idle')
 _NICENESS = -10  # of a control loop; 0 is everybody's
 
 
@@ -136,9 +139,9 @@ class LocalRobot:
   def recover(self) -> None:
     with _translated():
       mode = self._driver.read_state().mode
-      if mode == 'reflex':
+      if mode in STOPPED:
         self._driver.clear_errors()
-      elif mode == 'idle':
+      if mode == 'idle':
         self._driver.start_impedance()
 
   def clear_errors(self) -> None:

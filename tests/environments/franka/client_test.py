@@ -102,6 +102,22 @@ def test_a_stopped_controller_is_started(robot, driver):
   assert robot.read_state().mode == 'moving'
 
 
+def test_after_a_users_stop_the_errors_are_cleared_first(robot, driver):
+  driver.mode, driver.running = 'idle', False
+  done = []
+  driver.clear_errors = lambda: done.append('cleared')
+
+  def start():
+    done.append('started')
+    # An arm stays idle until it was cleared, whoever starts a controller.
+    if done == ['cleared', 'started']:
+      driver.mode = 'moving'
+
+  driver.start_impedance = start
+  robot.recover()
+  assert robot.read_state().mode == 'moving'
+
+
 def test_a_wrong_command_is_a_mistake_and_not_tried_again(robot):
   with pytest.raises(client.RequestError, match='400, command'):
     robot.command_pose((0.5, 0.0, 0.3, 5.0, 0.0, 0.0, 0.0))

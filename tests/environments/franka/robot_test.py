@@ -47,6 +47,8 @@ def test_an_idle_arm_gets_its_controller_back(driver):
   robot = robot_lib.LocalRobot(driver)
   robot.recover()
   assert robot.read_state().mode == 'moving'
+  # After a user's stop it would else stay idle.
+  assert driver.recoveries == 1
 
 
 def test_real_time_passes_while_one_sleeps():
