@@ -41,7 +41,10 @@ _FAST_MS, _SLOW_MS = 10.0, 40.0  # of 99 % of them
 _MOST_SKEW_S = 2.0  # between the computers; the header tells whole seconds
 _WATCHED_S = 1.5  # a camera is
 _DARK, _BRIGHT = 20.0, 235.0  # of 255, means of pictures
+_EXPOSURE_OFF = 0.05  # of what was asked for; sensors have steps
 _LITTLE_GB, _LEAST_GB = 20.0, 2.0
+# What the README's two machines share: of the replay and of the learner.
+_PORTS = (5300, 5301)
 
 
 class Finding(NamedTuple):
@@ -160,6 +163,7 @@ def check_camera(config: config_lib.CameraConfig, size: int) -> Finding:
     return Finding(name, FAIL, str(error), "pip install 'serl[franka]'")
   try:
     times, brightness = _watch(camera)
+    exposure = getattr(camera, 'exposure', lambda: None)()
   except core.FaultError as error:
     return Finding(name, FAIL, str(error), advice)
   finally:
@@ -169,11 +173,28 @@ def check_camera(config: config_lib.CameraConfig, size: int) -> Finding:
     f'{config.serial}, {rate:.0f} of {config.rate} pictures a second, '
     f'brightness {brightness:.0f} of 255'
   )
+  if exposure is not None:
+    automatic = ', automatic' if exposure.automatic else ''
+    found += f', exposure {exposure.value:g}{automatic}'
   if rate < 0.8 * config.rate:
     return Finding(name, WARN, found, 'a faster port, or fewer on one hub')
   if not _DARK <= brightness <= _BRIGHT:
     return Finding(name, WARN, found, "light, or the config's exposure")
+  asked = config.exposure
+  if None not in (asked, exposure) and not _is_exposed(exposure, asked):
+    return Finding(
+      name,
+      WARN,
+      found,
+      f'the config asks for an exposure of {asked:g}: give it one that the '
+      'camera takes, see realsense-viewer',
+    )
   return Finding(name, PASS, found)
+
+
+def _is_exposed(exposure: cameras.Exposure, asked: float) -> bool:
+  off = abs(exposure.value - asked)
+  return not exposure.automatic and off <= _EXPOSURE_OFF * asked
 
 
 def _watch(camera: cameras.Camera) -> tuple[list[float], float]:
@@ -236,16 +257,28 @@ def check_precedence() -> Finding:
   )
 
 
-def check_port(port: int) -> Finding:
-  """Tells whether a port of this computer is free."""
+def check_port(port: int, needed: bool = True) -> Finding:
+  """Tells whether a port of this computer is free.
+
+  Args:
+    port: of this computer.
+    needed: whether a run needs this one, and none in its place will do.
+  """
   name = f'port {port}'
   with socket.socket() as probe:
     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
       probe.bind(('', port))
     except OSError as error:
+      who = f'find who has it: ss -ltnp sport = :{port}'
+      if needed:
+        return Finding(name, FAIL, str(error), who)
       return Finding(
-        name, FAIL, str(error), f'find who has it: ss -ltnp sport = :{port}'
+        name,
+        WARN,
+        str(error),
+        f'{who}; the tunnel to the learner may, a run that ended may not. A '
+        'learner here needs another --port-base then',
       )
   return Finding(name, PASS, 'free')
 
@@ -270,9 +303,17 @@ def examine(
   config: config_lib.Config,
   token: str | None,
   folder: pathlib.Path,
-  ports: Sequence[int],
+  ports: Sequence[int] = (),
 ) -> Iterable[Finding]:
-  """Yields what all checks find, one after another."""
+  """Yields what all checks find, one after another.
+
+  Args:
+    config: of the task.
+    token: that the robot's server demands.
+    folder: where runs will be.
+    ports: that must be free here; by default those that runs use by default
+      should be.
+  """
   robot = client.HttpRobot(config.url, token)
   server = check_server(robot)
   yield server
@@ -286,8 +327,8 @@ def examine(
   yield check_device()
   yield check_disk(folder)
   yield check_precedence()
-  for port in ports:
-    yield check_port(port)
+  for port in ports or _PORTS:
+    yield check_port(port, needed=port in ports)
   yield check_accelerator()
 
 
@@ -313,7 +354,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     type=int,
     action='append',
     default=[],
-    help='that must be free here; may be given several times',
+    help='that must be free here; may be given several times. By default '
+    f'{" and ".join(map(str, _PORTS))} are looked at, which a learner with '
+    f'--port-base={_PORTS[0]} listens on',
   )
   flags = parser.parse_args(arguments)
   try:

@@ -107,8 +107,9 @@ def test_a_clock_that_is_off_is_told(url):
 class _Camera:
   """Gives a picture each time it is asked."""
 
-  def __init__(self, brightness, step=1 / 30):
+  def __init__(self, brightness, step=1 / 30, exposure=None):
     self._brightness, self._step, self._time = brightness, step, 0.0
+    self.exposure = lambda: exposure
     self.closed = False
 
   def read(self):
@@ -136,6 +137,27 @@ def test_a_camera_is_watched(monkeypatch, camera, verdict, found):
   assert finding.verdict == verdict
   assert found in finding.found
   assert camera.closed
+
+
+@pytest.mark.parametrize(
+  'asked, told, verdict, found',
+  [
+    (None, (8500.0, True), doctor.PASS, 'exposure 8500, automatic'),
+    (8000, (8010.0, False), doctor.PASS, 'exposure 8010'),
+    (8000, (10_000.0, False), doctor.WARN, 'exposure 10000'),
+    (8000, (8000.0, True), doctor.WARN, 'exposure 8000, automatic'),
+    (8000, None, doctor.PASS, 'brightness 120'),
+  ],
+)
+def test_the_exposure_is_the_sensors(monkeypatch, asked, told, verdict, found):
+  monkeypatch.setattr(doctor, '_WATCHED_S', 0.05)
+  exposure = told and cameras.Exposure(*told)
+  camera = _Camera(120, exposure=exposure)
+  monkeypatch.setattr(assembly, 'open_camera', lambda *_: camera)
+  config = dataclasses.replace(_CAMERA, exposure=asked)
+  finding = doctor.check_camera(config, 8)
+  assert finding.verdict == verdict
+  assert found in finding.found
 
 
 def test_a_camera_that_is_not_there_fails():
@@ -183,6 +205,23 @@ def test_a_port_in_use_fails():
     port = server.getsockname()[1]
     assert doctor.check_port(port).verdict == doctor.FAIL
   assert doctor.check_port(port).verdict == doctor.PASS
+
+
+def test_the_ports_of_two_machines_are_looked_at(monkeypatch, tmp_path):
+  monkeypatch.setattr(doctor, 'check_camera', lambda *_: None)
+  config = dataclasses.replace(tasks.load('peg_insert'), url=_NOWHERE)
+  look = lambda *ports: {
+    finding.name: finding.verdict
+    for finding in doctor.examine(config, None, tmp_path, ports)
+    if finding and finding.name.startswith('port')
+  }
+  assert {'port 5300', 'port 5301'} == set(look())
+  with socket.create_server(('', 0)) as server:
+    port = server.getsockname()[1]
+    monkeypatch.setattr(doctor, '_PORTS', (port,))
+    # A run may use others, or this is its tunnel.
+    assert look() == {f'port {port}': doctor.WARN}
+    assert look(port) == {f'port {port}': doctor.FAIL}
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,13 @@ class Frame(NamedTuple):
   time: float
 
 
+class Exposure(NamedTuple):
+  """How long a sensor is exposed."""
+
+  value: float  # in the camera's own unit
+  automatic: bool  # whether the camera chooses it
+
+
 class Camera(Protocol):
   """A camera that runs by itself."""
 

@@ -20,7 +20,10 @@ _BLACK = 2.0  # of 255, the mean of a picture of nothing
 
 
 class Source(Protocol):
-  """A camera that is open."""
+  """A camera that is open.
+
+  It may have `exposure`, which returns a `cameras.Exposure`, or None.
+  """
 
   def grab(self) -> np.ndarray:
     """Returns the next picture, [H, W, 3] uint8, RGB.
@@ -88,7 +91,7 @@ class Capture:
     self._error = ''
     self._started = threading.Event()
     self._stop = threading.Event()
-    source = open_source()
+    self._source = source = open_source()  # the one that was opened last
     self._thread = threading.Thread(
       target=self._run, args=(source,), name=config.name, daemon=True
     )
@@ -113,6 +116,10 @@ class Capture:
         f'it is being restarted. {self._error}'.strip()
       )
     return self._frame
+
+  def exposure(self) -> cameras.Exposure | None:
+    """Returns the sensor's exposure, None where the camera does not tell."""
+    return getattr(self._source, 'exposure', lambda: None)()
 
   def close(self) -> None:
     """Lets go of the camera."""
@@ -156,7 +163,7 @@ class Capture:
 
   def _follow(self, source: Source) -> None:
     """Keeps the newest picture until the source fails or it is closed."""
-    opened = self._now()
+    self._source, opened = source, self._now()
     while not self._stop.is_set():
       self._take(source.grab())
       problem = self._problem(since=opened)

@@ -37,11 +37,13 @@ class RealSense:
       rs.stream.color, config.width, config.height, rs.format.rgb8, config.rate
     )
     try:
-      profile = self._pipeline.start(stream)
+      device = self._pipeline.start(stream).get_device()
+      self._sensor = _find_colour_sensor(device)
       if config.exposure is not None:
-        sensor = profile.get_device().first_color_sensor()
-        sensor.set_option(rs.option.enable_auto_exposure, 0)
-        sensor.set_option(rs.option.exposure, config.exposure)
+        if self._sensor is None:
+          raise RuntimeError('it has no exposure to be set')
+        self._sensor.set_option(rs.option.enable_auto_exposure, 0)
+        self._sensor.set_option(rs.option.exposure, config.exposure)
     except RuntimeError as error:
       raise cameras.CameraError(
         f'Cannot start the RealSense {config.serial} ({error}). Is it at USB '
@@ -61,6 +63,18 @@ class RealSense:
     # A copy: the next picture comes into the same memory.
     return np.array(frames.get_color_frame().get_data())
 
+  def exposure(self) -> cameras.Exposure | None:
+    """Returns the sensor's exposure, None if it does not tell."""
+    if self._sensor is None:
+      return None
+    try:
+      return cameras.Exposure(
+        self._sensor.get_option(rs.option.exposure),
+        bool(self._sensor.get_option(rs.option.enable_auto_exposure)),
+      )
+    except RuntimeError:  # as of one that was unplugged
+      return None
+
   def close(self) -> None:
     """Stops the camera."""
     self._pipeline.stop()
@@ -73,3 +87,18 @@ def serials(context: rs.context | None = None) -> list[str]:
     device.get_info(rs.camera_info.serial_number)
     for device in context.query_devices()
   ]
+
+
+def _find_colour_sensor(device: rs.device) -> rs.sensor | None:
+  """Returns what the colour comes from and may be exposed otherwise.
+
+  That is a sensor of its own, or of a D405 the one that gives the depth too.
+  """
+  options = (rs.option.exposure, rs.option.enable_auto_exposure)
+  for sensor in device.query_sensors():
+    streams = {
+      profile.stream_type() for profile in sensor.get_stream_profiles()
+    }
+    if rs.stream.color in streams and all(map(sensor.supports, options)):
+      return sensor
+  return None

@@ -95,6 +95,9 @@ class SoftwareRealSense:
     stream.fps, stream.bpp = self._rate, 3
     stream.fmt, stream.intrinsics = rs.format.rgb8, intrinsics
     profile = sensor.add_video_stream(stream, True)
+    # What they are changes no picture.
+    sensor.add_option(rs.option.exposure, _range(1, 10_000, 156), True)
+    sensor.add_option(rs.option.enable_auto_exposure, _range(0, 1, 1), True)
     device.create_matcher(rs.matchers.default)
     device.add_to(self.context)
     return device, sensor, profile
@@ -128,3 +131,9 @@ class SoftwareRealSense:
     frame.frame_number = number
     frame.profile = profile.as_video_stream_profile()
     sensor.on_video_frame(frame)
+
+
+def _range(low: float, high: float, default: float) -> rs.option_range:
+  limits = rs.option_range()
+  limits.min, limits.max, limits.step, limits.default = low, high, 1, default
+  return limits

@@ -142,6 +142,13 @@ def test_a_picture_stays_what_it_was(make, source):
   assert image.max() == 10
 
 
+def test_a_source_need_not_tell_its_exposure(make, source):
+  camera = make()
+  assert camera.exposure() is None
+  source.exposure = lambda: cameras.Exposure(156.0, automatic=True)
+  assert camera.exposure() == (156.0, True)
+
+
 def test_silence_is_noticed(make, clock):
   camera = make()
   clock.time += 0.3

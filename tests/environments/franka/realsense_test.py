@@ -1,5 +1,6 @@
 """Tests for realsense: librealsense itself over a device in software."""
 
+import dataclasses
 import time
 
 import numpy as np
@@ -89,6 +90,18 @@ def test_a_camera_that_stalls_is_noticed_and_comes_back(device):
     camera.read()
   device.resume('SOFT1')
   _wait_until(lambda: _works(camera))
+  camera.close()
+
+
+@pytest.mark.parametrize(
+  'asked, found', [(None, (156, True)), (300, (300, False))]
+)
+def test_the_exposure_is_set_and_told(device, asked, found):
+  config = dataclasses.replace(_CONFIG, exposure=asked)
+  camera = capture.Capture(
+    lambda: realsense.RealSense(config, device.context), config, size=16
+  )
+  assert camera.exposure() == cameras.Exposure(*found)
   camera.close()
 
 
