@@ -21,10 +21,10 @@ from serl.environments.franka import tasks
 _TEMPLATE = '''\
 """A task on the real arm; every number is yours to change.
 
-They are those of {like} around another target. Poses are xyz in metres
-and extrinsic Euler angles xyz in radians, of the tool in the arm's base frame.
-Start small: a box that is tight around the task protects the arm, and makes the
-task easier to learn.
+They are those of {like} around another target.
+Poses are xyz in metres and extrinsic Euler angles xyz in radians, of the tool
+in the arm's base frame. Start small: a box that is tight around the task
+protects the arm, and makes the task easier to learn.
 """
 
 from serl.environments.franka import config
