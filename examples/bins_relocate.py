@@ -52,8 +52,6 @@ def main(_):
       dataclasses.replace(task, gripper_penalty=0.0),
       _TWIN,
       part=name,
-      stop_at_successes=20,
-      updates_per_step=4.0,
       # Two policies are swept.
       evaluation_period_s=120.0,
     )

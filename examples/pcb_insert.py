@@ -9,24 +9,12 @@ from absl import app
 
 from serl.environments.sim import insertion
 from serl.programs import arm
-from serl.teleop import insertion as teleop_insertion
 
 arm.define_flags('pcb_insert')
 
 
 def main(_):
-  expert = teleop_insertion.InsertionExpert
-  twin = arm.Twin(insertion.make, insertion.PCB, expert)
-  sys.exit(
-    arm.run(
-      'runs/pcb_insert',
-      twin,
-      # 0.2 mm of play: what trembles more than this does not get in.
-      {'target_entropy': -12.0},
-      stop_at_successes=20,
-      updates_per_step=4.0,
-    )
-  )
+  sys.exit(arm.run_insertion('runs/pcb_insert', insertion.PCB))
 
 
 if __name__ == '__main__':
