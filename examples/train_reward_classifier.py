@@ -8,10 +8,10 @@ from absl import app
 from absl import flags
 
 from serl.agents import classifier
-from serl.agents.classifier import data
 from serl.agents.classifier import report as report_lib
 from serl.agents.classifier import training
 from serl.demos import recording
+from serl.demos import transitions
 from serl.environments.sim import pick_cube
 from serl.teleop import scripted
 
@@ -22,8 +22,10 @@ _PRESET = flags.DEFINE_enum(
 _DATA = flags.DEFINE_string(
   'data', None, 'Folder of episodes with a label at each step.'
 )
-_SUCCESS = flags.DEFINE_string('success', None, 'Folder of successes alone.')
-_FAILURE = flags.DEFINE_string('failure', None, 'Folder of failures alone.')
+_SUCCESS = flags.DEFINE_string(
+  'success', None, "Successes alone: a folder, or a pickle of SERL's."
+)
+_FAILURE = flags.DEFINE_string('failure', None, 'Failures alone, likewise.')
 _OUTPUT = flags.DEFINE_string('output', 'runs/classifier', 'Folder to write.')
 _CAMERAS = flags.DEFINE_list('cameras', None, 'Those to look at; all if unset.')
 _WEIGHTS = flags.DEFINE_string(
@@ -52,9 +54,8 @@ def record(folder: pathlib.Path) -> pathlib.Path:
 
 def train(output: pathlib.Path) -> None:
   episodes = recording.load(_DATA.value) if _DATA.value else []
-  for folder, label in ((_SUCCESS.value, True), (_FAILURE.value, False)):
-    found = recording.load(folder) if folder else []
-    episodes += [data.with_label(episode, label) for episode in found]
+  for path, success in ((_SUCCESS.value, True), (_FAILURE.value, False)):
+    episodes += transitions.load(path, success) if path else []
   episodes = episodes or recording.load(record(output / 'episodes'))
   cameras = tuple(_CAMERAS.value) if _CAMERAS.value else None
   config = _PRESETS[_PRESET.value](cameras, _WEIGHTS.value)

@@ -1,4 +1,5 @@
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -188,6 +189,11 @@ def test_behaviour_cloning_trains_and_is_evaluated(tmp_path):
   assert '% (95 % interval 0% to ' in done.stdout
   assert (run / 'evaluations' / '5.json').exists()
   assert (run / 'evaluations' / '5.mp4').stat().st_size > 0
+  # That it takes no demonstrations: none are recorded for it.
+  shutil.rmtree(run / 'demonstrations')
+  done = _run('evaluate.py', f'--run={run}', '--episodes=1', '--step=5')
+  assert done.returncode == 0, done.stderr
+  assert not (run / 'demonstrations').exists()
   done = _run('evaluate.py', f'--run={run}', '--step=6')
   assert done.returncode == 1
   assert 'no checkpoint of learner step 6; it holds those of 5' in done.stderr

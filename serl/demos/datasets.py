@@ -6,6 +6,8 @@ import os
 import pathlib
 from typing import NamedTuple
 
+import numpy as np
+
 from serl import specs
 from serl.demos import files
 from serl.demos import folders
@@ -70,8 +72,10 @@ def read(
     # TensorFlow stands behind this import, which not every reader has.
     from serl.demos import rlds
 
-    found = rlds.read(path)
-    spec = spec or rlds.read_spec(path)
+    found, told = rlds.read(path), rlds.read_spec(path)
+    if told is not None and spec is not None:
+      _demand_same_actions(path, told, spec)
+    spec = spec or told
   first = next(found)
   spec = spec or records.infer_spec(first)
   fitted = (
@@ -120,6 +124,30 @@ def write(
     log = log_lib.EpisodeLog(unfinished, spec)
     for record in found:
       log.append(record.episode, record.metadata)
+
+
+def _demand_same_actions(
+  path: pathlib.Path,
+  told: specs.EnvironmentSpec,
+  expected: specs.EnvironmentSpec,
+) -> None:
+  """Raises FileError if a data set's actions were scaled to other bounds."""
+  bounds = [
+    (x.actions.minimum, x.actions.maximum)
+    for x in (told, expected)
+    if isinstance(x.actions, specs.BoundedArray)
+  ]
+  if len(bounds) == 2 and not all(map(np.array_equal, *bounds)):
+    raise files.FileError(
+      f'{path}: its actions are in {bounds[0][0]} to {bounds[0][1]}, expected '
+      f'{bounds[1][0]} to {bounds[1][1]}: scale them, or name the task that '
+      'they were recorded in'
+    )
+
+
+def is_serl_pickle(path: str | os.PathLike) -> bool:
+  """Returns whether there is a pickle of SERL's, to judge by its beginning."""
+  return _kind(pathlib.Path(path)) == SERL_PICKLE
 
 
 def _kind(path: pathlib.Path) -> str:

@@ -1,5 +1,6 @@
 """Records demonstrations by an actor that knows the task, and loads them."""
 
+import collections
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import itertools
 import os
@@ -61,7 +62,10 @@ class Operator:
     return False
 
   def wants_discard(self) -> bool:
-    """Returns whether to delete the episode before the one just finished."""
+    """Returns whether to delete the episode that was finished last.
+
+    It is asked when another one has finished, and when the recording stops.
+    """
     return False
 
 
@@ -114,14 +118,14 @@ def record(
   try:
     while len(kept) < episodes and attempt < attempts:
       metrics, episode = next(finished, (None, None))
-      if episode is None:
-        return kept
-      attempt += 1
       if operator.wants_discard() and paths:
         kept.pop()
         discarded = paths.pop()
         if log is not None:
           log.discard(discarded)
+      if episode is None:
+        return kept
+      attempt += 1
       if keep(metrics):
         kept.append(episode)
         paths.append(None if log is None else append(log, episode, metrics))
@@ -200,8 +204,9 @@ def load(
       its bounds.
   """
   if isinstance(demonstrations, (str, os.PathLike)):
-    found = datasets.read(demonstrations, spec)
-    return [record.episode for record in found.records]
+    found = list(datasets.read(demonstrations, spec).records)
+    _log_imported(demonstrations, found)
+    return [record.episode for record in found]
   if spec is None:
     return list(demonstrations)
   for episode in demonstrations:
@@ -241,3 +246,31 @@ class _Watched:
 
   def update(self) -> None:
     self._actor.update()
+
+
+def _log_imported(
+  path: str | os.PathLike, found: Sequence[records.Record]
+) -> None:
+  """Logs what was made of episodes that are not this project's."""
+  told = [record.metadata for record in found]
+  ends = collections.Counter(x['end'] for x in told if 'end' in x)
+  # One that was converted has been told its time limit.
+  if ends and datasets.is_serl_pickle(path):
+    longest = max(record.episode.length for record in found)
+    logging.info(
+      '%s: %s; if its time limit is %d steps, which nothing in it tells, '
+      'convert it: python -m serl.tools.convert_data --time-limit=%d',
+      path,
+      ', '.join(f'{count} ended by {end}' for end, count in ends.items()),
+      longest,
+      longest,
+    )
+  saturated = collections.Counter()
+  for metadata in told:
+    saturated.update(metadata.get('saturated', {}))
+  if saturated:
+    logging.warning(
+      '%s: numbers outside of the bounds of their spec were cut to them: %s',
+      path,
+      dict(saturated),
+    )

@@ -76,7 +76,8 @@ def read(
       raise files.FileError(
         f'{name}: an episode of one step ({ending}), expected more; remove it '
         'from the file, or say whether these are snapshots of success or of '
-        'failure, for a classifier'
+        'failure, for a classifier: --success=yes or no of convert_data and '
+        'inspect_data, --success or --failure of train_reward_classifier.py'
       )
     episode = _episode(name, steps, discount)
     if success is not None:

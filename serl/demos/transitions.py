@@ -10,6 +10,7 @@ import numpy as np
 
 from serl import core
 from serl import types
+from serl.demos import datasets
 from serl.demos import files
 from serl.demos import recording
 
@@ -78,12 +79,12 @@ def record(
     finished = recording.run_episodes(environment, actor, operator, tell)
     while not counts.reach(target):
       metrics, episode = next(finished, (None, None))
-      if episode is None:
-        break
       if operator.wants_discard() and recorded:
         path, new = recorded.pop()
         log.discard(path)
         counts -= new
+      if episode is None:
+        break
       new = _count(episode)
       missing = target - counts
       recorded.append((recording.append(log, episode, metrics), new))
@@ -100,6 +101,25 @@ def record(
     return counts
   finally:
     environment.close()
+
+
+def load(path: str | os.PathLike, success: bool) -> list[types.Episode]:
+  """Returns data of one class alone, each step labelled so.
+
+  Args:
+    path: of a data set in any format that `datasets` reads, single transitions
+      in a pickle of SERL's among them.
+    success: which class it is.
+
+  Raises:
+    FileError: nothing is there, or an episode is damaged.
+  """
+  told = {'success': success} if datasets.is_serl_pickle(path) else {}
+  label = lambda episode: np.full(episode.length, success, np.uint8)
+  return [
+    episode._replace(extras={**episode.extras, LABEL: label(episode)})
+    for _, episode, _ in datasets.read(path, **told).records
+  ]
 
 
 def _labels(

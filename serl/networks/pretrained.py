@@ -91,11 +91,15 @@ def from_arrays(arrays: Mapping[str, np.ndarray], path: str) -> types.Params:
     array = arrays.get(name)
     if array is None:
       wrong.append(f'{name} is missing')
+    elif not isinstance(array, np.ndarray):
+      wrong.append(f'{name} is a {type(array).__name__}, expected an array')
     elif np.shape(array) != shape or array.dtype.kind != 'f':
       wrong.append(
         f'{name} is {np.shape(array)} of {array.dtype}, expected {shape} of '
         'floats'
       )
+    elif not np.isfinite(array).all():
+      wrong.append(f'{name} holds NaN or infinity')
     else:
       parameters = params.setdefault(module, {})
       parameters[parameter] = jnp.asarray(array, jnp.float32)

@@ -160,8 +160,9 @@ def run_dir(default: str) -> str:
 
 
 def learns() -> bool:
-  """Returns whether the learner runs here, which needs the demonstrations."""
-  return _value('role') in ('all', 'learner')
+  """Returns whether something is learned here, which needs demonstrations."""
+  trains = not _value('evaluate') and not _value('interventions')
+  return trains and _value('role') in ('all', 'learner')
 
 
 def demonstrations(

@@ -1,6 +1,7 @@
 """A run on demonstrations alone: no actor, no environment in the loop."""
 
 from collections.abc import Mapping, Sequence
+import math
 import time
 
 from absl import logging
@@ -96,6 +97,13 @@ class _Run:
     logging.info(
       '%d episodes to train with, %d held out.', len(train), len(held_out)
     )
+    if config.held_out_fraction and not held_out:
+      logging.warning(
+        'No episode is held out of %d: nothing tells when the policy fits them '
+        'too well. Record %d or more.',
+        len(episodes),
+        math.ceil(1 / config.held_out_fraction),
+      )
     replay = local_replay.LocalReplay(
       builder.make_tables(), spec, builder.batch_spec(), config.seed
     )

@@ -32,6 +32,8 @@ def main(argv: Sequence[str]) -> int:
   try:
     arrays = pretrained.read_arrays(source)
     pretrained.from_arrays(arrays, source)  # refuses what could not be loaded
+    arrays = {name: arrays[name] for name in pretrained.expected_arrays()}
+    target.parent.mkdir(parents=True, exist_ok=True)
     safetensors.numpy.save_file(arrays, target)
   except (OSError, ValueError, pickle.UnpicklingError) as error:
     print(f'Cannot convert {source}: {error}', file=sys.stderr)

@@ -221,9 +221,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
   parser.add_argument(
     '--out', metavar='FOLDER', type=pathlib.Path, help='to draw the PNGs in'
   )
+  parser.add_argument(
+    '--success',
+    choices=['yes', 'no'],
+    help="of all transitions of a pickle of SERL's that a classifier is for",
+  )
   flags = parser.parse_args(arguments)
+  success = {'yes': True, 'no': False}.get(flags.success)
   try:
-    dataset = datasets.read(flags.path)
+    dataset = datasets.read(flags.path, success=success)
     read = progress.track(dataset.records, 'reading', transient=True)
     found = summary_lib.summarise(
       read, dataset.spec, _FILMS if flags.out else 0, _FRAMES

@@ -40,7 +40,9 @@ def load(file: str | BinaryIO) -> Any:
       return load(opened)
   name = getattr(file, 'name', 'the pickle')
   try:
-    return _Unpickler(file).load()
+    loaded = _Unpickler(file).load()
+    _check_arrays(loaded)
+    return loaded
   except (
     pickle.UnpicklingError,
     AttributeError,
@@ -49,6 +51,8 @@ def load(file: str | BinaryIO) -> Any:
     LookupError,
     MemoryError,
     OverflowError,
+    RuntimeError,
+    SystemError,
     TypeError,
     ValueError,
   ) as error:
@@ -82,6 +86,24 @@ def _dtype(code: str, align: bool = False, copy: bool = False) -> np.dtype:
   if dtype.kind not in _DTYPE_KINDS:
     raise pickle.UnpicklingError(f'an array is of the dtype {dtype}')
   return dtype
+
+
+def _check_arrays(loaded: Any) -> None:
+  """Raises UnpicklingError for arrays whose dtype was changed later on."""
+  unseen, seen = [loaded], set()
+  while unseen:
+    value = unseen.pop()
+    if isinstance(value, (np.ndarray, np.generic)):
+      dtype = value.dtype
+      if dtype.kind not in _DTYPE_KINDS or dtype.hasobject:
+        raise pickle.UnpicklingError(f'an array is of the dtype {dtype}')
+    elif isinstance(value, (dict, list, tuple, set, frozenset)):
+      if id(value) in seen:
+        continue
+      seen.add(id(value))
+      unseen.extend(value)
+      if isinstance(value, dict):
+        unseen.extend(value.values())
 
 
 def _scalar(dtype: np.dtype, value: bytes) -> np.generic:

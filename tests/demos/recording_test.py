@@ -142,6 +142,13 @@ def test_discards_the_episode_before(tmp_path):
     np.testing.assert_array_equal(files.read(path)[0].reward, episode.reward)
 
 
+def test_discards_the_last_episode_when_it_stops(tmp_path):
+  # Backspace, then Ctrl-C, in the third episode.
+  operator = _Operator(stop=2 * 11 + 5, discard=[False, False, True])
+  assert len(_record(1.0, 9, tmp_path, operator=operator)) == 1
+  assert [path.stem for path in files.paths(tmp_path)] == ['000000']
+
+
 def test_discards_nothing_that_was_there_before(tmp_path):
   _record(1.0, 1, tmp_path)
   operator = _Operator(discard=[True])

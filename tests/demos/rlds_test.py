@@ -148,6 +148,19 @@ def test_reads_the_data_of_others(rlds, tfds, tmp_path, caplog):
   assert 'language' in caplog.text
 
 
+def test_refuses_actions_of_another_range(rlds, tmp_path):
+  narrow = specs.BoundedArray((2,), np.float32, -0.5, 0.5, 'action')
+  found = [
+    record._replace(
+      episode=record.episode._replace(action=record.episode.action / 2)
+    )
+    for record in _records()
+  ]
+  rlds.write(tmp_path / 'data', found, _spec()._replace(actions=narrow))
+  with pytest.raises(files.FileError, match='its actions are in -0'):
+    datasets.read(tmp_path / 'data', _spec())
+
+
 def test_refuses_an_episode_of_one_step(rlds, tfds, tmp_path):
   steps, features = _foreign(tfds, length=1)
   _write_foreign(tfds, tmp_path / 'other', steps, **features)

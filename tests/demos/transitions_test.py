@@ -1,5 +1,7 @@
 """Tests for transitions."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -94,6 +96,28 @@ def test_a_stop_keeps_what_is_finished(tmp_path):
   counts = _record(tmp_path, (99, 99), operator=_Operator(stop_after=2))
   assert counts == (6, 14)
   assert len(files.paths(tmp_path)) == 2
+
+
+def test_one_class_alone_is_labelled_so(tmp_path):
+  episodes = tmp_path / 'episodes'
+  _record(episodes, (1, 1))
+  for success in (True, False):
+    for episode in transitions.load(episodes, success):
+      assert (episode.extras['success'] == success).all()
+
+  # As SERL records it: each transition by itself.
+  shot = lambda value: {
+    'observations': {'state': np.full((1, 2), value, np.float32)},
+    'next_observations': {'state': np.full((1, 2), value + 1, np.float32)},
+    'actions': np.zeros(2, np.float32),
+    'rewards': 0.0,
+    'masks': 1.0,
+    'dones': False,
+  }
+  pickled = tmp_path / 'failures.pkl'
+  pickled.write_bytes(pickle.dumps([shot(10.0 * i) for i in range(3)]))
+  found = transitions.load(pickled, False)
+  assert [episode.extras['success'].tolist() for episode in found] == [[0]] * 3
 
 
 def test_somebody_must_tell_the_labels(tmp_path):

@@ -102,6 +102,12 @@ def test_weights_that_are_not_a_resnets_are_named(arrays, save):
   whole = arrays | {'norm_init/bias': np.zeros(64, np.int32)}
   with pytest.raises(ValueError, match=r'norm_init/bias is .* of int32'):
     pretrained.load(save(whole))
+  step = arrays | {'norm_init/bias': 3}
+  with pytest.raises(ValueError, match='norm_init/bias is a int, expected an'):
+    pretrained.load(save(step))
+  broken = arrays | {'norm_init/bias': np.full(64, np.nan, np.float32)}
+  with pytest.raises(ValueError, match='norm_init/bias holds NaN'):
+    pretrained.load(save(broken))
   with pytest.raises(ValueError, match='and 33 more'):
     pretrained.load(save({'norm_init': {}}))
 

@@ -54,6 +54,12 @@ def test_split_is_by_episode_and_stays_when_more_are_recorded():
     assert held == [i for i in held_out if i < 12]
 
 
+def test_tells_when_there_are_too_few_to_hold_one_out(tmp_path, caplog):
+  programs.run_offline(_config(tmp_path / 'run', demonstrations=EPISODES[:4]))
+  assert 'No episode is held out of 4' in caplog.text
+  assert 'Record 5 or more' in caplog.text
+
+
 def test_trains_and_measures_both_parts(tmp_path):
   agent = dataclasses.replace(AGENT, learning_rate=1e-2)
   config = _config(tmp_path / 'run', agent, log_period_s=1e-9)

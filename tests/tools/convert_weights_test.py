@@ -12,6 +12,7 @@ import pytest
 from serl import specs
 from serl.networks import pretrained
 from serl.tools import convert_weights
+from serl.utils import restricted_pickle
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -41,6 +42,14 @@ def test_what_is_written_loads_as_the_same(source, tmp_path, capsys):
     pretrained.load(str(target)),
     pretrained.load(str(source)),
   )
+
+
+def test_only_the_trunk_is_written(source, tmp_path, capsys):
+  whole = restricted_pickle.load(str(source)) | {'head': {'kernel': np.ones(3)}}
+  other = tmp_path / 'whole.pkl'
+  other.write_bytes(pickle.dumps(whole))
+  assert _run(other, tmp_path / 'new' / 'trunk.safetensors') == 0
+  assert ': 36 arrays, ' in capsys.readouterr().out
 
 
 def test_what_cannot_be_converted(source, tmp_path, capsys):

@@ -131,3 +131,13 @@ def test_what_is_no_pickle_is_named(tmp_path):
   path.write_text('<html>not found</html>')
   with pytest.raises(pickle.UnpicklingError, match=r'text\.pkl'):
     restricted_pickle.load(path)
+
+
+def test_a_dtype_with_forged_flags_is_refused():
+  pickled = pickle.dumps(np.array([b'abcdefgh']), 2)
+  # Of the dtype's state: size, alignment and flags, at the end of a tuple.
+  state, forged = b'K\x08K\x01K\x00t', b'K\x08K\x01K\x3ft'
+  assert pickled.count(state) == 1
+  restricted_pickle.load(io.BytesIO(pickled))
+  with pytest.raises(pickle.UnpicklingError):
+    restricted_pickle.load(io.BytesIO(pickled.replace(state, forged)))

@@ -33,12 +33,6 @@ def observation_spec(episode: types.Episode) -> dict[str, specs.Array]:
   }
 
 
-def with_label(episode: types.Episode, success: bool) -> types.Episode:
-  """Returns `episode` with the same label at all of its steps."""
-  labels = np.full(episode.length, success, np.uint8)
-  return episode._replace(extras={**episode.extras, LABEL: labels})
-
-
 def from_episodes(
   episodes: Iterable[types.Episode], image_spec: Mapping[str, specs.Array]
 ) -> Examples:

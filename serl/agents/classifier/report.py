@@ -6,6 +6,7 @@ import os
 import pathlib
 from typing import Any, NamedTuple
 
+from absl import logging
 from matplotlib import axes as axes_lib
 from matplotlib import figure as figure_lib
 import numpy as np
@@ -80,6 +81,13 @@ def make_report(
     threshold = roc.propose_threshold(
       probability, examples.success, wanted_rate
     )
+    if threshold == 1:
+      logging.warning(
+        'No threshold keeps to %g of false positives: failures have the '
+        'probability 1. With the threshold 1 nothing is a success. Look at the '
+        'worst in the report and train with more like them.',
+        wanted_rate,
+      )
   if not 0 <= threshold <= 1:
     raise ValueError(
       f'The threshold is {threshold!r}, expected a probability in [0, 1].'

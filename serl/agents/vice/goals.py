@@ -17,4 +17,5 @@ def last_steps(episode: types.Episode, count: int) -> types.Episode:
       f'{episode.length}; expected at least 1 and no more than it has.'
     )
   begin = episode.length - count
-  return jax.tree.map(lambda column: column[begin:], episode)
+  # Copies: of what is left out nothing stays in memory.
+  return jax.tree.map(lambda column: column[begin:].copy(), episode)

@@ -42,7 +42,8 @@ class LearnedReward(judged_success.JudgedSuccess):
     if not 0 <= threshold < 1:
       raise ValueError(
         f'threshold is {threshold!r}, expected a probability in [0, 1): above '
-        'it is success.'
+        'it is success. A classifier that has 1 told some failures from no '
+        'success: train it with more like them.'
       )
     self._classify = classify
     self._threshold = threshold

@@ -57,13 +57,6 @@ def test_half_of_a_minibatch_are_successes(make_episode):
   np.testing.assert_array_equal(bright, label == 1)
 
 
-def test_folders_of_one_class_are_labelled(make_episode):
-  episode = make_episode([0, 0, 0])
-  labelled = [data.with_label(episode, label) for label in (True, False)]
-  examples = data.from_episodes(labelled, SPEC)
-  np.testing.assert_array_equal(examples.success, [True] * 3 + [False] * 3)
-
-
 def test_refuses_a_single_class(make_episode):
   with pytest.raises(ValueError, match='0 successes and 4 failures'):
     data.from_episodes([make_episode([0] * 4)], SPEC)

@@ -82,3 +82,10 @@ def test_shows_the_worst_failures_first():
 def test_refuses_what_is_no_rate(rate, threshold, message):
   with pytest.raises(ValueError, match=message):
     report_lib.make_report(EXAMPLES, PROBABILITY, rate, threshold)
+
+
+def test_a_failure_that_looks_like_nothing_but_success_is_told(caplog):
+  probability = np.array([1.0, 1.0, 1.0, 1.0, 0.2, 0.1])
+  report = report_lib.make_report(EXAMPLES, probability, 0.0)
+  assert report.threshold == 1
+  assert 'No threshold keeps to 0 of false positives' in caplog.text

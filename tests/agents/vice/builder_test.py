@@ -83,6 +83,7 @@ def test_the_config_refuses_what_makes_no_sense(name, value):
 def test_the_last_steps_of_an_episode(spec):
   episode = fakes.make_episode(spec, length=6)
   cut = goals.last_steps(episode, 2)
+  assert cut.action.base is None  # keeps nothing of the others
   assert cut.length == 2
   np.testing.assert_array_equal(
     cut.observation['front'], episode.observation['front'][4:]
