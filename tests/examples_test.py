@@ -228,6 +228,21 @@ def test_data_that_are_not_there_are_named_in_a_line(name, flag, tmp_path):
   assert not (tmp_path / 'run').exists()
 
 
+def test_demonstrations_of_something_else_leave_no_run(tmp_path):
+  spec = fakes.make_image_spec()
+  log.EpisodeLog(tmp_path / 'demos', spec).append(fakes.make_episode(spec))
+  done = _run(
+    'rlpd_state_sim.py',
+    '--local',
+    f'--demos={tmp_path / "demos"}',
+    f'--run={tmp_path / "run"}',
+  )
+  assert done.returncode == 1
+  assert 'is set by flags such as --image-size' in done.stderr
+  assert 'Traceback' not in done.stderr
+  assert not (tmp_path / 'run').exists()
+
+
 def test_an_unknown_task_is_told_in_a_line(tmp_path):
   done = _run('peg_insert.py', f'--run={tmp_path}', '--twin', '--task=hammer')
   assert done.returncode == 1

@@ -1,6 +1,7 @@
 """The command line that the examples share: where, how long, which role."""
 
 from collections.abc import Callable
+import contextlib
 import functools
 import logging as python_logging
 import os
@@ -14,6 +15,7 @@ import dm_env
 
 from serl import core
 from serl import programs
+from serl import specs
 from serl.demos import datasets
 from serl.demos import files
 from serl.demos import recording
@@ -186,13 +188,15 @@ def demonstrations(
     part: the subfolder of --demos, where several tasks share it.
 
   Raises:
-    FileError: --demos names nothing that could be read.
+    FileError: --demos names nothing that could be read, or that fits.
     SystemExit: there are none, and only a person could record them.
   """
   if _value('demos') is not None:
     path = os.path.join(_value('demos'), part) if part else _value('demos')
     if learns():
       datasets.check(path)
+      if make_expert is not None:
+        _demand_fitting(path, make_environment)
     return path
   folder = pathlib.Path(run_dir) / 'demonstrations'
   done, wanted = len(files.find(folder)), _value('demo-episodes')
@@ -212,6 +216,24 @@ def demonstrations(
     expert = make_expert(noise=noise, environment=environment)
     recording.record(lambda _: environment, expert, wanted, folder)
   return folder
+
+
+def _demand_fitting(
+  path: str, make_environment: Callable[[int], dm_env.Environment]
+) -> None:
+  """Checks the first episode before anything is written of the run.
+
+  Raises:
+    FileError: it is of another environment.
+  """
+  with contextlib.closing(make_environment(0)) as environment:
+    spec = specs.make_environment_spec(environment)
+  try:
+    next(datasets.read(path, spec).records)
+  except files.FileError as error:
+    raise files.FileError(
+      f'{error}\nWhat is observed here is set by flags such as --image-size.'
+    ) from error
 
 
 def fields(**defaults: Any) -> dict[str, Any]:
