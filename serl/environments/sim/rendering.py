@@ -26,6 +26,8 @@ _LIBRARIES = {
   'egl': ('libEGL.so.1', 'libGL.so.1'),
   'osmesa': ('libOSMesa.so.8',),
 }
+_EGL_DEVICES = 32  # that are looked at
+_EGL_PLATFORM_DEVICE = 0x313F  # EGL_PLATFORM_DEVICE_EXT
 _HELP = (
   'Install `apt-get install libegl1 libgl1 libgl1-mesa-dri` for EGL, or '
   '`apt-get install libosmesa6` for OSMesa. Training from state needs neither.'
@@ -55,7 +57,7 @@ def choose_backend() -> str:
   missing = {}
   for backend, libraries in _LIBRARIES.items():
     missing[backend] = [name for name in libraries if not _loads(name)]
-    if backend == 'egl' and not missing[backend] and not _egl_has_device():
+    if backend == 'egl' and not missing[backend] and not _egl_works():
       missing[backend] = ["a driver (libgl1-mesa-dri or the GPU maker's)"]
     if not missing[backend]:
       return backend
@@ -72,22 +74,32 @@ def _loads(library: str) -> bool:
   return True
 
 
-def _egl_has_device() -> bool:
-  """Returns whether EGL has found a driver with something to draw on.
+def _egl_works() -> bool:
+  """Returns whether EGL has a driver that opens something to draw on.
 
   Asked of the library itself: PyOpenGL, once it has tried EGL, stays with it.
   """
   egl = ctypes.CDLL('libEGL.so.1')
   egl.eglGetProcAddress.restype = ctypes.c_void_p
-  address = egl.eglGetProcAddress(b'eglQueryDevicesEXT')
-  if not address:
+  query = egl.eglGetProcAddress(b'eglQueryDevicesEXT')
+  get_display = egl.eglGetProcAddress(b'eglGetPlatformDisplayEXT')
+  if not query or not get_display:
     return False
-  prototype = ctypes.CFUNCTYPE(
-    ctypes.c_uint, ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(ctypes.c_int)
+  pointer = ctypes.c_void_p
+  query = ctypes.CFUNCTYPE(ctypes.c_uint, ctypes.c_int, pointer, pointer)(query)
+  get_display = ctypes.CFUNCTYPE(pointer, ctypes.c_uint, pointer, pointer)(
+    get_display
   )
-  count = ctypes.c_int()
-  found = prototype(address)(0, None, ctypes.byref(count))
-  return bool(found) and count.value > 0
+  egl.eglInitialize.argtypes = (pointer, pointer, pointer)
+  count, devices = ctypes.c_int(), (pointer * _EGL_DEVICES)()
+  if not query(_EGL_DEVICES, devices, ctypes.byref(count)):
+    return False
+  for device in devices[: count.value]:
+    # Not terminated: it is the one that renderers share.
+    display = get_display(_EGL_PLATFORM_DEVICE, device, None)
+    if display and egl.eglInitialize(display, None, None):
+      return True
+  return False
 
 
 def _make_context(height: int, width: int) -> Any:
