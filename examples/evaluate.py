@@ -18,8 +18,11 @@ _RUN = flags.DEFINE_string('run', None, 'Folder of the run.', required=True)
 _EPISODES = flags.DEFINE_integer(
   'episodes', 20, 'Episodes to run, from seeds of their own.', lower_bound=1
 )
-_STEP = flags.DEFINE_integer(
-  'step', None, 'Learner step of the checkpoint; by default the best policy.'
+_STEP = flags.DEFINE_string(
+  'step',
+  None,
+  'Learner step of the checkpoint, by default the best policy; of one of two '
+  'directions forward:STEP or backward:STEP.',
 )
 _VIDEO = flags.DEFINE_bool('video', False, 'Film the episodes.')
 

@@ -4,6 +4,8 @@ Nothing heavy is imported before it is needed: Launchpad and Reverb only by
 `make_program` and `launch`.
 """
 
+from collections.abc import Mapping
+
 from serl.programs.config import AlternatingRuns as AlternatingRuns
 from serl.programs.config import RunConfig as RunConfig
 from serl.programs.config import runs_of as runs_of
@@ -36,6 +38,25 @@ def evaluate(
   from serl.programs import evaluation
 
   return evaluation.evaluate(config, episodes, learner_step, film)
+
+
+def evaluate_in_turns(
+  config: AlternatingRuns,
+  episodes: int = 20,
+  learner_steps: Mapping[str, int] | None = None,
+  film: bool = False,
+):
+  """Evaluates runs that alternate; see `serl.programs.evaluation`."""
+  from serl.programs import evaluation
+
+  return evaluation.evaluate_in_turns(config, episodes, learner_steps, film)
+
+
+def checkpoint_steps(config: RunConfig) -> list[int]:
+  """Returns the learner steps of a run's checkpoints."""
+  from serl.programs import training
+
+  return training.checkpoint_steps(config)
 
 
 def measure_interventions(config: RunConfig, picture=None):

@@ -1,6 +1,6 @@
 """The command line that the examples share: where, how long, which role."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import contextlib
 import functools
 import logging as python_logging
@@ -104,8 +104,11 @@ def define_flags(demonstrations: bool = False) -> None:
       'Train nothing: evaluate a checkpoint of the run in so many episodes.',
       lower_bound=1,
     ),
-    flags.DEFINE_integer(
-      'step', None, 'With --evaluate: learner step of the checkpoint.'
+    flags.DEFINE_list(
+      'step',
+      [],
+      'With --evaluate: learner step of the checkpoint, by default the best '
+      'policy; TASK:STEP where tasks alternate, for one of them or each.',
     ),
     flags.DEFINE_bool('video', False, 'With --evaluate: film the episodes.'),
     flags.DEFINE_string(
@@ -283,12 +286,7 @@ def run(config: programs.RunConfig | programs.AlternatingRuns) -> int:
       return _fail(f'--resume: {run.folder} holds no run to go on with.')
   try:
     if _value('evaluate'):
-      summary = {
-        task: programs.evaluate(
-          run, _value('evaluate'), _value('step'), _value('video')
-        )
-        for task, run in programs.runs_of(config).items()
-      }
+      summary = _evaluate(config)
     elif _value('interventions'):
       picture = pathlib.Path(_value('interventions'))
       summary = {
@@ -318,6 +316,35 @@ def run(config: programs.RunConfig | programs.AlternatingRuns) -> int:
   if summary is not None:
     sys.stdout.write(f'{summary}\n')
   return 0
+
+
+def _evaluate(
+  config: programs.RunConfig | programs.AlternatingRuns,
+) -> Mapping[str, Any]:
+  """Returns the reports by their tasks."""
+  episodes, film = _value('evaluate'), _value('video')
+  steps = _steps(programs.runs_of(config))
+  if isinstance(config, programs.AlternatingRuns):
+    return programs.evaluate_in_turns(config, episodes, steps, film)
+  return {'': programs.evaluate(config, episodes, steps.get(''), film)}
+
+
+def _steps(runs: Mapping[str, programs.RunConfig]) -> dict[str, int]:
+  """Returns the steps of --step by their tasks."""
+  steps = {}
+  for given in _value('step'):
+    task, _, step = given.rpartition(':')
+    if task not in runs or not step.isdecimal():
+      expected = ' or '.join(f'{t}:STEP' if t else 'STEP' for t in runs)
+      raise ValueError(
+        f'step is {given!r}; expected {expected} of a checkpoint. There are:'
+        + ''.join(
+          f'\n  {run.folder}: {programs.checkpoint_steps(run)}'
+          for run in runs.values()
+        )
+      )
+    steps[task] = int(step)
+  return steps
 
 
 def _quiet() -> None:

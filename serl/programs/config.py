@@ -197,7 +197,8 @@ class AlternatingRuns:
   run_dir: str | os.PathLike  # of what the runs share: the actor's log
   runs: Mapping[str, RunConfig]  # by the names of the tasks
   # seed -> the environment that the actor acts in, whose `next_task` names the
-  # run of the next episode; those of the runs serve to evaluate them.
+  # run of the next episode; those of the runs serve to evaluate them, where
+  # `RunConfig.evaluate` is True.
   make_environment: EnvironmentFactory
 
   def __post_init__(self):

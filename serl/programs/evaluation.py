@@ -1,11 +1,13 @@
 """Success over some episodes by a policy that does not explore."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+import contextlib
 import dataclasses
 import json
 import math
 import pathlib
 
+from absl import logging
 import dm_env
 import jax
 import numpy as np
@@ -15,6 +17,7 @@ from serl import specs
 from serl import types
 from serl.agents import actors
 from serl.agents import builder
+from serl.environments.wrappers import alternating
 from serl.environments.wrappers import cycle_time
 from serl.environments.wrappers import video
 from serl.programs import config as config_lib
@@ -25,6 +28,7 @@ from serl.utils import loggers
 
 # Apart from those of the actors, the evaluator and the run's report.
 _SEED_OFFSET = 30_000
+_CYCLE = ('cycle_steps', 'cycle_s')
 
 
 @dataclasses.dataclass
@@ -56,6 +60,15 @@ class Evaluation:
     environment = cycle_time.CycleTime(environment)
     self._loop = environment_loop.EnvironmentLoop(environment, actor)
 
+  def run_episode(
+    self,
+    params: types.Params,
+    should_stop: Callable[[], bool] = lambda: False,
+  ) -> dict[str, float] | None:
+    """Returns the metrics of an episode; None if it was stopped."""
+    self._held.params = params
+    return self._loop.run_episode(should_stop)
+
   def sweep(
     self,
     params: types.Params,
@@ -65,34 +78,78 @@ class Evaluation:
     """Runs `episodes` episodes.
 
     Returns:
-      'episodes', 'successes' (their count), 'success' (their rate), the mean
-      'episode_return' and 'episode_length', and of those that succeeded, if any
-      did, the mean 'cycle_steps' and 'cycle_s' until then (see `CycleTime`);
-      None if it was stopped.
+      What `summarize` does; None if it was stopped.
     """
-    self._held.params = params
     runs = []
     for _ in range(episodes):
-      metrics = self._loop.run_episode(should_stop)
+      metrics = self.run_episode(params, should_stop)
       if metrics is None:
         return None
       runs.append(metrics)
-    successes = sum(run.get('success', 0.0) for run in runs)
-    return {
-      'episodes': episodes,
-      'successes': successes,
-      'success': successes / episodes,
-      **{
-        name: float(np.mean([run[name] for run in runs if name in run]))
-        for name in (
-          'episode_return',
-          'episode_length',
-          'cycle_steps',
-          'cycle_s',
-        )
-        if any(name in run for run in runs)
-      },
-    }
+    return summarize(runs)
+
+
+def summarize(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+  """Summarises episodes.
+
+  Args:
+    runs: the metrics of each; at least one.
+
+  Returns:
+    'episodes', 'successes' (their count), 'success' (their rate), the mean
+    'episode_return' and 'episode_length', and of those that succeeded, if any
+    did, the mean 'cycle_steps' and 'cycle_s' until then (see `CycleTime`).
+  """
+  successes = sum(run.get('success', 0.0) for run in runs)
+  return {
+    'episodes': len(runs),
+    'successes': successes,
+    'success': successes / len(runs),
+    **{
+      name: float(np.mean([run[name] for run in runs if name in run]))
+      for name in ('episode_return', 'episode_length', *_CYCLE)
+      if any(name in run for run in runs)
+    },
+  }
+
+
+def take_turns(
+  environment: alternating.Alternating,
+  run_episode: Mapping[str, Callable[[], dict[str, float]]],
+  episodes: int,
+) -> dict[str, list[dict[str, float]]]:
+  """Runs tasks in turns until there are `episodes` of each.
+
+  What one task does not bring about, another cannot begin with. So the turns
+  end early when a task that has its episodes has no success any more.
+
+  Args:
+    environment: that all of them act in.
+    run_episode: runs one episode of a task there, by their names.
+    episodes: of each task. Those beyond only serve the others, and a try that
+      succeeds is not counted: it may have begun at its end.
+
+  Returns:
+    The metrics of each task's episodes, at most `episodes`.
+  """
+  runs: dict[str, list[dict[str, float]]] = {task: [] for task in run_episode}
+  while min(map(len, runs.values())) < episodes:
+    task, is_try = environment.next_task, environment.next_is_try
+    found = run_episode[task]()
+    if is_try and found.get('success'):
+      continue
+    if len(runs[task]) < episodes:
+      runs[task].append(found)
+    elif environment.next_is_try:
+      logging.warning(
+        '%s has no success any more that another task could begin with: the '
+        'turns end, after %s of %d episodes.',
+        task,
+        {name: len(metrics) for name, metrics in runs.items()},
+        episodes,
+      )
+      break
+  return runs
 
 
 class BestPolicy:
@@ -203,39 +260,120 @@ def evaluate(
       environment, or there is no run.
     FileNotFoundError: there is no such checkpoint.
   """
+  _check_episodes(episodes)
+  with contextlib.ExitStack() as stack:
+    environment = config.make_environment(config.seed + _SEED_OFFSET)
+    stack.callback(environment.close)
+    candidate = _Candidate(config, environment, learner_step, film)
+    stack.callback(candidate.close)
+    return candidate.report([candidate.run_episode() for _ in range(episodes)])
+
+
+def evaluate_in_turns(
+  config: config_lib.AlternatingRuns,
+  episodes: int = 20,
+  learner_steps: Mapping[str, int] | None = None,
+  film: bool = False,
+) -> dict[str, Report]:
+  """Evaluates a checkpoint of each of the runs that alternate, see `evaluate`.
+
+  Where the runs evaluate, each does it in an environment of its own. Else there
+  is one robot, on which they take turns as in training: nobody resets it.
+
+  Args:
+    config: of the runs.
+    episodes: of each task; there are fewer if another task stops succeeding.
+    learner_steps: of the checkpoints by their tasks; without one as `evaluate`.
+    film: whether to film the episodes.
+
+  Returns:
+    The reports by their tasks, of those that had an episode.
+  """
+  _check_episodes(episodes)
+  steps = learner_steps or {}
+  runs = config.runs
+  if all(run.evaluate for run in runs.values()):
+    return {
+      task: evaluate(run, episodes, steps.get(task), film)
+      for task, run in runs.items()
+    }
+  seed = next(iter(runs.values())).seed + _SEED_OFFSET
+  with contextlib.ExitStack() as stack:
+    environment = config.make_environment(seed)
+    stack.callback(environment.close)
+    candidates = {}
+    for task, run in runs.items():
+      candidates[task] = _Candidate(run, environment, steps.get(task), film)
+      stack.callback(candidates[task].close)
+    found = take_turns(
+      environment,
+      {task: one.run_episode for task, one in candidates.items()},
+      episodes,
+    )
+    return {
+      task: candidates[task].report(metrics)
+      for task, metrics in found.items()
+      if metrics
+    }
+
+
+def _check_episodes(episodes: int) -> None:
   if episodes < 1:
     raise ValueError(f'episodes is {episodes!r}, expected at least 1.')
-  environment = config.make_environment(config.seed + _SEED_OFFSET)
-  try:
+
+
+class _Candidate:
+  """A checkpoint that is evaluated."""
+
+  def __init__(
+    self,
+    config: config_lib.RunConfig,
+    environment: dm_env.Environment,
+    learner_step: int | None,
+    film: bool,
+  ):
     spec = specs.make_environment_spec(environment)
     run_folder.check_policy(config, spec)
-    policy, params, step = training.load_policy(config, spec, learner_step)
+    policy, self._params, self._step = training.load_policy(
+      config, spec, learner_step
+    )
+    self._run_dir = config.folder
     folder = run_folder.evaluations(config.folder)
     folder.mkdir(exist_ok=True)
-    film_path = folder / f'{step}.mp4' if film else None
-    if film_path is not None:
-      environment = video.VideoRecorder(environment, film_path)
-    found = Evaluation(environment, policy).sweep(params, episodes)
-  finally:
-    environment.close()
-  successes = int(found['successes'])
-  report = Report(
-    run_dir=config.folder,
-    learner_steps=step,
-    episodes=episodes,
-    successes=successes,
-    success=found['success'],
-    success_interval=wilson_interval(successes, episodes),
-    episode_return=found['episode_return'],
-    cycle_steps=found.get('cycle_steps'),
-    cycle_s=found.get('cycle_s'),
-    file=folder / f'{step}.json',
-    video=film_path,
-  )
-  report.file.write_text(
-    json.dumps(dataclasses.asdict(report), indent=2, default=str) + '\n'
-  )
-  return report
+    self._file = folder / f'{self._step}.json'
+    self._video = self._file.with_suffix('.mp4') if film else None
+    self._environment = environment
+    if self._video is not None:
+      self._environment = video.VideoRecorder(environment, self._video)
+    self._evaluation = Evaluation(self._environment, policy)
+
+  def run_episode(self) -> dict[str, float]:
+    """Returns the metrics of an episode."""
+    return self._evaluation.run_episode(self._params)
+
+  def report(self, runs: Sequence[Mapping[str, float]]) -> Report:
+    """Writes and returns what came of episodes."""
+    found = summarize(runs)
+    successes = int(found['successes'])
+    report = Report(
+      run_dir=self._run_dir,
+      learner_steps=self._step,
+      episodes=found['episodes'],
+      successes=successes,
+      success=found['success'],
+      success_interval=wilson_interval(successes, found['episodes']),
+      episode_return=found['episode_return'],
+      **{name: found.get(name) for name in _CYCLE},
+      file=self._file,
+      video=self._video,
+    )
+    text = json.dumps(dataclasses.asdict(report), indent=2, default=str)
+    self._file.write_text(text + '\n')
+    return report
+
+  def close(self) -> None:
+    """Finishes the film, and closes the environment."""
+    self._environment.close()
 
 
 def wilson_interval(

@@ -263,6 +263,12 @@ def recorded(
       yield names, recording.load(getattr(config, source), spec)
 
 
+def checkpoint_steps(config: config_lib.RunConfig) -> list[int]:
+  """Returns the learner steps of the run's checkpoints, ascending."""
+  folder = run_folder.checkpoints(config.folder)
+  return checkpointing.Checkpointer(folder).steps()
+
+
 def load_policy(
   config: config_lib.RunConfig,
   spec: specs.EnvironmentSpec,

@@ -36,6 +36,26 @@ def test_a_person_needs_a_device(tmp_path):
   assert 'Traceback' not in done.stderr
 
 
+def test_a_step_names_the_task_that_it_is_of(tmp_path):
+  flags = (f'--run={tmp_path / "run"}', '--alternating', '--success=1.0')
+  trained = _run(
+    *flags, '--local', '--steps-per-second=0', '--max-env-steps=60'
+  )
+  assert trained.returncode == 0, trained.stderr
+  # The one has no checkpoint of the other's step.
+  done = _run(*flags, '--evaluate=2', '--step=20')
+  assert done.returncode == 1
+  assert done.stderr.startswith(
+    "step is '20'; expected there:STEP or back:STEP of a checkpoint"
+  )
+  assert f'{tmp_path / "run" / "there"}: [20]' in done.stderr
+  assert f'{tmp_path / "run" / "back"}: [15]' in done.stderr
+  done = _run(*flags, '--evaluate=2', '--step=there:20')
+  assert done.returncode == 0, done.stderr
+  assert f'step 20 of {tmp_path / "run" / "there"}' in done.stdout
+  assert f'{tmp_path / "run" / "back"}\n' in done.stdout
+
+
 def test_local_run_goes_on_with_resume(tmp_path):
   flags = (f'--run={tmp_path / "run"}', '--local', '--steps-per-second=0')
   first = _run(*flags, '--max-env-steps=40')

@@ -3,12 +3,14 @@
 import dataclasses
 import json
 
+import dm_env
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
 
 from serl import programs
+from serl.environments.wrappers import alternating
 from serl.programs import evaluation
 from serl.programs import run_folder
 from serl.testing import fakes
@@ -78,6 +80,105 @@ def test_a_step_that_was_not_kept_is_named(run):
     programs.evaluate(run, episodes=1, learner_step=7)
   report = programs.evaluate(run, episodes=1, learner_step=20)
   assert report.learner_steps == 20
+
+
+class _Direction(fakes.FakeEnvironment):
+  """Moves what lies `there` to the other side, in 10 steps, or fails.
+
+  Where it lies there already, the first step ends the episode.
+  """
+
+  def __init__(self, side, lies, outcomes):
+    super().__init__(fake_run.SPEC, success=0.0)
+    self._side, self._lies, self._outcomes = side, lies, iter(outcomes)
+
+  def step(self, action):
+    timestep = super().step(action)
+    if timestep.last() and next(self._outcomes):
+      self._lies[0] = self._side
+    self._succeeded = self._lies[0] == self._side
+    if not self._succeeded:
+      return timestep
+    return dm_env.termination(1.0, timestep.observation)
+
+
+def _take_turns(episodes, forth, back, patience):
+  """Returns the episodes' lengths; those of failures are negative."""
+  lies = ['here']
+  environment = alternating.Alternating(
+    {
+      'forth': _Direction('there', lies, forth),
+      'back': _Direction('here', lies, back),
+    },
+    patience,
+  )
+  policy = lambda params, key, observation: jnp.zeros(3)
+  run = lambda: evaluation.Evaluation(environment, policy).run_episode({})
+  found = evaluation.take_turns(
+    environment, {'forth': run, 'back': run}, episodes
+  )
+  return {
+    task: [
+      run['episode_length'] * (1 if run['success'] else -1) for run in runs
+    ]
+    for task, runs in found.items()
+  }
+
+
+def test_one_task_brings_about_what_the_other_begins_with():
+  found = _take_turns(3, (1, 0, 1, 1, 1), (0, 1, 1), patience=10)
+  assert found == {'forth': [10, -10, 10], 'back': [-10, 10, 10]}
+  # A try finds the object where it is to be: that is no success of its own.
+  found = _take_turns(3, (0, 0, 1, 1, 1), (1, 1, 1), patience=2)
+  assert found == {'forth': [-10, -10, 10], 'back': [10, 10, 10]}
+
+
+@pytest.mark.parametrize('patience', [1, 2, 10])
+def test_turns_end_where_nothing_is_brought_about(patience, caplog):
+  found = _take_turns(4, [0] * 99, [], patience)
+  assert found == {'forth': [-10] * 4, 'back': []}
+  assert 'forth has no success any more' in caplog.text
+  found = _take_turns(4, (1, *[0] * 99), [1], patience)
+  assert found == {'forth': [10, -10, -10, -10], 'back': [10]}
+
+
+@pytest.fixture(scope='module')
+def turns(tmp_path_factory):
+  """The config of two runs that took turns on one robot."""
+  config = fake_run.make_alternating(
+    tmp_path_factory.mktemp('runs') / 'run',
+    max_env_steps=60,
+    steps_per_second=None,
+    evaluate=False,
+  )
+  programs.run_local(config)
+  return config
+
+
+def test_on_one_robot_the_tasks_are_evaluated_in_turns(turns):
+  # Only where they take turns do the fakes succeed.
+  reports = programs.evaluate_in_turns(turns, episodes=3)
+  assert list(reports) == ['there', 'back']
+  for task, steps in (('there', 20), ('back', 15)):
+    report = reports[task]
+    assert (report.learner_steps, report.episodes) == (steps, 3)
+    assert (report.successes, report.cycle_steps) == (3, 10)
+    file = turns.folder / task / 'evaluations' / f'{steps}.json'
+    assert json.loads(file.read_text())['successes'] == 3
+  reports = programs.evaluate_in_turns(turns, 1, {'back': 15})
+  assert reports['back'].learner_steps == 15
+  with pytest.raises(FileNotFoundError, match=r'back/.* step 7;'):
+    programs.evaluate_in_turns(turns, 1, {'back': 7})
+
+
+def test_tasks_with_environments_of_their_own_need_no_turns(turns):
+  runs = {
+    task: dataclasses.replace(run, evaluate=True)
+    for task, run in turns.runs.items()
+  }
+  config = dataclasses.replace(turns, runs=runs, make_environment=None)
+  reports = programs.evaluate_in_turns(config, 2)
+  assert [report.episodes for report in reports.values()] == [2, 2]
 
 
 def test_where_the_demonstrations_came_from_does_not_matter(run):

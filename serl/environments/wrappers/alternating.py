@@ -67,6 +67,7 @@ class Alternating(base.EnvironmentWrapper):
     self._task = self._next_task = names[0]
     self._patience = patience
     self._failures = 0  # in a row, of the present task
+    self._next_is_try = False
     self._over = True
 
   @property
@@ -78,6 +79,14 @@ class Alternating(base.EnvironmentWrapper):
   def next_task(self) -> str:
     """The name of the task of the next episode, as far as it is known."""
     return self._next_task
+
+  @property
+  def next_is_try(self) -> bool:
+    """Whether no success leads to the next episode, but that there is none.
+
+    It may find what it is to bring about.
+    """
+    return self._next_is_try
 
   def reset(self) -> dm_env.TimeStep:
     """Begins an episode of `next_task`; an unfinished one is no success."""
@@ -100,7 +109,8 @@ class Alternating(base.EnvironmentWrapper):
     self._over = timestep.last()
     if timestep.last():
       self._failures = 0 if timestep.discount == 0 else self._failures + 1
-      if self._failures == self._patience:
+      self._next_is_try = self._failures == self._patience
+      if self._next_is_try:
         logging.warning(
           '%s had no success in %d episodes: %s has a try. Is there success '
           'that what judges it does not see?',

@@ -75,7 +75,9 @@ def test_a_success_leads_to_the_next_task_and_around():
 def test_without_success_the_next_task_has_a_try():
   environment, _ = _make('forth', 'back', patience=3)
   seen = []
+  tries = []
   for action in (-1, -1, 1, -1, 1, -1, -1, -1, -1):
+    tries.append(environment.next_is_try)
     environment.reset()
     seen.append(environment.task)
     environment.step(action)
@@ -83,6 +85,8 @@ def test_without_success_the_next_task_has_a_try():
   forth, back = 'forth', 'back'
   # Twice in vain and a success; in vain and a success; three times in vain.
   assert seen == [forth] * 3 + [back] * 2 + [forth] * 3 + [back]
+  assert tries == [False] * 8 + [True]
+  assert not environment.next_is_try
 
 
 def test_episodes_that_are_cut_off_are_no_failures():
