@@ -217,6 +217,16 @@ def test_a_classifier_is_refused_as_such(run, tmp_path, name):
     programs.evaluate(config, episodes=1)
 
 
+def test_who_cannot_be_filmed_is_told_so_before_it_moves(run, monkeypatch):
+  resets = []
+  monkeypatch.setattr(
+    fake_run.FaultyEnvironment, 'reset', lambda self: resets.append(self)
+  )
+  with pytest.raises(ValueError, match='cannot be filmed'):
+    programs.evaluate(run, episodes=1, film=True)
+  assert not resets
+
+
 def _sweep(successes, episode_return):
   return {
     'successes': successes,

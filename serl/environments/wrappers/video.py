@@ -33,8 +33,17 @@ class VideoRecorder(base.EnvironmentWrapper):
       camera: the camera's name.
       height: of the picture, pixels.
       width: of the picture, pixels.
+
+    Raises:
+      ValueError: the environment has no pictures of itself.
     """
     super().__init__(environment)
+    if not hasattr(environment, 'render'):
+      raise ValueError(
+        'The environment has no render(camera, height, width), so that it '
+        'cannot be filmed; expected a simulated one. Leave out --video: a real '
+        'arm is filmed by a camera beside it.'
+      )
     # Slow to import, and of no use to who films nothing.
     import imageio.v2 as imageio
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from serl.environments.wrappers import video
+from serl.testing import fakes
 
 imageio = pytest.importorskip('imageio.v2', reason='it comes with [sim]')
 
@@ -52,6 +53,13 @@ class VideoRecorderTest(test_utils.EnvironmentTestMixin, absltest.TestCase):
     self.addCleanup(folder.cleanup)
     path = pathlib.Path(folder.name) / 'film.mp4'
     return video.VideoRecorder(_Painter(0.1), path, height=16, width=16)
+
+
+def test_a_real_arm_is_refused_before_it_moves(tmp_path):
+  path = tmp_path / 'film.mp4'
+  with pytest.raises(ValueError, match='Leave out --video'):
+    video.VideoRecorder(fakes.FakeEnvironment(fakes.make_state_spec()), path)
+  assert not path.exists()
 
 
 @pytest.mark.parametrize('control_timestep, shown', [(0.1, 1), (0.02, 2)])
