@@ -44,7 +44,8 @@ def make_several(
 ) -> dict[str, dm_env.Environment]:
   """Returns several tasks on one arm with its cameras, see `make`.
 
-  Only one of them may act at a time; to close one closes the arm for all.
+  Only one of them may act at a time, and none after one was closed: they share
+  the cameras.
 
   Args:
     configs: by the names of the tasks, with the same server and cameras.
@@ -73,15 +74,16 @@ def make_several(
       '"USER - nice -10" in /etc/security/limits.conf, and a new login.'
     )
   clock = robot_lib.RealTimeClock()
-  robot = client.HttpRobot(first.url, token, clock.now)
   cameras = open_cameras(first)
-  return {
-    name: wrap(
-      environment_lib.FrankaEnvironment(config, robot, cameras, clock, seed),
-      config,
+  made = {}
+  for name, config in configs.items():
+    # Each its own connection, over which it holds the arm when it is closed.
+    robot = client.HttpRobot(config.url, token, clock.now)
+    environment = environment_lib.FrankaEnvironment(
+      config, robot, cameras, clock, seed
     )
-    for name, config in configs.items()
-  }
+    made[name] = wrap(environment, config)
+  return made
 
 
 def make_spec(config: config_lib.Config) -> specs.EnvironmentSpec:

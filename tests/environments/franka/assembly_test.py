@@ -127,29 +127,53 @@ def test_the_arm_tells_which_sign_closes_its_gripper(make, driver):
   assert driver.gripper.position == 255
 
 
+_QUICK = dataclasses.replace(
+  peg_insert.STATE,
+  lift=0.0,
+  settle_seconds=0.0,
+  move_seconds=0.3,
+  reset=(0.5, 0.0, 0.3, 3.14, 0.0, 0.0),
+  random_xy=0.0,
+)
+
+
 @pytest.mark.processes
 @pytest.mark.parametrize('allowed', [True, False])
 def test_it_is_made_over_the_server(monkeypatch, caplog, allowed):
   monkeypatch.setattr(robot_lib, 'take_precedence', lambda: allowed)
-  config = dataclasses.replace(
-    peg_insert.STATE,
-    lift=0.0,
-    settle_seconds=0.0,
-    move_seconds=0.3,
-    reset=(0.5, 0.0, 0.3, 3.14, 0.0, 0.0),
-    random_xy=0.0,
-  )
   # A busy machine may let a request wait for its thread.
   patient = limits.Limits(command_ttl=60.0)
   with testing.serving(
     testing.KinematicDriver(), patient, token='of some length'
   ) as url:
     environment = assembly.make(
-      dataclasses.replace(config, url=url), token='of some length'
+      dataclasses.replace(_QUICK, url=url), token='of some length'
     )
     assert environment.reset().first()
     environment.close()
   assert ('precedence' in caplog.text) == (not allowed)
+
+
+@pytest.mark.processes
+def test_each_of_several_holds_the_arm_when_it_is_closed(monkeypatch, caplog):
+  # Else the tests' own thread would go first from here on.
+  monkeypatch.setattr(robot_lib, 'take_precedence', lambda: True)
+  driver, patient = testing.KinematicDriver(), limits.Limits(command_ttl=60.0)
+  with testing.serving(driver, patient) as url:
+    config = dataclasses.replace(_QUICK, url=url)
+    made = assembly.make_several({'there': config, 'back': config})
+    assert all(environment.reset().first() for environment in made.values())
+    for environment in made.values():
+      before = len(driver.commands)
+      environment.close()
+      assert len(driver.commands) == before + 1
+  assert 'told to stay' not in caplog.text
+
+
+def test_several_share_the_server_and_the_cameras():
+  elsewhere = dataclasses.replace(_QUICK, url='http://127.0.0.1:9/')
+  with pytest.raises(ValueError, match="task 'back' has the server .*:9/"):
+    assembly.make_several({'there': _QUICK, 'back': elsewhere})
 
 
 class _Camera:
