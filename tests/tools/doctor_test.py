@@ -260,6 +260,16 @@ def test_the_exit_code_is_that_of_the_worst(url, tmp_path, capsys, monkeypatch):
   assert 'fail' in capsys.readouterr().out
 
 
+def test_the_token_comes_from_a_file(tmp_path, monkeypatch):
+  given = []
+  monkeypatch.setattr(
+    doctor, 'examine', lambda config, token, *_: given.append(token) or []
+  )
+  (tmp_path / 'token').write_text('of sixteen characters\n')
+  doctor.main(['peg_insert', '--token-file', str(tmp_path / 'token')])
+  assert given == ['of sixteen characters']
+
+
 def test_every_camera_of_the_task_is_checked(monkeypatch):
   monkeypatch.setattr(
     doctor, 'check_camera', lambda camera, size: (camera.name, size)

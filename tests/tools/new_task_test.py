@@ -66,9 +66,11 @@ def test_the_pose_may_have_a_quaternion(tmp_path):
 
 def test_the_pose_is_the_arms_where_none_is_given(tmp_path):
   path = tmp_path / 'mine.py'
+  token = tmp_path / 'token'
+  token.write_text('of sixteen characters\n')
   driver = testing.KinematicDriver(pose=(0.4, -0.1, 0.25, 1, 0, 0, 0))
-  with testing.serving(driver) as url:
-    new_task.main([str(path), '--url', url])
+  with testing.serving(driver, token='of sixteen characters') as url:
+    new_task.main([str(path), '--url', url, '--token-file', str(token)])
   config = tasks.load(path)
   assert config.target[:3] == (0.4, -0.1, 0.25)
   assert config.url == url
