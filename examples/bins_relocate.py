@@ -2,7 +2,8 @@
 
 Two policies, each with its replay and its learner, take turns on one arm: where
 one has succeeded the other begins, so that nobody resets anything. Classifiers
-of the front camera tell success. docs/bins_relocate.md tells more.
+of the front camera tell success. With --agent=bc both clone demonstrations
+instead. docs/bins_relocate.md tells more.
 """
 
 import dataclasses
@@ -46,7 +47,7 @@ def main(_):
       margin=0.1,
       gripper_range=task.gripper_range,
     )
-    agent = hybrid.HybridBuilder(sac, gripper)
+    agent = rlpd.RLPDBuilder(hybrid.HybridBuilder(sac, gripper))
     fields = arm.fields(
       run_dir / name,
       dataclasses.replace(task, gripper_penalty=0.0),
@@ -55,7 +56,7 @@ def main(_):
       # Two policies are swept.
       evaluation_period_s=120.0,
     )
-    runs[name] = programs.RunConfig(builder=rlpd.RLPDBuilder(agent), **fields)
+    runs[name] = programs.RunConfig(builder=arm.chosen(agent, task), **fields)
   both = programs.AlternatingRuns(
     run_dir=run_dir,
     runs=runs,

@@ -199,6 +199,29 @@ def test_behaviour_cloning_trains_and_is_evaluated(tmp_path):
   assert 'no checkpoint of learner step 6; it holds those of 5' in done.stderr
 
 
+def test_both_directions_are_cloned(tmp_path):
+  run = tmp_path / 'run'
+  done = _run(
+    'bins_relocate.py',
+    f'--run={run}',
+    '--agent=bc',
+    '--twin',
+    '--nohttp',
+    '--image-size=32',
+    '--max-learner-steps=2',
+    '--evaluation-episodes=1',
+    *_prepare_bins(tmp_path),
+  )
+  assert done.returncode == 0, done.stderr
+  assert done.stdout.count('Ended: the limit of 2 learner steps.') == 2
+  done = _run(
+    'evaluate.py', f'--run={run}', '--episodes=1', '--step=backward:2'
+  )
+  assert done.returncode == 0, done.stderr
+  for task in ('forward', 'backward'):
+    assert f'learner step 2 of {run / task}' in done.stdout
+
+
 def test_evaluation_refuses_what_no_example_here_trained(tmp_path):
   done = _run('evaluate.py', f'--run={tmp_path}')
   assert done.returncode == 1

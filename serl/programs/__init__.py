@@ -21,7 +21,7 @@ def run_local(config: RunConfig | AlternatingRuns):
   return local.run_local(config)
 
 
-def run_offline(config: RunConfig):
+def run_offline(config: RunConfig | AlternatingRuns):
   """Trains from demonstrations alone; see `serl.programs.offline`."""
   from serl.programs import offline
 
@@ -90,7 +90,7 @@ def launch(config: RunConfig | AlternatingRuns, **placement):
 
 
 def _check_online(config: RunConfig | AlternatingRuns) -> None:
-  if isinstance(config, RunConfig) and config.offline:
+  if any(run.offline for run in runs_of(config).values()):
     raise ValueError(
       'Every table of the agent is filled by demonstrations, none by an actor: '
       'train it with programs.run_offline(config).'

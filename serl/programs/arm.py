@@ -146,6 +146,21 @@ def agent(**changes: Any) -> builder_lib.Builder:
   return sac.SACBuilder(dataclasses.replace(config, **changes))
 
 
+def chosen(
+  builder: builder_lib.Builder, config: config_lib.Config
+) -> builder_lib.Builder:
+  """Returns the agent that --agent names.
+
+  Args:
+    builder: what learns as it acts.
+    config: of the task.
+  """
+  if _value('agent') != 'bc':
+    return builder
+  size = 7 if config.uses_gripper else 6
+  return bc.BCBuilder(bc.cpu(size, sees_images()))
+
+
 def run(
   default_run_dir: str,
   twin: Twin,
@@ -165,13 +180,9 @@ def run(
   if not config.gripper_penalty:
     # Success is rewarded by 1 and ends an episode; nothing else counts.
     changes = {'return_bounds': (0.0, 1.0), **changes}
-  builder = rlpd.RLPDBuilder(agent(**changes))
-  if _value('agent') == 'bc':
-    size = 7 if config.uses_gripper else 6
-    builder = bc.BCBuilder(bc.cpu(size, sees_images()))
   return command.run(
     programs.RunConfig(
-      builder=builder,
+      builder=chosen(rlpd.RLPDBuilder(agent(**changes)), config),
       **fields(command.run_dir(default_run_dir), config, twin, **defaults),
     )
   )

@@ -295,7 +295,7 @@ def run(config: programs.RunConfig | programs.AlternatingRuns) -> int:
         )
         for task, run in programs.runs_of(config).items()
       }
-    elif isinstance(config, programs.RunConfig) and config.offline:
+    elif all(run.offline for run in programs.runs_of(config).values()):
       summary = programs.run_offline(config)
     elif _value('local'):
       summary = programs.run_local(config)

@@ -189,7 +189,8 @@ class AlternatingRuns:
   """Runs of several tasks of one robot, whose episodes one actor takes in turn.
 
   Each has a learner, a replay and a folder of its own. So two tasks, of which
-  each begins where the other ends, need nobody to reset them. They end
+  each begins where the other ends, need nobody to reset them; those that learn
+  from demonstrations alone are evaluated so on one robot. They end
   together: when each has reached its own `stop_at_successes`, or when one of
   them is over for another reason.
   """
@@ -213,12 +214,6 @@ class AlternatingRuns:
       raise ValueError(
         f'num_actors is not 1 in the runs {several}: the tasks alternate on '
         'one robot.'
-      )
-    offline = [task for task, run in self.runs.items() if run.offline]
-    if offline:
-      raise ValueError(
-        f'The runs {offline} learn from demonstrations alone: no actor is '
-        'needed, train them with programs.run_offline.'
       )
 
   @property

@@ -80,7 +80,7 @@ def _take_turns(
       if all(part.reached for part in parts.values()):
         reason = parts[task].reached
   except KeyboardInterrupt:
-    reason = 'interrupted; the same command goes on'
+    reason = report.INTERRUPTED
   return reason
 
 

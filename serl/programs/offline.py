@@ -23,8 +23,12 @@ _EVALUATION_SEED_OFFSET = 10_000  # as in the programs that act
 _TRAINING, _HELD_OUT = 'training', 'held_out'
 
 
-def run_offline(config: config_lib.RunConfig) -> report.Summary:
+def run_offline(
+  config: config_lib.RunConfig | config_lib.AlternatingRuns,
+) -> report.Summary | dict[str, report.Summary]:
   """Trains in this process from the run's demonstrations.
+
+  Runs that alternate are trained one after the other.
 
   The run folder and what resuming means are those of `run_local`. Some
   episodes are held out: they are never trained with, and measured beside
@@ -35,27 +39,28 @@ def run_offline(config: config_lib.RunConfig) -> report.Summary:
     config: of the run; its builder is an `agents.builder.OfflineBuilder`.
 
   Returns:
-    What came of it.
+    What came of the run, or of the runs by their tasks. After a Ctrl-C the
+    rest of them is not begun.
 
   Raises:
     AnotherRunError: the folder is another run's.
     ValueError: the agent needs an environment to learn, or the demonstrations
       do not fit or hold nothing for one of its tables.
   """
-  if not config.offline:
-    online = training_lib.online_table(config).name
-    raise ValueError(
-      f'The agent draws from the table {online!r}, which actors fill: run it '
-      'with programs.run_local or programs.launch.'
-    )
-  spec = config.make_spec()
-  resumed = run_folder.claim(config, spec)
-  logging.info('%s %s.', 'Resuming' if resumed else 'Starting', config.folder)
-  with loggers.open_loggers(
-    config.folder, ('learner', 'evaluator'), config.wandb
-  ) as opened:
-    reason = _Run(config, spec, opened).run()
-  return report.make_report(config, spec, reason)
+  runs = config_lib.runs_of(config)
+  for run in runs.values():
+    if not run.offline:
+      online = training_lib.online_table(run).name
+      raise ValueError(
+        f'The agent draws from the table {online!r}, which actors fill: run it '
+        'with programs.run_local or programs.launch.'
+      )
+  summaries = {}
+  for task, run in runs.items():
+    summaries[task] = _train(run)
+    if summaries[task].reason == report.INTERRUPTED:
+      break
+  return summaries.get('', summaries)
 
 
 def split(
@@ -77,6 +82,17 @@ def split(
     [episode for episode, out in zip(episodes, held_out) if not out],
     [episode for episode, out in zip(episodes, held_out) if out],
   )
+
+
+def _train(config: config_lib.RunConfig) -> report.Summary:
+  spec = config.make_spec()
+  resumed = run_folder.claim(config, spec)
+  logging.info('%s %s.', 'Resuming' if resumed else 'Starting', config.folder)
+  with loggers.open_loggers(
+    config.folder, ('learner', 'evaluator'), config.wandb
+  ) as opened:
+    reason = _Run(config, spec, opened).run()
+  return report.make_report(config, spec, reason)
 
 
 class _Run:
@@ -142,7 +158,7 @@ class _Run:
         self._measure_if_due(bool(reason))
         reason = self._evaluate_if_due(bool(reason)) or reason
     except KeyboardInterrupt:
-      reason = 'interrupted; the same command goes on'
+      reason = report.INTERRUPTED
     self._training.save(0)
     self._training.log(0, self._sizes)
     if self._evaluation is not None:

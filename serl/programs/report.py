@@ -14,6 +14,8 @@ from serl.programs import training
 from serl.utils import loggers
 from serl.utils import plotting
 
+INTERRUPTED = 'interrupted; the same command goes on'  # why a run ended
+
 _FINAL_SEED_OFFSET = 20_000  # apart from the actors' and the evaluator's
 
 

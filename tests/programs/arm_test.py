@@ -57,6 +57,13 @@ def test_the_flag_overrules_how_much_a_task_clones():
   assert images.stdout.strip() == '0.3'
 
 
+def test_the_flag_has_any_task_cloned():
+  call = "arm.chosen('rlpd', arm.load()[0])"
+  assert run(call).stdout.strip() == 'rlpd'
+  done = run(f'{call}.make_tables()[0].source', '--agent=bc')
+  assert done.stdout.strip() == 'demonstrations', done.stderr
+
+
 def test_a_run_goes_on_after_success_if_asked(tmp_path):
   asked = f'{str(tmp_path)!r}, arm.load()[0], twin, stop_at_successes=20'
   call = f"arm.fields({asked})['stop_at_successes']"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import dm_env
 import jax.numpy as jnp
@@ -142,31 +143,39 @@ def test_turns_end_where_nothing_is_brought_about(patience, caplog):
   assert found == {'forth': [10, -10, -10, -10], 'back': [10]}
 
 
-@pytest.fixture(scope='module')
-def turns(tmp_path_factory):
-  """The config of two runs that took turns on one robot."""
-  config = fake_run.make_alternating(
-    tmp_path_factory.mktemp('runs') / 'run',
-    max_env_steps=60,
-    steps_per_second=None,
-    evaluate=False,
+def _one_robot(seed):
+  """Returns two tasks in turns, in episodes of half the length."""
+  return alternating.Alternating(
+    {
+      task: fakes.FakeEnvironment(
+        fake_run.SPEC, 5, seed, terminate=True, success=1.0
+      )
+      for task in ('there', 'back')
+    }
   )
-  programs.run_local(config)
-  return config
+
+
+@pytest.fixture(scope='module')
+def turns(run):
+  """The config of two runs that alternate, as if both were `run`."""
+  folder = run.folder.with_name('turns')
+  runs = {}
+  for task in ('there', 'back'):
+    shutil.copytree(run.folder, folder / task)
+    runs[task] = dataclasses.replace(run, run_dir=folder / task)
+  return programs.AlternatingRuns(
+    run_dir=folder, runs=runs, make_environment=_one_robot
+  )
 
 
 def test_on_one_robot_the_tasks_are_evaluated_in_turns(turns):
-  # Only where they take turns do the fakes succeed.
-  reports = programs.evaluate_in_turns(turns, episodes=3)
+  reports = programs.evaluate_in_turns(turns, 3, {'back': 20})
   assert list(reports) == ['there', 'back']
-  for task, steps in (('there', 20), ('back', 15)):
-    report = reports[task]
-    assert (report.learner_steps, report.episodes) == (steps, 3)
-    assert (report.successes, report.cycle_steps) == (3, 10)
-    file = turns.folder / task / 'evaluations' / f'{steps}.json'
-    assert json.loads(file.read_text())['successes'] == 3
-  reports = programs.evaluate_in_turns(turns, 1, {'back': 15})
-  assert reports['back'].learner_steps == 15
+  for task, report in reports.items():
+    assert (report.learner_steps, report.episodes) == (20, 3)
+    assert (report.successes, report.cycle_steps) == (3, 5)
+    file = turns.folder / task / 'evaluations' / '20.json'
+    assert json.loads(file.read_text())['cycle_steps'] == 5
   with pytest.raises(FileNotFoundError, match=r'back/.* step 7;'):
     programs.evaluate_in_turns(turns, 1, {'back': 7})
 
@@ -176,9 +185,9 @@ def test_tasks_with_environments_of_their_own_need_no_turns(turns):
     task: dataclasses.replace(run, evaluate=True)
     for task, run in turns.runs.items()
   }
-  config = dataclasses.replace(turns, runs=runs, make_environment=None)
+  config = dataclasses.replace(turns, runs=runs)
   reports = programs.evaluate_in_turns(config, 2)
-  assert [report.episodes for report in reports.values()] == [2, 2]
+  assert [report.cycle_steps for report in reports.values()] == [10, 10]
 
 
 def test_where_the_demonstrations_came_from_does_not_matter(run):

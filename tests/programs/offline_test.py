@@ -160,6 +160,33 @@ def test_demonstrations_in_which_the_gripper_rests_are_refused(tmp_path):
     programs.run_offline(config)
 
 
+def _two(folder, **overrides):
+  runs = {t: _config(folder / t, **overrides) for t in ('there', 'back')}
+  return programs.AlternatingRuns(
+    run_dir=folder, runs=runs, make_environment=fake_run.take_turns
+  )
+
+
+def test_runs_that_alternate_are_trained_one_after_the_other(tmp_path):
+  config = _two(tmp_path, max_learner_steps=3)
+  summaries = programs.run_offline(config)
+  assert list(summaries) == ['there', 'back']
+  assert [s.learner_steps for s in summaries.values()] == [3, 3]
+  with pytest.raises(ValueError, match='run_offline'):
+    programs.run_local(config)
+  # On one robot they are evaluated in turns all the same.
+  reports = programs.evaluate_in_turns(config, episodes=1)
+  assert [report.successes for report in reports.values()] == [1, 1]
+
+
+def test_after_an_interruption_no_other_run_is_begun(tmp_path, monkeypatch):
+  def interrupt(self, env_steps, sizes):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(training.Training, 'step', interrupt)
+  assert list(programs.run_offline(_two(tmp_path))) == ['there']
+
+
 def test_each_agent_has_its_program(tmp_path):
   config = _config(tmp_path / 'run')
   with pytest.raises(ValueError, match=r'programs\.run_offline'):
