@@ -1,3 +1,4 @@
+import json
 import pathlib
 import shutil
 import subprocess
@@ -112,6 +113,10 @@ def test_runs_for_some_steps(path, tmp_path):
     folders = [run / 'forward', run / 'backward']
     (record,) = loggers.read_metrics(run / 'forward', 'actor_0')
     assert record['intervened'] == 0.6 and record['rescues'] == 0.0
+    for task in ('forward', 'backward'):
+      # The task's: Franka's hand reads less when it is closed.
+      described = json.loads((run / task / 'config.json').read_text())['run']
+      assert described['agent']['wraps']['gripper_range'] == [0.0, 255.0]
   for folder in folders:
     assert (folder / 'learning_curve.png').exists()
     assert list((folder / 'checkpoints').iterdir())

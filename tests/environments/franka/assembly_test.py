@@ -172,7 +172,7 @@ def test_each_of_several_holds_the_arm_when_it_is_closed(monkeypatch, caplog):
 
 def test_several_share_the_server_and_the_cameras():
   elsewhere = dataclasses.replace(_QUICK, url='http://127.0.0.1:9/')
-  with pytest.raises(ValueError, match="task 'back' has the server .*:9/"):
+  with pytest.raises(ValueError, match="task 'back' has the server"):
     assembly.make_several({'there': _QUICK, 'back': elsewhere})
 
 
