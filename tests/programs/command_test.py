@@ -43,9 +43,8 @@ def test_a_step_names_the_task_that_it_is_of(tmp_path):
   # The one has no checkpoint of the other's step.
   done = _run(f'--run={run}', '--alternating', '--evaluate=2', '--step=20')
   assert done.returncode == 1
-  assert done.stderr.startswith(
-    "step is '20'; expected there:STEP or back:STEP of a checkpoint"
-  )
+  expected = "step is '20'; expected there:STEP or back:STEP of a checkpoint"
+  assert expected in done.stderr
   assert f'{run / "there"}: [20]' in done.stderr
   assert f'{run / "back"}: [15]' in done.stderr
 
