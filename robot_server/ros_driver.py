@@ -352,16 +352,15 @@ class RosDriver:
 
     def is_over() -> bool:
       nonlocal reason
-      try:
+      reading = None
+      with contextlib.suppress(protocol.DriverError):
+        # Silent for a moment, or at its end, which whoever waits notices.
         reading = self.read_arm()
-      except protocol.DriverError as error:
-        reason = str(error)
-        return True
       joints = np.array(self._state.value.q)
       if np.all(np.abs(joints - target) < self._config.joint_tolerance):
         return True
       elapsed = self.now() - began
-      if elapsed > _RECOVERY_S and reading.mode in _STOPPED:
+      if reading and elapsed > _RECOVERY_S and reading.mode in _STOPPED:
         faults = ', '.join(reading.faults) or 'no fault is named'
         reason = f'the arm is in the mode {reading.mode} ({faults})'
       elif elapsed > self._config.joint_reset_timeout:
