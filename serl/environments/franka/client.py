@@ -172,6 +172,8 @@ class HttpRobot:
     kind = answer.get('kind', 'http') if isinstance(answer, dict) else 'http'
     told = answer.get('error', answer) if isinstance(answer, dict) else answer
     text = f'{self._url}{route} answered {response.status}, {kind}: {told}'
+    if response.status == 401:
+      text += '; --token-file names the file that holds it'
     if response.status in _MISTAKES:
       raise RequestError(text)
     raise robot.RobotError(text)

@@ -126,7 +126,7 @@ def test_a_wrong_command_is_a_mistake_and_not_tried_again(robot):
 
 def test_the_token_is_sent(driver):
   with testing.serving(driver, token='a secret of some length') as url:
-    with pytest.raises(client.RequestError, match='401'):
+    with pytest.raises(client.RequestError, match=r'401.*--token-file'):
       client.HttpRobot(url).read_state()
     robot = client.HttpRobot(url, token='a secret of some length')
     assert robot.read_state().mode == 'moving'
