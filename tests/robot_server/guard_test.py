@@ -57,7 +57,10 @@ def test_an_arm_whose_server_is_silent_is_held_once(driver, caplog):
     wait_until(lambda: is_held(driver))
     time.sleep(2 * PATIENCE)
     assert len(driver.commands) == 2
-    np.testing.assert_allclose(driver.commands[-1], driver.read_state().pose)
+    # It crept on a little while it was told.
+    np.testing.assert_allclose(
+      driver.commands[-1], driver.read_state().pose, atol=1e-4
+    )
     assert 'silent for 0.5 s; the arm is held' in caplog.text
 
     # It is back, leads the arm and is silent again.
