@@ -222,8 +222,9 @@ class RosDriver:
         # It does not move an arm that has an error.
         self.clear_errors()
         why_not = self._wait_for_joints(stops)
-        self._stop_launched()
       finally:
+        # Whatever failed: nobody else would end what moves the arm.
+        self._stop_launched()
         self._resets = False
       self._launch_impedance(stops)
       if why_not:
