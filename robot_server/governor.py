@@ -17,8 +17,6 @@ from robot_server import protocol
 
 _log = logging.getLogger(__name__)
 
-# Modes that a recovery ends: after a user's stop the arm is idle until one.
-_STOPPED = ('reflex', 'idle')
 # An error that goes on is recorded again after, s.
 _REPEAT_S = 5.0
 # That the arm gets to recover until it is told again, s.
@@ -103,7 +101,7 @@ class Governor:
         state.dq,
         state.jacobian,
       )
-      if state.mode not in (*_STOPPED, 'recovering'):
+      if state.mode not in (*protocol.STOPPED, 'recovering'):
         # The next reflex is another one.
         self._recovering_until = -np.inf
       return state
@@ -144,8 +142,8 @@ class Governor:
       if limits_lib.exceeds_forces(state, self.limits):
         sent = Sent(state.pose, ('force',))
       else:
-        # What was sent counts for so long. Whatever else led the arm since:
-        # no more time has passed in which it may have moved.
+        # After `command_ttl` the arm stands. Sooner, whatever else led it, a
+        # pose may differ by no more than the speed allows in that time.
         elapsed = max(self._driver.now() - self._sent_at, 0.0)
         previous, start = self._previous, state.pose
         if elapsed < self.limits.command_ttl and previous:
@@ -227,7 +225,7 @@ class Governor:
       with contextlib.suppress(protocol.DriverError):
         # Without a state one cannot tell; then it counts as a recovery.
         state = self._driver.read_arm()
-      stopped = state is None or state.mode in _STOPPED
+      stopped = state is None or state.mode in protocol.STOPPED
       if stopped and not self._is_recovering():
         self._recover()
         return

@@ -24,6 +24,10 @@ MODES = (
   'recovering',
 )
 
+# The modes that last until the arm's errors are cleared: after a user's stop it
+# is idle, whatever controller is started.
+STOPPED = ('reflex', 'idle')
+
 # The gripper's commands, from open to closed.
 GRIPPER_RANGE = (0, 255)
 

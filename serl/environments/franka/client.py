@@ -113,7 +113,7 @@ class HttpRobot:
 
   def recover(self) -> None:
     mode = self.health()['mode']
-    if mode in robot.STOPPED:
+    if mode in protocol.STOPPED:
       self._post('clearerr')
     if mode in (None, 'idle'):
       self._post('startimp', timeout=_PATIENT_S)

@@ -9,9 +9,6 @@ from typing import Protocol
 from robot_server import protocol
 from serl import core
 
-# Modes in which an arm stays until its errors are cleared: after a user's stop
-# it is idle, whatever controller is started.
-STOPPED = ('reflex', 'idle')
 _NICENESS = -10  # of a control loop; 0 is everybody's
 
 
@@ -139,7 +136,7 @@ class LocalRobot:
   def recover(self) -> None:
     with _translated():
       mode = self._driver.read_state().mode
-      if mode in STOPPED:
+      if mode in protocol.STOPPED:
         self._driver.clear_errors()
       if mode == 'idle':
         self._driver.start_impedance()

@@ -245,7 +245,7 @@ def test_the_run_goes_on_after_the_server_died(setup, caplog):
   def repair(_):
     setup.stack.enter_context(setup.serving(port))
 
-  # Nobody can hold the arm then: it goes to where it was sent.
+  # Here nobody holds the arm then; on the real one robot_server.guard does.
   metrics, episodes, _, _ = setup.run(fail, repair)
   _check(metrics, episodes)
   assert "No answer of the robot's server" in caplog.text
@@ -305,7 +305,7 @@ def test_the_run_goes_on_after_the_driver_hung(setup, caplog):
     setup.driver.read_state = read
     released.set()
 
-  # Nobody reaches the arm then: it goes to where it was sent.
+  # Likewise.
   metrics, episodes, _, _ = setup.run(fail, repair)
   _check(metrics, episodes)
   assert "No answer of the robot's server" in caplog.text
