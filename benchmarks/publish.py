@@ -41,6 +41,10 @@ _AGENT = flags.DEFINE_enum(
   'agent', 'state', ['state', 'frozen_resnet10'], 'Whose policy it is.'
 )
 
+_PAUSE = flags.DEFINE_float(
+  'pause', 0.0, "Seconds after each round: a learner's on a GPU leaves cores."
+)
+
 _SECONDS = 20.0
 _ROUND_S = 50.0
 _PUBLISHED = 'published'  # the time of it, among the parameters
@@ -55,7 +59,7 @@ class _StampedSAC(sac.SACBuilder):
   """An agent whose published parameters tell when they were published."""
 
   def policy_params(self, state):
-    params = super().policy_params(state)
+    params = jax.block_until_ready(super().policy_params(state))
     return {'params': params, _PUBLISHED: _clock()}
 
 
@@ -63,7 +67,7 @@ class _StampedDrQ(drq.DrQBuilder):
   """The same from images."""
 
   def policy_params(self, state):
-    params = super().policy_params(state)
+    params = jax.block_until_ready(super().policy_params(state))
     return {'params': params, _PUBLISHED: _clock()}
 
 
@@ -89,7 +93,7 @@ def _make_resnet_agent(folder: str) -> _StampedDrQ:
   )
 
 
-def _learn(port: int, agent: str) -> None:
+def _learn(port: int, agent: str, pause_s: float) -> None:
   """Trains and serves parameters until the process is ended."""
   folder = tempfile.mkdtemp()
   make_environment, builder = pick_cube.make, _StampedSAC()
@@ -115,13 +119,14 @@ def _learn(port: int, agent: str) -> None:
   server.Start()
   while True:
     training.step(0, {})
+    time.sleep(pause_s)
 
 
 def main(_) -> None:
   context = multiprocessing.get_context('spawn')
   port = portpicker.pick_unused_port()
   learner = context.Process(
-    target=_learn, args=(port, _AGENT.value), daemon=True
+    target=_learn, args=(port, _AGENT.value, _PAUSE.value), daemon=True
   )
   learner.start()
   client = variables.VariableClient(courier.Client(f'localhost:{port}'))
@@ -139,6 +144,7 @@ def main(_) -> None:
   report.emit(
     'publish_to_use',
     agent=_AGENT.value,
+    pause_s=_PAUSE.value,
     median_ms=statistics.median(delays),
     p90_ms=delays[int(0.9 * len(delays))],
     publications=len(delays),

@@ -41,8 +41,9 @@ def main(_):
     demonstrations=command.demonstrations(
       run_dir, make_environment, scripted.EXPERTS[task], scripted.NOISES[task]
     ),
-    evaluation_period_s=120 if _IMAGES.value else 15,
-    **command.fields(max_learner_steps=6000),
+    **command.fields(
+      max_learner_steps=6000, evaluation_period_s=120 if _IMAGES.value else 15
+    ),
   )
   sys.exit(command.run(config))
 

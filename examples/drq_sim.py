@@ -26,9 +26,11 @@ def main(_):
       tasks.make, 'pick_cube_vision', image_size=_SIZE.value
     ),
     builder=drq.DrQBuilder(_PRESETS[_PRESET.value]()),
-    evaluation_period_s=120,
     **command.fields(
-      stop_at_successes=20, updates_per_step=1.5, steps_per_second=10
+      stop_at_successes=20,
+      updates_per_step=1.5,
+      steps_per_second=10,
+      evaluation_period_s=120,
     ),
   )
   sys.exit(command.run(config))

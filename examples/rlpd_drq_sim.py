@@ -1,5 +1,6 @@
 """RLPD on the simulated cube pick: two cameras, 20 demonstrations."""
 
+import dataclasses
 import functools
 import sys
 
@@ -10,7 +11,9 @@ from serl import programs
 from serl.agents import drq
 from serl.agents import rlpd
 from serl.environments.sim import tasks
+from serl.networks import encoders
 from serl.programs import command
+from serl.programs import reward
 from serl.teleop import scripted
 
 _PRESETS = {'cpu': drq.cpu, 'serl': drq.serl}
@@ -18,25 +21,50 @@ _PRESET = flags.DEFINE_enum(
   'preset', 'cpu', list(_PRESETS), "For a few cores, or SERL's own recipe."
 )
 _SIZE = flags.DEFINE_integer('image-size', 64, 'Pixels, height and width.')
+_ENCODER = flags.DEFINE_enum(
+  'encoder', 'small', encoders.KINDS, 'What the images go through.'
+)
+_WEIGHTS = flags.DEFINE_string(
+  'weights', None, "File of SERL's ResNet-10, for --encoder=frozen_resnet10."
+)
+_CLASSIFIER = flags.DEFINE_string(
+  'classifier',
+  None,
+  'Folder of a reward classifier (train_reward_classifier.py) whose word is '
+  'the only reward; the simulation then only counts.',
+)
 command.define_flags(demonstrations=True)
+
+
+def make_environment(seed, image_size, classifier=None):
+  environment = tasks.make('pick_cube_vision', seed, image_size=image_size)
+  return reward.judge(environment, classifier) if classifier else environment
 
 
 def main(_):
   run_dir = command.run_dir('runs/rlpd_drq_sim')
-  make_environment = functools.partial(
-    tasks.make, 'pick_cube_vision', image_size=_SIZE.value
+  classifier = _CLASSIFIER.value and reward.source(_CLASSIFIER.value)
+  make = functools.partial(
+    make_environment, image_size=_SIZE.value, classifier=classifier
   )
+  agent = _PRESETS[_PRESET.value]()
+  encoder = dataclasses.replace(
+    agent.encoder, kind=_ENCODER.value, weights=_WEIGHTS.value
+  )
+  agent = dataclasses.replace(agent, encoder=encoder)
   config = programs.RunConfig(
     run_dir=run_dir,
-    make_environment=make_environment,
-    builder=rlpd.RLPDBuilder(drq.DrQBuilder(_PRESETS[_PRESET.value]())),
+    make_environment=make,
+    builder=rlpd.RLPDBuilder(drq.DrQBuilder(agent)),
     demonstrations=command.demonstrations(
-      run_dir, make_environment, scripted.PickCubeExpert
+      run_dir, make, scripted.PickCubeExpert
     ),
     random_steps=200,
-    evaluation_period_s=120,
     **command.fields(
-      stop_at_successes=20, updates_per_step=1.5, steps_per_second=10
+      stop_at_successes=20,
+      updates_per_step=1.5,
+      steps_per_second=10,
+      evaluation_period_s=120,
     ),
   )
   sys.exit(command.run(config))

@@ -12,7 +12,7 @@ from serl.agents.classifier import report as report_lib
 from serl.agents.classifier import training
 from serl.demos import recording
 from serl.demos import transitions
-from serl.environments.sim import pick_cube
+from serl.environments.sim import tasks
 from serl.teleop import scripted
 
 _PRESETS = {'cpu': classifier.cpu, 'serl': classifier.serl}
@@ -32,23 +32,23 @@ _WEIGHTS = flags.DEFINE_string(
   'weights', None, "File of SERL's ResNet-10: train on its frozen features."
 )
 _STEPS = flags.DEFINE_integer('steps', None, "Updates; the preset's if unset.")
-_RATE = flags.DEFINE_float(
-  'false-positive-rate', 0.01, 'That the proposed threshold keeps to.'
-)
-_RECORD = flags.DEFINE_integer(
-  'record', 30, 'Without data: episodes that scripts record in simulation.'
-)
+_RATE = flags.DEFINE_float('false-positive-rate', 0.01, 'Of the threshold.')
+_RECORD = flags.DEFINE_integer('record', 60, 'Without data: episodes to make.')
+_SIZE = flags.DEFINE_integer('image-size', 64, 'Of those episodes, pixels.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Of the split and of the training.')
+
+# Noise and miss, m: a policy finds the ways to fail that were never shown.
+_SCRIPTS = ((0.05, 0.0), (0.2, 0.06), (1.0, 0.0), (3.0, 0.1))
 
 
 def record(folder: pathlib.Path) -> pathlib.Path:
-  """Records the cube pick: a good expert's, then those of one that fails."""
-  config = dataclasses.replace(pick_cube.VISION, image_size=64)
-  for noise, total in ((0.05, 2 * _RECORD.value // 3), (1.0, _RECORD.value)):
-    keep = lambda metrics: True
-    made = pick_cube.make_vision(_SEED.value + total, config)
-    actor = scripted.PickCubeExpert(noise, environment=made)
-    recording.record(lambda _, e=made: e, actor, total, folder, keep=keep)
+  """Records scripts that lift the cube and that fail in several ways."""
+  for part, (noise, miss) in enumerate(_SCRIPTS, 1):
+    seed, size = _SEED.value + part, _SIZE.value
+    made = tasks.make('pick_cube_vision', seed, image_size=size)
+    actor = scripted.PickCubeExpert(noise, part, made, miss)
+    total = _RECORD.value * part // len(_SCRIPTS)
+    recording.record(lambda _, e=made: e, actor, total, folder, keep=bool)
   return folder
 
 
@@ -59,10 +59,9 @@ def train(output: pathlib.Path) -> None:
   episodes = episodes or recording.load(record(output / 'episodes'))
   cameras = tuple(_CAMERAS.value) if _CAMERAS.value else None
   config = _PRESETS[_PRESET.value](cameras, _WEIGHTS.value)
+  steps = _STEPS.value or config.training_steps
   config = dataclasses.replace(
-    config,
-    training_steps=_STEPS.value or config.training_steps,
-    false_positive_rate=_RATE.value,
+    config, training_steps=steps, false_positive_rate=_RATE.value
   )
   trained, report = training.train(config, episodes, _SEED.value)
   classifier.save(output / 'classifier.safetensors', trained)

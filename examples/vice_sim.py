@@ -57,13 +57,15 @@ def main(_):
   config = programs.RunConfig(
     run_dir=run_dir,
     random_steps=200,
-    evaluation_period_s=120,
     make_environment=make_environment,
     builder=vice.VICEBuilder(rlpd.RLPDBuilder(drq.DrQBuilder(agent)), config),
     demonstrations=demos,
     goals=read_goals(demos, make_environment),
     **command.fields(
-      stop_at_successes=20, updates_per_step=1.5, steps_per_second=10
+      stop_at_successes=20,
+      updates_per_step=1.5,
+      steps_per_second=10,
+      evaluation_period_s=120,
     ),
   )
   sys.exit(command.run(config))

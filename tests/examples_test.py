@@ -1,5 +1,6 @@
 import json
 import pathlib
+import pickle
 import shutil
 import subprocess
 import sys
@@ -202,6 +203,68 @@ def test_behaviour_cloning_trains_and_is_evaluated(tmp_path):
   done = _run('evaluate.py', f'--run={run}', '--step=6')
   assert done.returncode == 1
   assert 'no checkpoint of learner step 6; it holds those of 5' in done.stderr
+
+
+def test_clones_from_images(tmp_path):
+  run = tmp_path / 'run'
+  done = _run(
+    'bc_sim.py',
+    '--images',
+    '--image-size=32',
+    f'--run={run}',
+    '--demo-episodes=2',
+    '--max-learner-steps=2',
+    '--evaluation-episodes=1',
+  )
+  assert done.returncode == 0, done.stderr
+  assert 'Ended: the limit of 2 learner steps.' in done.stdout
+  described = json.loads((run / 'config.json').read_text())['run']
+  assert described['observations']['front']['shape'] == [32, 32, 3]
+
+
+def _write_serl_pickle(path, size):
+  """Writes an episode of the cube pick's numbers, as SERL keeps one."""
+
+  def observation(step):
+    image = np.full((1, size, size, 3), step, np.uint8)
+    return {'front': image, 'wrist': image, 'state': np.zeros((1, 7), 'f4')}
+
+  transitions = [
+    {
+      'observations': observation(t),
+      'actions': np.zeros(4, np.float32),
+      'next_observations': observation(t + 1),
+      'rewards': np.float32(t == 4),
+      'masks': float(t < 4),
+      'dones': t == 4,
+    }
+    for t in range(5)
+  ]
+  path.write_bytes(pickle.dumps(transitions))
+
+
+def test_learns_from_a_pickle_of_serl_by_a_classifier(tmp_path):
+  run, demos = tmp_path / 'run', tmp_path / 'demos.pkl'
+  _write_serl_pickle(demos, 32)
+  _save_classifier(tmp_path / 'classifier')
+  flags = ['--image-size=32', '--steps-per-second=0', '--max-env-steps=1']
+  flags += [f'--run={run}', '--evaluation-episodes=1', '--local']
+  done = _run(
+    'rlpd_drq_sim.py',
+    f'--demos={demos}',
+    f'--classifier={tmp_path / "classifier"}',
+    '--encoder=resnet10',
+    *flags,
+  )
+  assert done.returncode == 0, done.stderr
+  (record,) = loggers.read_metrics(run, 'actor_0')
+  assert record['learned_success'] == 0.0 and record['episode_return'] == 0.0
+  described = json.loads((run / 'config.json').read_text())['run']
+  assert described['agent']['wraps']['encoder']['kind'] == 'resnet10'
+  # What rewards belongs to the run.
+  done = _run('rlpd_drq_sim.py', f'--demos={demos}', *flags)
+  assert done.returncode == 1
+  assert 'classifier' in done.stderr
 
 
 def test_both_directions_are_cloned(tmp_path):

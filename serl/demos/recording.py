@@ -187,6 +187,29 @@ def run_episodes(
       yield metrics, finished.pop()
 
 
+def load_demonstrations(
+  demonstrations: Demonstrations, spec: specs.EnvironmentSpec
+) -> list[types.Episode]:
+  """Returns what `load` does, of what shows a task from its start to its end.
+
+  Raises:
+    FileError, ValueError: see `load`; or an episode is a single step, which
+      shows no task.
+  """
+  episodes = load(demonstrations, spec)
+  short = [i for i, episode in enumerate(episodes) if episode.length == 1]
+  if short:
+    where = ''
+    if isinstance(demonstrations, (str, os.PathLike)):
+      where = f'{demonstrations}: '
+    raise files.FileError(
+      f'{where}of {len(episodes)} demonstrations, counted from 0, {short} are '
+      'of one step, expected more: remove them, python -m '
+      'serl.tools.inspect_data lists the episodes'
+    )
+  return episodes
+
+
 def load(
   demonstrations: Demonstrations,
   spec: specs.EnvironmentSpec | None = None,

@@ -88,6 +88,12 @@ def define_flags(demonstrations: bool = False) -> None:
       "Of the evaluator's sweeps; a run ends when all of them succeed.",
       lower_bound=1,
     ),
+    flags.DEFINE_float(
+      'evaluation-period',
+      None,
+      "Seconds between the starts of two of the evaluator's sweeps.",
+      lower_bound=0.0,
+    ),
     flags.DEFINE_bool(
       'stop-at-success',
       True,
@@ -245,6 +251,7 @@ def fields(**defaults: Any) -> dict[str, Any]:
     'max_env_steps': _value('max-env-steps'),
     'max_learner_steps': _value('max-learner-steps'),
     'evaluation_episodes': _value('evaluation-episodes'),
+    'evaluation_period_s': _value('evaluation-period'),
     'time_limit_s': 60 * _value('minutes') if _value('minutes') else None,
     'updates_per_step': _value('updates-per-step'),
     'steps_per_second': _value('steps-per-second'),

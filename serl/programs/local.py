@@ -10,6 +10,7 @@ import dm_env
 from serl import environment_loop
 from serl import specs
 from serl import types
+from serl.agents import variables as variables_lib
 from serl.demos import log as log_lib
 from serl.programs import acting
 from serl.programs import config as config_lib
@@ -170,7 +171,7 @@ class _Run:
     if self._evaluation is None or not due:
       return
     self._evaluated = now
-    variables = self._training.get_variables()
+    variables = variables_lib.unpack(self._training.get_variables())
     found = self._evaluation.sweep(variables.params, config.evaluation_episodes)
     self._best.offer(variables.params, variables.learner_steps, found)
     self._loggers['evaluator'].write(
@@ -212,7 +213,7 @@ class _Published:
 
   def update(self) -> None:
     """Takes what is published: it is already here."""
-    variables = self._training.get_variables()
+    variables = variables_lib.unpack(self._training.get_variables())
     self.params = variables.params
     self._metrics = {
       'params_age': variables.age,

@@ -108,7 +108,7 @@ class _Run:
     self._loggers = opened
     self._started = time.monotonic()
     builder = config.builder
-    episodes = recording.load(config.demonstrations, spec)
+    episodes = recording.load_demonstrations(config.demonstrations, spec)
     train, held_out = split(episodes, config.held_out_fraction)
     logging.info(
       '%d episodes to train with, %d held out.', len(train), len(held_out)

@@ -98,12 +98,13 @@ def find(
   if config.threshold is not None:
     return None
   given = flags.FLAGS['classifier'].value
+  weights = flags.FLAGS['classifier-weights'].value
   if given is not None:
-    return _source(pathlib.Path(given) / part / _FILE)
+    return source(pathlib.Path(given) / part, weights)
   folder = pathlib.Path(run_dir).expanduser().resolve() / 'classifier'
   path = folder / _FILE
   if path.exists() or not command.learns():
-    return _source(path)
+    return source(folder, weights)
   if attempts is None:
     raise ValueError(
       'The task has no threshold: a classifier of images tells success. Record '
@@ -115,14 +116,38 @@ def find(
       '  ... --classifier=FOLDER'
     )
   _train(folder, config, attempts)
-  return _source(path)
+  return source(folder, weights)
 
 
-def _source(path: pathlib.Path) -> Source:
+def source(folder: str | os.PathLike, weights: str | None = None) -> Source:
+  """Returns where the classifier of a folder is, which need not be here.
+
+  Args:
+    folder: that `examples/train_reward_classifier.py` wrote.
+    weights: the file of its frozen encoder's weights, for one that has them.
+  """
+  path = pathlib.Path(folder).expanduser().resolve() / _FILE
   digest = ''
   if path.is_file():
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-  return Source(str(path), flags.FLAGS['classifier-weights'].value, digest)
+  return Source(str(path), weights, digest)
+
+
+def judge(
+  environment: dm_env.Environment, source: Source
+) -> dm_env.Environment:
+  """Returns an environment that a classifier rewards and ends.
+
+  Raises:
+    FileNotFoundError: there is no classifier.
+    ClassifierFileError: it looks at other images, or is damaged.
+  """
+  found = classifier.load(
+    source.path, environment.observation_spec(), source.weights
+  )
+  return learned_reward.LearnedReward(
+    environment, found.make_probability(), found.threshold
+  )
 
 
 def _train(
@@ -169,12 +194,7 @@ def wrap(
     images: whether the policy sees the cameras that are not for the reward.
   """
   if source is not None:
-    judge = classifier.load(
-      source.path, environment.observation_spec(), source.weights
-    )
-    environment = learned_reward.LearnedReward(
-      environment, judge.make_probability(), judge.threshold
-    )
+    environment = judge(environment, source)
   hidden = config.reward_cameras
   if not images:
     hidden = [camera.name for camera in config.cameras]

@@ -14,6 +14,7 @@ from serl import specs
 from serl import types
 from serl.agents import builder
 from serl.agents import learner as learner_lib
+from serl.agents import variables as variables_lib
 from serl.demos import recording
 from serl.programs import config as config_lib
 from serl.programs import ratio as ratio_lib
@@ -77,7 +78,7 @@ class Training:
     return self._learner.state
 
   def get_variables(self, after: int = -1) -> core.Variables | None:
-    """Returns the published parameters; see `core.VariableSource`.
+    """Returns the published parameters, packed; see `core.VariableSource`.
 
     Any thread may call it.
     """
@@ -161,14 +162,15 @@ class Training:
 
   def _publish(self, env_steps: int) -> None:
     params = self._config.builder.policy_params(self._learner.state)
-    # Copies: the next round takes the state's memory.
-    params = jax.tree.map(lambda x: np.array(x, copy=True), params)
-    learner_lib.check_finite(params, self.learner_steps)
+    # A copy: the next round takes the state's memory.
+    published = variables_lib.pack(
+      core.Variables(params, self.learner_steps, 0.0, env_steps)
+    )
+    copied = variables_lib.unpack(published).params
+    learner_lib.check_finite(copied, self.learner_steps)
     with self._news:
       self._published_at = time.monotonic()
-      self._published = core.Variables(
-        params, self.learner_steps, 0.0, env_steps
-      )
+      self._published = published
       self._news.notify_all()
 
 
@@ -257,10 +259,13 @@ def recorded(
   Raises:
     FileError: nothing is there, or a file is damaged or of another spec.
   """
-  for source in ('demonstrations', 'goals'):
+  for source, load in (
+    ('demonstrations', recording.load_demonstrations),
+    ('goals', recording.load),
+  ):
     names = [table.name for table in table_of(config, source)]
     if names:
-      yield names, recording.load(getattr(config, source), spec)
+      yield names, load(getattr(config, source), spec)
 
 
 def checkpoint_steps(config: config_lib.RunConfig) -> list[int]:

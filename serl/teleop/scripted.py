@@ -41,6 +41,7 @@ class PickCubeExpert(expert.Expert):
     noise: float = 0.0,
     seed: int = 0,
     environment: HasBlock | None = None,
+    miss: float = 0.0,
   ):
     """Creates the expert.
 
@@ -51,17 +52,25 @@ class PickCubeExpert(expert.Expert):
       environment: the one that is acted in, which is asked for the cube:
         images do not tell this expert where it is. Without it, the cube's
         position must be observed.
+      miss: how far beside the cube it may aim along x and y, m, anew for each
+        approach: so it lifts an empty gripper, as failures to learn from.
 
     Raises:
-      ValueError: if the noise is negative.
+      ValueError: if noise or miss is negative.
     """
     super().__init__(noise, seed)
+    if not miss >= 0:
+      raise ValueError(f'miss={miss}; expected metres, 0 or more.')
     self._environment = environment
+    self._miss = miss
     self.begin()
 
   def begin(self) -> None:
     self._descending = False
     self._closed_steps = 0
+    self._aside = np.zeros(3)
+    if self._miss:
+      self._aside = self._miss * self._rng.uniform((-1, -1, 0), (1, 1, 0))
 
   def select_action(self, observation: types.NestedArray) -> np.ndarray:
     """Returns the next action, [4] float32, for an observation of PickCube.
@@ -69,7 +78,7 @@ class PickCubeExpert(expert.Expert):
     Raises:
       ValueError: if the cube is neither observed nor asked for.
     """
-    block = self._find_block(observation)
+    block = self._find_block(observation) + self._aside
     tcp = observation['tcp_pos'].astype(float)
     goal, closing = self._plan(block, tcp)
     # Where the target that the tool trails must be; it is not observed.

@@ -1,10 +1,12 @@
 """Tests for recording."""
 
+import jax
 import numpy as np
 import pytest
 
 from serl import specs
 from serl.demos import files
+from serl.demos import log as log_lib
 from serl.demos import recording
 from serl.testing import fakes
 
@@ -176,6 +178,22 @@ def test_loads_a_folder_a_file_or_a_list(tmp_path):
     assert len(loaded) == 2
     np.testing.assert_array_equal(loaded[1].reward, episodes[1].reward)
   assert len(recording.load(tmp_path / '000001.npz', _spec())) == 1
+
+
+def test_refuses_a_demonstration_of_one_step(tmp_path):
+  episodes = _record(1.0, 2, tmp_path)
+  snapshot = jax.tree.map(lambda x: x[:1], episodes[0])
+  snapshot = snapshot._replace(
+    observation=jax.tree.map(lambda x: x[:2], episodes[0].observation)
+  )
+  with pytest.raises(files.FileError, match=r'of 3 demonstrations.*\[2\] are'):
+    recording.load_demonstrations([*episodes, snapshot], _spec())
+  log = log_lib.EpisodeLog(tmp_path, _spec())
+  log.append(snapshot)
+  with pytest.raises(files.FileError, match=f'{tmp_path}.*of one step'):
+    recording.load_demonstrations(tmp_path, _spec())
+  # A goal is one.
+  assert recording.load(tmp_path, _spec())[2].length == 1
 
 
 def test_refuses_demonstrations_of_another_spec(tmp_path):

@@ -36,6 +36,21 @@ def test_lifts_for_every_seed(noise):
   assert np.mean(returns) > 55.0
 
 
+def test_lifts_an_empty_gripper_where_it_misses():
+  environment = pick_cube.make(seed=0)
+  expert = scripted.PickCubeExpert(environment=environment, miss=0.1)
+  timestep, highest = environment.reset(), 0.0
+  while not timestep.last():
+    timestep = environment.step(expert.select_action(timestep.observation))
+    closed = timestep.observation['gripper_pos'][0] > 0.5
+    if closed:
+      highest = max(highest, float(timestep.observation['tcp_pos'][2]))
+  assert highest > 0.2
+  assert environment.episode_metrics()['success'] == 0.0
+  with pytest.raises(ValueError, match='miss=-1'):
+    scripted.PickCubeExpert(miss=-1)
+
+
 def test_is_an_actor():
   assert isinstance(scripted.PickCubeExpert(), core.Actor)
   assert scripted.EXPERTS['pick_cube'] is scripted.PickCubeExpert

@@ -56,7 +56,7 @@ class Learner:
   # What the other nodes call.
 
   def get_variables(self, after: int) -> core.Variables | None:
-    """Returns newer parameters, None if there are none in a moment."""
+    """Returns newer parameters, packed; None if none come in a moment."""
     return self._training.get_variables(after) if self._training else None
 
   def inserted_episodes(self, actor: str) -> int:
