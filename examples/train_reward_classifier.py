@@ -33,12 +33,12 @@ _WEIGHTS = flags.DEFINE_string(
 )
 _STEPS = flags.DEFINE_integer('steps', None, "Updates; the preset's if unset.")
 _RATE = flags.DEFINE_float('false-positive-rate', 0.01, 'Of the threshold.')
-_RECORD = flags.DEFINE_integer('record', 60, 'Without data: episodes to make.')
+_RECORD = flags.DEFINE_integer('record', 100, 'Episodes to make, lacking data.')
 _SIZE = flags.DEFINE_integer('image-size', 64, 'Of those episodes, pixels.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Of the split and of the training.')
 
-# Noise and miss, m: a policy finds the ways to fail that were never shown.
-_SCRIPTS = ((0.05, 0.0), (0.2, 0.06), (1.0, 0.0), (3.0, 0.1))
+# Noise and miss, m. A policy succeeds and fails in more ways than one script.
+_SCRIPTS = ((0.05, 0.0), (0.5, 0.0), (0.3, 0.05), (1.0, 0.0), (3.0, 0.1))
 
 
 def record(folder: pathlib.Path) -> pathlib.Path:

@@ -6,7 +6,9 @@ import time
 
 from absl import logging
 import dm_env
+import jax
 
+from serl import core
 from serl import environment_loop
 from serl import specs
 from serl import types
@@ -171,7 +173,7 @@ class _Run:
     if self._evaluation is None or not due:
       return
     self._evaluated = now
-    variables = variables_lib.unpack(self._training.get_variables())
+    variables = _fetch(self._training)
     found = self._evaluation.sweep(variables.params, config.evaluation_episodes)
     self._best.offer(variables.params, variables.learner_steps, found)
     self._loggers['evaluator'].write(
@@ -209,12 +211,15 @@ class _Published:
 
   def __init__(self, training: training_lib.Training):
     self._training = training
+    self._step = -1
     self.update()
 
   def update(self) -> None:
     """Takes what is published: it is already here."""
-    variables = variables_lib.unpack(self._training.get_variables())
-    self.params = variables.params
+    variables = self._training.get_variables()
+    if variables.learner_steps != self._step:
+      self._step = variables.learner_steps
+      self.params = _fetch(self._training).params
     self._metrics = {
       'params_age': variables.age,
       'params_step': variables.learner_steps,
@@ -223,3 +228,9 @@ class _Published:
   def metrics(self) -> dict[str, float]:
     """Returns how old the parameters were when they were taken."""
     return self._metrics
+
+
+def _fetch(training: training_lib.Training) -> core.Variables:
+  """Returns what is published, on the device."""
+  variables = variables_lib.unpack(training.get_variables())
+  return variables._replace(params=jax.device_put(variables.params))
