@@ -7,6 +7,7 @@ device, as `--local` and `--replay=learner` have it. On a GPU it also tells how
 busy `nvidia-smi` found it meanwhile.
 """
 
+from collections.abc import Callable
 import dataclasses
 import shutil
 import statistics
@@ -62,17 +63,19 @@ def make_replay(builder, spec) -> local_replay.LocalReplay:
   return replay
 
 
-def busy_percent(stop) -> float | None:
-  """Calls `stop` and returns how busy the GPU was, None without one."""
+def busy_percent(run: Callable[[], None]) -> float | None:
+  """Calls `run` and returns how busy the GPU was, None without one."""
   if shutil.which('nvidia-smi') is None or jax.default_backend() != 'gpu':
-    stop()
+    run()
     return None
   command = 'nvidia-smi --query-gpu=utilization.gpu --format=csv,noheader'
   with subprocess.Popen(
     [*command.split(), '--loop-ms=500'], stdout=subprocess.PIPE, text=True
   ) as process:
-    stop()
-    process.terminate()
+    try:
+      run()
+    finally:
+      process.terminate()
     seen = [float(line.split()[0]) for line in process.stdout if line.strip()]
   return statistics.mean(seen) if seen else None
 

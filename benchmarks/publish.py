@@ -46,6 +46,7 @@ _PAUSE = flags.DEFINE_float(
 )
 
 _SECONDS = 20.0
+_CALL_TIMEOUT_S = 10.0
 _ROUND_S = 50.0
 _PUBLISHED = 'published'  # the time of it, among the parameters
 
@@ -129,7 +130,9 @@ def main(_) -> None:
     target=_learn, args=(port, _AGENT.value, _PAUSE.value), daemon=True
   )
   learner.start()
-  client = variables.VariableClient(courier.Client(f'localhost:{port}'))
+  # Else the call under way when the learner is killed would last for ever.
+  server = courier.Client(f'localhost:{port}', call_timeout=_CALL_TIMEOUT_S)
+  client = variables.VariableClient(server)
   client.wait(300)
   delays, end = [], time.monotonic() + _SECONDS
   while time.monotonic() < end:

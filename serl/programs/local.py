@@ -173,7 +173,7 @@ class _Run:
     if self._evaluation is None or not due:
       return
     self._evaluated = now
-    variables = _fetch(self._training)
+    variables = _on_device(self._training.get_variables())
     found = self._evaluation.sweep(variables.params, config.evaluation_episodes)
     self._best.offer(variables.params, variables.learner_steps, found)
     self._loggers['evaluator'].write(
@@ -219,7 +219,7 @@ class _Published:
     variables = self._training.get_variables()
     if variables.learner_steps != self._step:
       self._step = variables.learner_steps
-      self.params = _fetch(self._training).params
+      self.params = _on_device(variables).params
     self._metrics = {
       'params_age': variables.age,
       'params_step': variables.learner_steps,
@@ -230,7 +230,7 @@ class _Published:
     return self._metrics
 
 
-def _fetch(training: training_lib.Training) -> core.Variables:
-  """Returns what is published, on the device."""
-  variables = variables_lib.unpack(training.get_variables())
+def _on_device(packed: core.Variables) -> core.Variables:
+  """Returns variables with their parameters on the device."""
+  variables = variables_lib.unpack(packed)
   return variables._replace(params=jax.device_put(variables.params))

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 
+from serl.utils import loggers
 from tests.programs.distributed import fake_run
 
 
@@ -47,6 +48,18 @@ def test_a_step_names_the_task_that_it_is_of(tmp_path):
   assert expected in done.stderr
   assert f'{run / "there"}: [20]' in done.stderr
   assert f'{run / "back"}: [15]' in done.stderr
+
+
+def test_sweeps_as_often_as_wanted(tmp_path):
+  flags = ('--local', '--steps-per-second=0', '--max-env-steps=60')
+  sweeps = {}
+  for period in (0, 1000):
+    run = tmp_path / str(period)
+    done = _run(f'--run={run}', *flags, f'--evaluation-period={period}')
+    assert done.returncode == 0, done.stderr
+    sweeps[period] = len(loggers.read_metrics(run, 'evaluator'))
+  # The last one is of the end.
+  assert sweeps[1000] == 1 < sweeps[0]
 
 
 def test_local_run_goes_on_with_resume(tmp_path):
