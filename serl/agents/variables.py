@@ -20,7 +20,7 @@ _POLL_S = 0.05
 class Packed(NamedTuple):
   """Parameters in a row: they cross to another process the faster for it."""
 
-  layout: list[tuple[tuple[int, ...], str]]  # shape and dtype of each leaf
+  layout: list[tuple[tuple[int, ...], np.dtype]]  # shape and dtype of each leaf
   structure: bytes  # their tree, pickled
   data: bytes
 
@@ -30,7 +30,8 @@ def pack(variables: core.Variables) -> core.Variables:
   leaves, structure = jax.tree.flatten(variables.params)
   leaves = list(map(np.asarray, jax.device_get(leaves)))
   packed = Packed(
-    layout=[(leaf.shape, leaf.dtype.name) for leaf in leaves],
+    # No names: TensorFlow, if it is imported, has a bfloat16 of its own.
+    layout=[(leaf.shape, leaf.dtype) for leaf in leaves],
     structure=pickle.dumps(jax.tree.unflatten(structure, range(len(leaves)))),
     data=b''.join(leaf.ravel().view(np.uint8) for leaf in leaves),
   )

@@ -93,6 +93,18 @@ def test_packed_parameters_come_out_as_they_were():
   assert variables.unpack(given) is given
 
 
+def test_packed_bfloat16_is_jaxs_beside_tensorflow():
+  pytest.importorskip(
+    'tensorflow', reason='it comes with Reverb, for Python 3.10 alone'
+  )
+  given = core.Variables({'w': jnp.arange(5, dtype=jnp.bfloat16)}, 0, 0.0)
+  found = variables.unpack(pickle.loads(pickle.dumps(variables.pack(given))))
+  assert found.params['w'].dtype == jnp.bfloat16
+  np.testing.assert_array_equal(
+    jax.device_put(found.params['w']), given.params['w']
+  )
+
+
 def test_packed_parameters_are_copies():
   held = np.zeros(4, np.float32)
   packed = variables.pack(core.Variables({'w': held}, 0, 0.0))
