@@ -1,3 +1,4 @@
+import contextlib
 import json
 import pathlib
 import pickle
@@ -330,6 +331,24 @@ def test_demonstrations_of_something_else_leave_no_run(tmp_path):
   )
   assert done.returncode == 1
   assert 'is set by flags such as --image-size' in done.stderr
+  assert 'Traceback' not in done.stderr
+  assert not (tmp_path / 'run').exists()
+
+
+def test_a_demonstration_of_one_step_leaves_no_run(tmp_path):
+  with contextlib.closing(tasks.make('pick_cube')) as environment:
+    spec = specs.make_environment_spec(environment)
+  demos = log.EpisodeLog(tmp_path / 'demos', spec)
+  for length in (10, 1):
+    demos.append(fakes.make_episode(spec, length))
+  done = _run(
+    'rlpd_state_sim.py',
+    '--local',
+    f'--demos={tmp_path / "demos"}',
+    f'--run={tmp_path / "run"}',
+  )
+  assert done.returncode == 1
+  assert 'of 2 demonstrations, counted from 0, [1] are of one' in done.stderr
   assert 'Traceback' not in done.stderr
   assert not (tmp_path / 'run').exists()
 

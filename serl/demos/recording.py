@@ -197,17 +197,31 @@ def load_demonstrations(
       shows no task.
   """
   episodes = load(demonstrations, spec)
-  short = [i for i, episode in enumerate(episodes) if episode.length == 1]
+  _demand_several_steps(demonstrations, [e.length for e in episodes])
+  return episodes
+
+
+def check_demonstrations(
+  path: str | os.PathLike, spec: specs.EnvironmentSpec
+) -> None:
+  """Raises what `load_demonstrations` would, of one episode at a time."""
+  found = datasets.read(path, spec).records
+  _demand_several_steps(path, [record.episode.length for record in found])
+
+
+def _demand_several_steps(
+  demonstrations: Demonstrations, lengths: Sequence[int]
+) -> None:
+  short = [i for i, length in enumerate(lengths) if length == 1]
   if short:
     where = ''
     if isinstance(demonstrations, (str, os.PathLike)):
       where = f'{demonstrations}: '
     raise files.FileError(
-      f'{where}of {len(episodes)} demonstrations, counted from 0, {short} are '
+      f'{where}of {len(lengths)} demonstrations, counted from 0, {short} are '
       'of one step, expected more: remove them, python -m '
       'serl.tools.inspect_data lists the episodes'
     )
-  return episodes
 
 
 def load(

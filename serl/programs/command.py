@@ -230,18 +230,19 @@ def demonstrations(
 def _demand_fitting(
   path: str, make_environment: Callable[[int], dm_env.Environment]
 ) -> None:
-  """Checks the first episode before anything is written of the run.
+  """Checks demonstrations before anything is written of the run.
 
   Raises:
-    FileError: it is of another environment.
+    FileError: they are damaged or of another environment, or show no task.
   """
   with contextlib.closing(make_environment(0)) as environment:
     spec = specs.make_environment_spec(environment)
   try:
-    next(datasets.read(path, spec).records)
+    recording.check_demonstrations(path, spec)
   except files.FileError as error:
     raise files.FileError(
-      f'{error}\nWhat is observed here is set by flags such as --image-size.'
+      f'{error}\nWhere the observations differ: what is observed here is set by '
+      'flags such as --image-size.'
     ) from error
 
 

@@ -402,8 +402,9 @@ class Twin:
     Raises:
       StaleStateError: if the physics has stopped following real time.
     """
+    now = self.now()  # first: between the two another thread may go on
     state = self._states[0]
-    age = self.now() - state.time
+    age = now - state.time
     if age > _STALE + self._config.latency:
       raise protocol.StaleStateError(
         f'The twin has stood still for {age:.1f} s: its physics has failed '

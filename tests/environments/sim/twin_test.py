@@ -1,5 +1,6 @@
 """The twin does what the driver's protocol says, as the real arm does."""
 
+from concurrent import futures
 import dataclasses
 import math
 import threading
@@ -394,11 +395,11 @@ def test_a_watchdog_does_not_take_a_long_way_for_a_standstill(twin):
     while not over.is_set():
       ages.append(twin.now() - twin.read_state().time)
 
-  thread = threading.Thread(target=watch)
-  thread.start()
-  sleep(twin, 5.0)
-  over.set()
-  thread.join()
+  with futures.ThreadPoolExecutor() as pool:
+    watching = pool.submit(watch)
+    sleep(twin, 5.0)
+    over.set()
+  watching.result()
   assert max(ages) > 0.1, 'nobody looked on the way'
   assert max(ages) < 0.5
 
