@@ -164,7 +164,10 @@ def test_a_person_drives_and_labels_by_a_gamepad(monkeypatch, tmp_path, capsys):
   os.close(typed)
   pad.unplug()
   assert code == 0
-  assert gamepad.HELP in capsys.readouterr().out
+  printed = capsys.readouterr().out
+  assert gamepad.HELP in printed
+  last = files.paths(tmp_path / 'out')[-1]
+  assert f'The last one is {last}; to do it over, delete it' in printed
   episode, metadata = files.read(files.paths(tmp_path / 'out')[0])
   assert metadata['actor'] == 'DeviceActor'
   assert episode.action[-1].tolist() == pytest.approx([0, -0.5, 0, 0.95])
