@@ -52,6 +52,12 @@ def main(_):
     agent.encoder, kind=_ENCODER.value, weights=_WEIGHTS.value
   )
   agent = dataclasses.replace(agent, encoder=encoder)
+  if classifier:
+    # It rewards success by 1, which ends the episode, and nothing else.
+    sac = dataclasses.replace(
+      agent.sac, return_bounds=(0.0, 1.0), cloning=0.3, target_entropy=-8.0
+    )
+    agent = dataclasses.replace(agent, sac=sac)
   config = programs.RunConfig(
     run_dir=run_dir,
     make_environment=make,

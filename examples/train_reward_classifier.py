@@ -31,14 +31,15 @@ _CAMERAS = flags.DEFINE_list('cameras', None, 'Those to look at; all if unset.')
 _WEIGHTS = flags.DEFINE_string(
   'weights', None, "File of SERL's ResNet-10: train on its frozen features."
 )
-_STEPS = flags.DEFINE_integer('steps', None, "Updates; the preset's if unset.")
+_STEPS = flags.DEFINE_integer('steps', 1000, 'Updates.')
 _RATE = flags.DEFINE_float('false-positive-rate', 0.01, 'Of the threshold.')
-_RECORD = flags.DEFINE_integer('record', 100, 'Episodes to make, lacking data.')
+_RECORD = flags.DEFINE_integer('record', 200, 'Episodes to make, lacking data.')
 _SIZE = flags.DEFINE_integer('image-size', 64, 'Of those episodes, pixels.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Of the split and of the training.')
 
 # Noise and miss, m. A policy succeeds and fails in more ways than one script.
-_SCRIPTS = ((0.05, 0.0), (0.5, 0.0), (0.3, 0.05), (1.0, 0.0), (3.0, 0.1))
+_SCRIPTS = ((0.05, 0.0), (0.2, 0.0), (0.3, 0.05), (1.0, 0.0), (3.0, 0.1))
+_HEIGHTS = (0.05, 0.35)  # m, of lifts that do not suffice and that do
 
 
 def record(folder: pathlib.Path) -> pathlib.Path:
@@ -46,7 +47,7 @@ def record(folder: pathlib.Path) -> pathlib.Path:
   for part, (noise, miss) in enumerate(_SCRIPTS, 1):
     seed, size = _SEED.value + part, _SIZE.value
     made = tasks.make('pick_cube_vision', seed, image_size=size)
-    actor = scripted.PickCubeExpert(noise, part, made, miss)
+    actor = scripted.PickCubeExpert(noise, part, made, miss, _HEIGHTS)
     total = _RECORD.value * part // len(_SCRIPTS)
     recording.record(lambda _, e=made: e, actor, total, folder, keep=bool)
   return folder
@@ -59,9 +60,8 @@ def train(output: pathlib.Path) -> None:
   episodes = episodes or recording.load(record(output / 'episodes'))
   cameras = tuple(_CAMERAS.value) if _CAMERAS.value else None
   config = _PRESETS[_PRESET.value](cameras, _WEIGHTS.value)
-  steps = _STEPS.value or config.training_steps
   config = dataclasses.replace(
-    config, training_steps=steps, false_positive_rate=_RATE.value
+    config, training_steps=_STEPS.value, false_positive_rate=_RATE.value
   )
   trained, report = training.train(config, episodes, _SEED.value)
   classifier.save(output / 'classifier.safetensors', trained)

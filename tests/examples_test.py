@@ -330,7 +330,7 @@ def test_demonstrations_of_something_else_leave_no_run(tmp_path):
     f'--run={tmp_path / "run"}',
   )
   assert done.returncode == 1
-  assert 'is set by flags such as --image-size' in done.stderr
+  assert 'by flags such as --image-size' in done.stderr
   assert 'Traceback' not in done.stderr
   assert not (tmp_path / 'run').exists()
 

@@ -241,8 +241,8 @@ def _demand_fitting(
     recording.check_demonstrations(path, spec)
   except files.FileError as error:
     raise files.FileError(
-      f'{error}\nWhere the observations differ: what is observed here is set by '
-      'flags such as --image-size.'
+      f'{error}\nWhere the observations differ: what is observed here is set '
+      'by flags such as --image-size.'
     ) from error
 
 

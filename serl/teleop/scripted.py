@@ -18,7 +18,7 @@ _HOVER = 0.06  # m above the cube, where the descent begins
 _ALIGNED = 0.02  # m beside the cube's axis, from where the fingers clear it
 _GRASP_DEPTH = 0.008  # m from the cube's centre, near enough to close
 _CLOSING_STEPS = 6  # that the fingers take to hold the cube
-_LIFT_HEIGHT = 0.27  # m, a cube held there has risen by more than 0.2 m
+_LIFT_HEIGHTS = (0.27, 0.27)  # m, held there the cube has risen by over 0.2 m
 
 
 class HasBlock(Protocol):
@@ -42,6 +42,7 @@ class PickCubeExpert(expert.Expert):
     seed: int = 0,
     environment: HasBlock | None = None,
     miss: float = 0.0,
+    heights: tuple[float, float] = _LIFT_HEIGHTS,
   ):
     """Creates the expert.
 
@@ -54,15 +55,20 @@ class PickCubeExpert(expert.Expert):
         position must be observed.
       miss: how far beside the cube it may aim along x and y, m, anew for each
         approach: so it lifts an empty gripper, as failures to learn from.
+      heights: between which it lifts the tool, m, base frame, anew for each
+        approach: low ones are failures, too.
 
     Raises:
-      ValueError: if noise or miss is negative.
+      ValueError: if noise or miss is negative, or heights descend.
     """
     super().__init__(noise, seed)
     if not miss >= 0:
       raise ValueError(f'miss={miss}; expected metres, 0 or more.')
+    if not heights[0] <= heights[1]:
+      raise ValueError(f'heights={heights}; expected the lower one first.')
     self._environment = environment
     self._miss = miss
+    self._heights = heights
     self.begin()
 
   def begin(self) -> None:
@@ -71,6 +77,9 @@ class PickCubeExpert(expert.Expert):
     self._aside = np.zeros(3)
     if self._miss:
       self._aside = self._miss * self._rng.uniform((-1, -1, 0), (1, 1, 0))
+    self._height, highest = self._heights
+    if self._height < highest:
+      self._height = self._rng.uniform(self._height, highest)
 
   def select_action(self, observation: types.NestedArray) -> np.ndarray:
     """Returns the next action, [4] float32, for an observation of PickCube.
@@ -113,7 +122,7 @@ class PickCubeExpert(expert.Expert):
     self._closed_steps += 1
     if self._closed_steps <= _CLOSING_STEPS:
       return block, 1.0
-    return np.array([tcp[0], tcp[1], _LIFT_HEIGHT]), 1.0
+    return np.array([tcp[0], tcp[1], self._height]), 1.0
 
 
 def _insertion(

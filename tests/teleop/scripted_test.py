@@ -51,6 +51,23 @@ def test_lifts_an_empty_gripper_where_it_misses():
     scripted.PickCubeExpert(miss=-1)
 
 
+@pytest.mark.parametrize('height, success', [(0.12, 0.0), (0.3, 1.0)])
+def test_lifts_as_high_as_it_is_told(height, success):
+  environment = pick_cube.make(seed=0)
+  expert = scripted.PickCubeExpert(
+    environment=environment, heights=(height, height)
+  )
+  timestep = environment.reset()
+  while not timestep.last():
+    timestep = environment.step(expert.select_action(timestep.observation))
+  assert timestep.observation['tcp_pos'][2] == pytest.approx(height, abs=0.01)
+  metrics = environment.episode_metrics()
+  assert metrics['success'] == success
+  assert metrics['lift'] > 0.05
+  with pytest.raises(ValueError, match=r'heights=\(0.3, 0.1\)'):
+    scripted.PickCubeExpert(heights=(0.3, 0.1))
+
+
 def test_is_an_actor():
   assert isinstance(scripted.PickCubeExpert(), core.Actor)
   assert scripted.EXPERTS['pick_cube'] is scripted.PickCubeExpert
