@@ -30,8 +30,7 @@ _WEIGHTS = flags.DEFINE_string(
 _CLASSIFIER = flags.DEFINE_string(
   'classifier',
   None,
-  'Folder of a reward classifier (train_reward_classifier.py) whose word is '
-  'the only reward; the simulation then only counts.',
+  "Folder of train_reward_classifier.py's, whose word is the only reward.",
 )
 command.define_flags(demonstrations=True)
 
@@ -51,13 +50,14 @@ def main(_):
   encoder = dataclasses.replace(
     agent.encoder, kind=_ENCODER.value, weights=_WEIGHTS.value
   )
-  agent = dataclasses.replace(agent, encoder=encoder)
+  sac = agent.sac
   if classifier:
-    # It rewards success by 1, which ends the episode, and nothing else.
+    # Success gives 1 and ends the episode, nothing else counts: stay near what
+    # was demonstrated, and tremble less.
     sac = dataclasses.replace(
-      agent.sac, return_bounds=(0.0, 1.0), cloning=0.3, target_entropy=-8.0
+      sac, return_bounds=(0.0, 1.0), cloning=0.3, target_entropy=-8.0
     )
-    agent = dataclasses.replace(agent, sac=sac)
+  agent = dataclasses.replace(agent, encoder=encoder, sac=sac)
   config = programs.RunConfig(
     run_dir=run_dir,
     make_environment=make,

@@ -36,6 +36,37 @@ def test_two_layers_worked_by_hand():
   np.testing.assert_allclose(dark, [[[[2.0]]]])
 
 
+def test_gradients_are_those_of_its_formula():
+  images = jax.random.randint(jax.random.PRNGKey(0), (3, 15, 15, 2), 0, 256)
+  images = images.astype(jnp.uint8)
+  network = _network(4, 5)
+  params = network.init(jax.random.PRNGKey(1), images)
+  params = jax.tree.map(lambda x: x + 0.05 * (x.ndim == 1), params)
+
+  def by_formula(params):
+    hidden = images / 255
+    for layer in ('trunk/conv_0', 'trunk/conv_1'):
+      hidden = jax.lax.conv_general_dilated(
+        hidden,
+        params[layer]['w'],
+        (2, 2),
+        'VALID',
+        dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+      )
+      hidden = jnp.maximum(hidden + params[layer]['b'], 0)
+    return hidden
+
+  def gradients(apply):
+    return jax.grad(lambda p: jnp.sum(jnp.sin(apply(p))))(params)
+
+  found = gradients(lambda p: network.apply(p, images))
+  expected = gradients(by_formula)
+  for layer, of in expected.items():
+    assert np.abs(of['b']).max() > 1e-2
+    for name, gradient in of.items():
+      np.testing.assert_allclose(found[layer][name], gradient, rtol=1e-4)
+
+
 @pytest.mark.parametrize('layers', [1, 2, 4])
 def test_the_smallest_image_leaves_one_pixel(layers):
   size = convolutions.smallest_image(layers)
