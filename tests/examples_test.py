@@ -261,7 +261,10 @@ def test_learns_from_a_pickle_of_serl_by_a_classifier(tmp_path):
   (record,) = loggers.read_metrics(run, 'actor_0')
   assert record['learned_success'] == 0.0 and record['episode_return'] == 0.0
   described = json.loads((run / 'config.json').read_text())['run']
-  assert described['agent']['wraps']['encoder']['kind'] == 'resnet10'
+  agent = described['agent']['wraps']
+  assert agent['encoder']['kind'] == 'resnet10'
+  # As the classifier rewards success alone.
+  assert agent['learns_by']['return_bounds'] == [0.0, 1.0]
   # What rewards belongs to the run.
   done = _run('rlpd_drq_sim.py', f'--demos={demos}', *flags)
   assert done.returncode == 1

@@ -179,9 +179,12 @@ def run(
   if any(counts[name] < target[name] for name in target):
     print('Stopped early; the same command goes on from here.')
     return 128 + signal.SIGINT
-  if options.device != 'scripted':
-    last = files.find(options.out)[-1]
-    print(f'The last one is {last}; to do it over, delete it and repeat this.')
+  recorded = files.find(options.out)
+  if recorded and options.device != 'scripted':
+    print(
+      f'The last one is {recorded[-1]}; to do it over, delete it and repeat '
+      'this.'
+    )
   return 0
 
 

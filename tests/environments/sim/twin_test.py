@@ -397,8 +397,10 @@ def test_a_watchdog_does_not_take_a_long_way_for_a_standstill(twin):
 
   with futures.ThreadPoolExecutor() as pool:
     watching = pool.submit(watch)
-    sleep(twin, 5.0)
-    over.set()
+    try:
+      sleep(twin, 5.0)
+    finally:
+      over.set()
   watching.result()
   assert max(ages) > 0.1, 'nobody looked on the way'
   assert max(ages) < 0.5
