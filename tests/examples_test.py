@@ -323,19 +323,23 @@ def test_data_that_are_not_there_are_named_in_a_line(name, flag, tmp_path):
   assert not (tmp_path / 'run').exists()
 
 
-def test_demonstrations_of_something_else_leave_no_run(tmp_path):
-  spec = fakes.make_image_spec()
-  log.EpisodeLog(tmp_path / 'demos', spec).append(fakes.make_episode(spec))
+def _refusal_of_demos(folder):
   done = _run(
     'rlpd_state_sim.py',
     '--local',
-    f'--demos={tmp_path / "demos"}',
-    f'--run={tmp_path / "run"}',
+    f'--demos={folder / "demos"}',
+    f'--run={folder / "run"}',
   )
   assert done.returncode == 1
-  assert 'by flags such as --image-size' in done.stderr
   assert 'Traceback' not in done.stderr
-  assert not (tmp_path / 'run').exists()
+  assert not (folder / 'run').exists()
+  return done.stderr
+
+
+def test_demonstrations_of_something_else_leave_no_run(tmp_path):
+  spec = fakes.make_image_spec()
+  log.EpisodeLog(tmp_path / 'demos', spec).append(fakes.make_episode(spec))
+  assert 'by flags such as --image-size' in _refusal_of_demos(tmp_path)
 
 
 def test_a_demonstration_of_one_step_leaves_no_run(tmp_path):
@@ -344,16 +348,8 @@ def test_a_demonstration_of_one_step_leaves_no_run(tmp_path):
   demos = log.EpisodeLog(tmp_path / 'demos', spec)
   for length in (10, 1):
     demos.append(fakes.make_episode(spec, length))
-  done = _run(
-    'rlpd_state_sim.py',
-    '--local',
-    f'--demos={tmp_path / "demos"}',
-    f'--run={tmp_path / "run"}',
-  )
-  assert done.returncode == 1
-  assert 'of 2 demonstrations, counted from 0, [1] are of one' in done.stderr
-  assert 'Traceback' not in done.stderr
-  assert not (tmp_path / 'run').exists()
+  refusal = _refusal_of_demos(tmp_path)
+  assert 'of 2 demonstrations, counted from 0, [1] are of one' in refusal
 
 
 def test_an_unknown_task_is_told_in_a_line(tmp_path):
