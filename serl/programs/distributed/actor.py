@@ -4,7 +4,6 @@ from collections.abc import Mapping
 import contextlib
 import functools
 import pathlib
-import time
 
 import dm_env
 import launchpad as lp
@@ -18,13 +17,14 @@ from serl.programs import acting
 from serl.programs import config as config_lib
 from serl.programs import run_folder
 from serl.programs import training as training_lib
+from serl.programs.distributed import farewell
 from serl.programs.distributed import process
 from serl.programs.distributed import shipping
 from serl.replay import packing as packing_lib
 from serl.utils import counting
 from serl.utils import loggers
 
-_CLOSE_S = 3.0  # for the last episode to reach the replay
+_CLOSE_S = 3.0  # for the last episodes to reach the replays, in all
 
 
 def name(index: int) -> str:
@@ -73,8 +73,8 @@ class Actor:
       parts = {}
       for task, served in self._runs.items():
         parts[task] = _Part(served, environment, self._index, self._clock)
-        stack.callback(parts[task].close)
-      while not stop.is_set() and not any(p.over() for p in parts.values()):
+        stack.callback(parts[task].close, _CLOSE_S / len(self._runs))
+      while not stop.is_set() and not any(p.over for p in parts.values()):
         waits = [p.waits_for() for p in parts.values()]
         if any(waits):
           status.say(next(filter(None, waits)))
@@ -96,7 +96,6 @@ class _Part:
     clock: process.Clock,
   ):
     config = served.config
-    self._learner = served.learner
     self._address = served.address
     self._name = name(index)
     spec = specs.make_environment_spec(environment)
@@ -114,6 +113,7 @@ class _Part:
       self._name,
     )
     self._shipper.start()
+    self._farewell = farewell.Farewell(served.learner, self._name)
     self._client = variables.VariableClient(served.learner, config.pull_every_s)
     self._logger = loggers.make_logger(
       config.folder, self._name, config.wandb, clock.origin
@@ -140,20 +140,15 @@ class _Part:
     self._client.update()
     return f'waiting for the learner at {self._address}'
 
+  @property
   def over(self) -> bool:
-    """Returns whether the learner says that the run is over."""
-    if self._shipper.lost_since is not None:
-      return False
-    try:
-      return bool(self._learner.over(self._name))
-    # Courier raises its own errors; the shipper says that contact is lost.
-    except Exception:  # noqa: BLE001
-      time.sleep(0.1)
-      return False
+    """Whether the learner says that the run is over."""
+    return self._farewell.heard
 
-  def close(self) -> None:
-    """Lets the last episode reach the replay, and closes what is open."""
+  def close(self, timeout_s: float) -> None:
+    """Closes what is open; the last episode has `timeout_s` to be sent."""
+    self._farewell.close()
     acting.close(self._actor)
-    self._shipper.close(_CLOSE_S)
+    self._shipper.close(timeout_s)
     self._client.close()
     self._logger.close()

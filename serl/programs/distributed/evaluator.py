@@ -12,12 +12,12 @@ import launchpad as lp
 from serl import specs
 from serl.agents import variables
 from serl.programs import evaluation
+from serl.programs.distributed import farewell
 from serl.programs.distributed import process
 from serl.utils import loggers
 
 NAME = 'evaluator'
 _END_S = 10.0
-_ASK_S = 0.5  # from one question whether it is over to the next
 _SEED_OFFSET = 10_000  # apart from the actors' seeds
 
 
@@ -29,7 +29,6 @@ class Evaluator:
     runs: Mapping[str, process.Served],
     folder: pathlib.Path,
     clock: process.Clock,
-    is_alone: bool = False,
   ):
     """Initialises the node.
 
@@ -37,13 +36,10 @@ class Evaluator:
       runs: by their tasks.
       folder: of the node's log.
       clock: of the launch.
-      is_alone: whether the learners are in other launches, so that nobody but
-        they can tell when a run is over.
     """
     self._runs = runs
     self._folder = folder
     self._clock = clock
-    self._is_alone = is_alone
 
   def run(self) -> None:
     """Sweeps until a run is over, never twice with the same parameters."""
@@ -56,8 +52,7 @@ class Evaluator:
         stack.callback(parts[-1].close)
 
       def ended() -> bool:
-        over = self._is_alone and any(part.over() for part in parts)
-        return over or stop.is_set()
+        return stop.is_set() or any(part.over for part in parts)
 
       while not ended():
         due = [part for part in parts if part.is_due()]
@@ -72,7 +67,8 @@ class Evaluator:
         # A run that is over ends the others.
         if all(part.has_reached() for part in parts):
           for part in parts:
-            part.tell(stop)
+            if not stop.is_set():
+              part.tell(stop)
 
 
 class _Part:
@@ -93,9 +89,9 @@ class _Part:
       self._environment, config.builder.make_policy(networks, evaluation=True)
     )
     self._client = variables.VariableClient(served.learner, config.pull_every_s)
+    self._farewell = farewell.Farewell(served.learner, NAME)
     self._best = evaluation.BestPolicy(config.folder)
     self._step, self._began = 0, -float('inf')
-    self._ask_from = -float('inf')  # whether it is over
     self._found: dict[str, float] | None = None  # of the best sweep so far
 
   def waits_for(self) -> str:
@@ -106,24 +102,14 @@ class _Part:
       return 'waiting for a trained policy'
     return ''
 
+  @property
   def over(self) -> bool:
-    """Returns whether the learner says that the run is over."""
-    if self._client.failure is not None or time.monotonic() < self._ask_from:
-      return False
-    try:
-      over = bool(self._learner.over(NAME))
-      self._ask_from = time.monotonic() + _ASK_S
-    # Courier raises its own errors; the client says that contact is lost.
-    except Exception:  # noqa: BLE001
-      over = False
-      # Not again in this sweep: each would hold it up until its time-out.
-      self._ask_from = float('inf')
-    return over
+    """Whether the learner says that the run is over."""
+    return self._farewell.heard
 
   def is_due(self) -> bool:
     """Returns whether there are other parameters, and it is time for them."""
     self._client.update()
-    self._ask_from = min(self._ask_from, time.monotonic() + _ASK_S)
     step = self._client.learner_steps
     waited = time.monotonic() - self._began
     return (
@@ -169,6 +155,7 @@ class _Part:
 
   def close(self) -> None:
     """Closes what is open."""
+    self._farewell.close()
     self._environment.close()
     self._client.close()
     self._logger.close()

@@ -19,8 +19,8 @@ from serl.utils import loggers
 NAME = 'learner'
 _POLL_S = 0.1  # between two looks at the replay
 _IDLE_S = 0.01  # a pause while no round is due
-# For the nodes elsewhere to hear that the run is over, at an episode's end; and
-# for those that have lost contact to find back, at the least.
+# For the nodes elsewhere to hear that the run is over; and for those that have
+# lost contact to find back, at the least.
 _FAREWELL_S, _RETURN_S = 30.0, 8.0
 
 

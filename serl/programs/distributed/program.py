@@ -169,10 +169,9 @@ def make_program(
     evaluated = {
       task: served for task, served in acted.items() if served.config.evaluate
     }
-    alone = placement.role == 'evaluator'
     add(
       evaluator.NAME,
-      _Node(evaluator.Evaluator, evaluated, config.folder, clock, alone),
+      _Node(evaluator.Evaluator, evaluated, config.folder, clock),
     )
   for index in range(next(iter(runs.values())).num_actors):
     label = actor.name(index)

@@ -259,6 +259,23 @@ def test_two_tasks_of_one_actor_have_a_learner_each(launch):
   assert again.output().count('Ended: the limit of') == 2
 
 
+def test_no_node_waits_for_a_learner_that_does_not_answer(launch):
+  run = launch('--alternating')
+  tasks = ('there', 'back')
+  run.until(
+    lambda: all(_logged_steps(run.folder / task) >= 50 for task in tasks),
+    'episodes of both',
+  )
+  for task in tasks:
+    run.node(f'{task}/learner').suspend()
+  time.sleep(1)  # an actor of whole episodes asks within it
+  run.process.send_signal(signal.SIGINT)
+  assert run.wait() == 1, run.output()
+  killed = re.findall(r'(\w+) did not end', run.output())
+  assert sorted(killed) == ['back_learner', 'there_learner']
+  assert not run.alive()
+
+
 def test_replay_in_the_learners_process(launch):
   run = launch('--replay=learner')
   run.until_training()
