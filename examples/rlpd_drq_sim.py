@@ -27,11 +27,7 @@ _ENCODER = flags.DEFINE_enum(
 _WEIGHTS = flags.DEFINE_string(
   'weights', None, "File of SERL's ResNet-10, for --encoder=frozen_resnet10."
 )
-_CLASSIFIER = flags.DEFINE_string(
-  'classifier',
-  None,
-  "Folder of train_reward_classifier.py's, whose word is the only reward.",
-)
+reward.define_flags(records=False)
 command.define_flags(demonstrations=True)
 
 
@@ -42,7 +38,7 @@ def make_environment(seed, image_size, classifier=None):
 
 def main(_):
   run_dir = command.run_dir('runs/rlpd_drq_sim')
-  classifier = _CLASSIFIER.value and reward.source(_CLASSIFIER.value)
+  classifier = reward.given()
   make = functools.partial(
     make_environment, image_size=_SIZE.value, classifier=classifier
   )

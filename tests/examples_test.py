@@ -286,6 +286,10 @@ def test_both_directions_are_cloned(tmp_path):
   )
   assert done.returncode == 0, done.stderr
   assert done.stdout.count('Ended: the limit of 2 learner steps.') == 2
+  done = _run('evaluate.py', f'--run={run / "backward"}')
+  assert done.returncode == 1
+  assert f'the folder that they share, {run}; of a checkpoint' in done.stderr
+  assert '--step=backward:STEP' in done.stderr
   done = _run(
     'evaluate.py', f'--run={run}', '--episodes=1', '--step=backward:2'
   )

@@ -52,7 +52,7 @@ def run_local(
     stack.callback(environment.close)
     spec = specs.make_environment_spec(environment)
     for task, run in runs.items():
-      resumed = run_folder.claim(run, spec)
+      resumed = run_folder.claim(run, spec, task)
       logging.info('%s %s.', 'Resuming' if resumed else 'Starting', run.folder)
       opened = stack.enter_context(
         loggers.open_loggers(

@@ -57,7 +57,7 @@ def run_offline(
       )
   summaries = {}
   for task, run in runs.items():
-    summaries[task] = _train(run)
+    summaries[task] = _train(run, task)
     if summaries[task].reason == report.INTERRUPTED:
       break
   return summaries.get('', summaries)
@@ -84,9 +84,9 @@ def split(
   )
 
 
-def _train(config: config_lib.RunConfig) -> report.Summary:
+def _train(config: config_lib.RunConfig, task: str) -> report.Summary:
   spec = config.make_spec()
-  resumed = run_folder.claim(config, spec)
+  resumed = run_folder.claim(config, spec, task)
   logging.info('%s %s.', 'Resuming' if resumed else 'Starting', config.folder)
   with loggers.open_loggers(
     config.folder, ('learner', 'evaluator'), config.wandb

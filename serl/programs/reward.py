@@ -47,20 +47,32 @@ class Source:
   digest: str = ''
 
 
-def define_flags() -> None:
-  """Defines the flags, for `--help` as the calling program's own."""
+def define_flags(records: bool = True) -> None:
+  """Defines the flags, for `--help` as the calling program's own.
+
+  Args:
+    records: whether a script records and trains a classifier for a task that
+      has no threshold, if none is given; else the task's own reward stays.
+  """
   command.show_in_help(
     flags.DEFINE_string(
       'classifier',
       None,
       'Folder of the reward classifier of a task without a threshold; without '
-      'it a script records on the twin what it takes to train one.',
+      'it a script records on the twin what it takes to train one.'
+      if records
+      else "Folder of train_reward_classifier.py's, whose word is the only "
+      'reward.',
     ),
     flags.DEFINE_string(
       'classifier-weights',
       None,
       "File of SERL's ResNet-10, for a classifier that looks through it.",
     ),
+  )
+  if not records:
+    return
+  command.show_in_help(
     flags.DEFINE_integer(
       'classifier-episodes',
       20,
@@ -74,6 +86,19 @@ def define_flags() -> None:
       lower_bound=1,
     ),
   )
+
+
+def given(part: str = '') -> Source | None:
+  """Returns where the flags say that the classifier is, which may be nowhere.
+
+  Args:
+    part: the subfolder of --classifier, where several tasks share it.
+  """
+  folder = flags.FLAGS['classifier'].value
+  if folder is None:
+    return None
+  weights = flags.FLAGS['classifier-weights'].value
+  return source(pathlib.Path(folder) / part, weights)
 
 
 def find(
@@ -97,12 +122,11 @@ def find(
   """
   if config.threshold is not None:
     return None
-  given = flags.FLAGS['classifier'].value
-  weights = flags.FLAGS['classifier-weights'].value
-  if given is not None:
-    return source(pathlib.Path(given) / part, weights)
+  if (found := given(part)) is not None:
+    return found
   folder = pathlib.Path(run_dir).expanduser().resolve() / 'classifier'
   path = folder / _FILE
+  weights = flags.FLAGS['classifier-weights'].value
   if path.exists() or not command.learns():
     return source(folder, weights)
   if attempts is None:

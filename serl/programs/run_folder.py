@@ -60,8 +60,15 @@ def evaluations(folder: pathlib.Path) -> pathlib.Path:
   return folder / 'evaluations'
 
 
-def claim(config: config_lib.RunConfig, spec: specs.EnvironmentSpec) -> bool:
+def claim(
+  config: config_lib.RunConfig, spec: specs.EnvironmentSpec, task: str = ''
+) -> bool:
   """Makes the run's folder, or checks that the one there is this run's.
+
+  Args:
+    config: of the run.
+    spec: of its environment.
+    task: of a run that takes turns with others, its name among them.
 
   Returns:
     Whether the folder held this run already, so that it goes on.
@@ -100,6 +107,7 @@ def claim(config: config_lib.RunConfig, spec: specs.EnvironmentSpec) -> bool:
       {
         'started': time.time(),
         'command': [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]],
+        'task': task,
         'run': described,
       },
       indent=2,
@@ -140,9 +148,17 @@ def relaunch(folder: pathlib.Path, programs: pathlib.Path) -> list[str]:
     programs: the folder where the program is looked for.
 
   Raises:
-    AnotherRunError: the folder holds no run, or its program is not there.
+    AnotherRunError: the folder holds no run, or one that takes turns with
+      others, or its program is not there.
   """
   name, *arguments = command(folder)
+  path = folder / _CONFIG
+  if path.is_file() and (task := _read(folder).get('task')):
+    raise AnotherRunError(
+      f'{folder} is one of several runs that took turns. Name the folder that '
+      f'they share, {folder.resolve().parent}; of a checkpoint of this one '
+      f'alone, --step={task}:STEP.'
+    )
   program = programs / name
   # A name alone: a folder may come from anybody, and runs nothing else.
   if program.parent != programs or not program.is_file():

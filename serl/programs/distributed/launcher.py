@@ -60,7 +60,7 @@ def launch(
   placement.check_ports(len(runs))
   nodes = program_lib.make_nodes(config, placement.role)
   console = rich_console.Console()
-  runs = {task: _claim(run, console) for task, run in runs.items()}
+  runs = {task: _claim(run, task, console) for task, run in runs.items()}
   if isinstance(config, config_lib.AlternatingRuns):
     config = dataclasses.replace(config, runs=runs)
   else:
@@ -102,12 +102,12 @@ def launch(
 
 
 def _claim(
-  config: config_lib.RunConfig, console: rich_console.Console
+  config: config_lib.RunConfig, task: str, console: rich_console.Console
 ) -> config_lib.RunConfig:
   """Makes a run's folder, or checks it; returns the run with its spec."""
   spec = config.make_spec()
   config = dataclasses.replace(config, environment_spec=spec)
-  resumed = run_folder.claim(config, spec)
+  resumed = run_folder.claim(config, spec, task)
   console.print(f'{"Resuming" if resumed else "Starting"} {config.folder}')
   return config
 
