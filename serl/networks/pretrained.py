@@ -60,13 +60,20 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
     See `load`.
   """
   found = find(path)
-  if found.suffix == '.pkl':
-    return specs.flatten(restricted_pickle.load(found))
-  if found.suffix == '.safetensors':
-    try:
+  try:
+    if found.suffix == '.pkl':
+      return specs.flatten(restricted_pickle.load(found))
+    if found.suffix == '.safetensors':
       return safetensors.numpy.load_file(found)
-    except safetensors.SafetensorError as error:
-      raise ValueError(f'Cannot read {path}: {error}') from error
+  # A dict with numbers among its names or that holds itself, a dtype that numpy
+  # has not.
+  except (
+    safetensors.SafetensorError,
+    AttributeError,
+    RecursionError,
+    TypeError,
+  ) as error:
+    raise ValueError(f'Cannot read {path}: {error}') from error
   raise ValueError(
     f'The weights {path} end in {found.suffix!r}, expected .pkl or '
     '.safetensors.'

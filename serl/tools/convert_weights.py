@@ -15,6 +15,7 @@ import pickle
 import sys
 
 from absl import app
+import safetensors
 import safetensors.numpy
 
 from serl.networks import pretrained
@@ -35,7 +36,12 @@ def main(argv: Sequence[str]) -> int:
     arrays = {name: arrays[name] for name in pretrained.expected_arrays()}
     target.parent.mkdir(parents=True, exist_ok=True)
     safetensors.numpy.save_file(arrays, target)
-  except (OSError, ValueError, pickle.UnpicklingError) as error:
+  except (
+    OSError,
+    ValueError,
+    pickle.UnpicklingError,
+    safetensors.SafetensorError,
+  ) as error:
     print(f'Cannot convert {source}: {error}', file=sys.stderr)
     return 2
   print(f'{target}: {len(arrays)} arrays, {target.stat().st_size:,} bytes.')

@@ -91,9 +91,13 @@ def _is_pooled(golden: Golden) -> bool:
 
 
 def _replay_crop(golden: Golden) -> Computed:
-  crops = augmentation.random_crop(
-    golden['input'], golden['offsets_row_col'], int(golden['padding'])
-  )
+  offsets, padding = golden['offsets_row_col'], int(golden['padding'])
+  if not ((offsets >= 0) & (offsets <= 2 * padding)).all():
+    raise ValueError(
+      f'offsets_row_col are {offsets.min()} to {offsets.max()}, expected 0 to '
+      f'twice the padding, {2 * padding}'
+    )
+  crops = augmentation.random_crop(golden['input'], offsets, padding)
   yield 'output', 'output', crops
 
 

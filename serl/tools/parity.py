@@ -197,12 +197,24 @@ def main(argv: Sequence[str]) -> int:
       )
       golden = {**golden, golden_encoders.WEIGHTS: np.array(str(weights))}
     comparison = compare(golden, kind.replay(golden), kind.inputs)
+    if not comparison.groups:
+      raise ValueError(
+        f'it holds nothing to compare among {sorted(golden)[:5]}'
+      )
+  except KeyError as error:
+    print(f'Cannot compare {argv[1]}: it lacks {error}.', file=sys.stderr)
+    return 2
+  # The last four are what networks make of arrays with unfit shapes and dtypes.
   except (
     OSError,
-    KeyError,
+    EOFError,
     ValueError,
     pickle.UnpicklingError,
     zipfile.BadZipFile,
+    AssertionError,
+    AttributeError,
+    IndexError,
+    TypeError,
   ) as error:
     print(f'Cannot compare {argv[1]}: {error}', file=sys.stderr)
     return 2

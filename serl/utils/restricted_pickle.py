@@ -22,11 +22,67 @@ class _NDArray:
     raise pickle.UnpicklingError(f'numpy.ndarray is called with {args}')
 
 
+class _DType:
+  """What stands for a dtype while a file is read.
+
+  numpy's own takes any size and flags from a file, at any time, and arrays of
+  it then reach past their memory. Here its code alone tells what it is.
+  """
+
+  def __init__(self, code: str, align: bool = False, copy: bool = False):
+    del align, copy  # of records
+    self.dtype = np.dtype(code)
+    if self.dtype.kind not in _DTYPE_KINDS:
+      raise pickle.UnpicklingError(f'an array is of the dtype {self.dtype}')
+
+  def __setstate__(self, state: tuple):
+    _, order, *parts, size, alignment, flags = state
+    dtype = self.dtype.newbyteorder(order)
+    sound = (
+      all(part is None for part in parts)
+      and size in (-1, dtype.itemsize)
+      and alignment in (-1, dtype.alignment)
+      and flags == dtype.flags
+    )
+    if not sound:
+      raise pickle.UnpicklingError(
+        f'an array is of the dtype {dtype} with the state {state}'
+      )
+    self.dtype = dtype
+
+
+class _Array:
+  """What stands for an array while a file is read."""
+
+  def __init__(self):
+    self.array = np.empty(0, np.int8)
+
+  def __setstate__(self, state: tuple):
+    _, shape, dtype, is_fortran, data = state
+    array = _view(data, dtype, shape, 'F' if is_fortran else 'C')
+    # As numpy does; no copy where it is native already.
+    self.array = np.asarray(array, array.dtype.newbyteorder('='))
+
+
+def _view(
+  data: bytes | bytearray, dtype: _DType, shape: tuple, order: str
+) -> np.ndarray:
+  """Returns the array that `data` holds, which is as long as it takes."""
+  if not isinstance(dtype, _DType):
+    raise pickle.UnpicklingError(f'an array is of the dtype {dtype!r}')
+  array = np.ndarray(shape, dtype.dtype, data, order=order)
+  if array.nbytes != len(data):
+    raise pickle.UnpicklingError(
+      f'an array of {array.nbytes} bytes has {len(data)}'
+    )
+  return array
+
+
 def load(file: str | BinaryIO) -> Any:
   """Returns what a pickle of numpy arrays and containers holds.
 
   Flax's FrozenDict is read as a dict and JAX's arrays as numpy's, without
-  either package.
+  either package. Arrays cannot be written to: they share the file's memory.
 
   Args:
     file: a path, or a file opened for reading bytes.
@@ -40,9 +96,7 @@ def load(file: str | BinaryIO) -> Any:
       return load(opened)
   name = getattr(file, 'name', 'the pickle')
   try:
-    loaded = _Unpickler(file).load()
-    _check_arrays(loaded)
-    return loaded
+    return _finish(_Unpickler(file).load(), set())
   except (
     pickle.UnpicklingError,
     AttributeError,
@@ -74,46 +128,49 @@ class _Unpickler(pickle.Unpickler):
       ) from None
 
 
-def _reconstruct(kind: type, shape: tuple, code: bytes) -> np.ndarray:
+def _finish(value: Any, seen: set[int]) -> Any:
+  """Returns a value with numpy's own for what stands for them.
+
+  Args:
+    value: of what was read; lists and dicts are changed in place.
+    seen: ids of those that have been.
+  """
+  if isinstance(value, _Array):
+    return value.array
+  if isinstance(value, _DType):
+    return value.dtype
+  if isinstance(value, tuple):
+    finished = [_finish(item, seen) for item in value]
+    same = all(old is new for old, new in zip(value, finished))
+    return value if same else tuple(finished)
+  if isinstance(value, (list, dict)) and id(value) not in seen:
+    seen.add(id(value))
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, item in list(items):
+      value[key] = _finish(item, seen)
+  keys = value if isinstance(value, (dict, set, frozenset)) else ()
+  if any(_finish(key, seen) is not key for key in keys):
+    raise pickle.UnpicklingError('an array is the key of a dict or in a set')
+  return value
+
+
+def _reconstruct(kind: type, shape: tuple, code: bytes) -> _Array:
   """Returns the empty array that an array's pickle starts from."""
   if kind is not _NDArray:
     raise pickle.UnpicklingError(f'an array is of the type {kind}')
-  return np.empty(0, np.int8)
+  return _Array()
 
 
-def _dtype(code: str, align: bool = False, copy: bool = False) -> np.dtype:
-  dtype = np.dtype(code, align, copy)
-  if dtype.kind not in _DTYPE_KINDS:
-    raise pickle.UnpicklingError(f'an array is of the dtype {dtype}')
-  return dtype
-
-
-def _check_arrays(loaded: Any) -> None:
-  """Raises UnpicklingError for arrays whose dtype was changed later on."""
-  unseen, seen = [loaded], set()
-  while unseen:
-    value = unseen.pop()
-    if isinstance(value, (np.ndarray, np.generic)):
-      dtype = value.dtype
-      if dtype.kind not in _DTYPE_KINDS or dtype.hasobject:
-        raise pickle.UnpicklingError(f'an array is of the dtype {dtype}')
-    elif isinstance(value, (dict, list, tuple, set, frozenset)):
-      if id(value) in seen:
-        continue
-      seen.add(id(value))
-      unseen.extend(value)
-      if isinstance(value, dict):
-        unseen.extend(value.values())
-
-
-def _scalar(dtype: np.dtype, value: bytes) -> np.generic:
-  return np.frombuffer(value, dtype, count=1)[0]
+def _scalar(dtype: _DType, value: bytes) -> np.generic:
+  return _view(value, dtype, (), 'C')[()]
 
 
 def _from_buffer(
-  buffer: bytes | bytearray, dtype: np.dtype, shape: tuple, order: str
-) -> np.ndarray:
-  return np.frombuffer(buffer, dtype).reshape(shape, order=order)
+  buffer: bytes | bytearray, dtype: _DType, shape: tuple, order: str
+) -> _Array:
+  made = _Array()
+  made.array = _view(buffer, dtype, shape, order)
+  return made
 
 
 def _encode(text: str, encoding: str) -> bytes:
@@ -125,7 +182,7 @@ def _encode(text: str, encoding: str) -> bytes:
 
 def _jax_array(
   rebuild: Callable, args: tuple, state: tuple, aval: Any
-) -> np.ndarray:
+) -> _Array:
   """Returns a JAX array, whose pickle is numpy's and its abstract value."""
   if rebuild is not _reconstruct:
     raise pickle.UnpicklingError(f'a JAX array is rebuilt by {rebuild}')
@@ -136,7 +193,7 @@ def _jax_array(
 
 _ALLOWED = {
   ('numpy', 'ndarray'): _NDArray,
-  ('numpy', 'dtype'): _dtype,
+  ('numpy', 'dtype'): _DType,
   ('_codecs', 'encode'): _encode,
   ('builtins', 'bytearray'): bytearray,
   ('builtins', 'bytes'): bytes,

@@ -239,5 +239,31 @@ def test_files_it_cannot_read(tmp_path, save, recorded, capsys):
   assert _run(tmp_path / 'objects.npz') == 2
   without = {k: v for k, v in recorded.items() if k != 'config/discount'}
   assert _run(save(without)) == 2
-  assert 'config/discount' in capsys.readouterr().err
+  assert "it lacks 'config/discount'" in capsys.readouterr().err
+  (tmp_path / 'empty.npz').write_bytes(b'')
+  assert _run(tmp_path / 'empty.npz') == 2
   assert parity.main(['parity']) == 2
+
+
+@pytest.mark.parametrize(
+  'changed, told',
+  [
+    ({'offsets_row_col': np.zeros((2, 2))}, ''),  # floats
+    ({'offsets_row_col': np.zeros((3, 2), int)}, ''),  # of another image
+    ({'offsets_row_col': np.full((2, 2), 9)}, 'expected 0 to twice'),
+    ({'output': None}, 'nothing to compare'),
+  ],
+)
+def test_crops_that_cannot_be_compared(changed, told, save, capsys):
+  crop = {
+    'input': np.zeros((2, 8, 8, 3), np.uint8),
+    'output': np.zeros((2, 8, 8, 3), np.uint8),
+    'offsets_row_col': np.zeros((2, 2), int),
+    'padding': 4,
+  }
+  assert _run(save(crop)) == 0
+  crop |= changed
+  path = save({key: value for key, value in crop.items() if value is not None})
+  assert _run(path) == 2
+  printed = capsys.readouterr()
+  assert f'Cannot compare {path}' in printed.err and told in printed.err

@@ -133,11 +133,70 @@ def test_what_is_no_pickle_is_named(tmp_path):
     restricted_pickle.load(path)
 
 
-def test_a_dtype_with_forged_flags_is_refused():
-  pickled = pickle.dumps(np.array([b'abcdefgh']), 2)
-  # Of the dtype's state: size, alignment and flags, at the end of a tuple.
-  state, forged = b'K\x08K\x01K\x00t', b'K\x08K\x01K\x3ft'
-  assert pickled.count(state) == 1
-  restricted_pickle.load(io.BytesIO(pickled))
+# Of the state of a dtype S8: size, alignment and flags, at a tuple's end.
+_STATE = b'K\x08K\x01K\x00t'
+
+
+@pytest.mark.parametrize(
+  'forged',
+  [
+    b'K\x08K\x01K\x3ft',  # flags: its items are objects
+    b'J\xff\x00\x00\x00K\x01K\x00t',  # 255 bytes each
+    b'J\xfb\xff\xff\xffK\x01K\x00t',  # -5
+    b'K\x08K\x63K\x00t',
+  ],
+)
+@pytest.mark.parametrize(
+  'value', [np.array([b'abcdefgh']), np.bytes_(b'12345678')]
+)
+def test_a_dtype_with_a_forged_state_is_refused(value, forged):
+  pickled = pickle.dumps([value], 2)
+  assert pickled.count(_STATE) == 1
+  (loaded,) = restricted_pickle.load(io.BytesIO(pickled))
+  assert loaded == value
+  with pytest.raises(pickle.UnpicklingError, match='the state'):
+    restricted_pickle.load(io.BytesIO(pickled.replace(_STATE, forged)))
+
+
+class _Built:
+  """Pickles as a call of `function`, then as a state that is set."""
+
+  def __init__(self, function, args, state):
+    self._reduced = function, args, state
+
+  def __reduce__(self):
+    return self._reduced
+
+
+def test_a_dtype_that_is_changed_after_its_array_is_refused():
+  dtype = _Built(np.dtype, ('S1', False, True), (3, '|', *[None] * 3, 1, 1, 0))
+  core = np.zeros(0).__reduce__()[0]
+  array = _Built(
+    core, (np.ndarray, (0,), b'b'), (1, (8,), dtype, False, b'8' * 8)
+  )
+  (loaded, _) = _load([array, dtype])
+  assert loaded.tolist() == [b'8'] * 8
+  pickled = pickle.dumps([array, dtype], 2)
+  pickled = pickled[:-2] + b'(K\x03U\x01|NNNJ\xff\xff\x00\x00K\x01K\x00tbe.'
+  with pytest.raises(pickle.UnpicklingError, match='65535'):
+    restricted_pickle.load(io.BytesIO(pickled))
+
+
+@pytest.mark.parametrize(
+  'shape, data', [((3,), b'12'), ((1,), b'12'), ((-2,), b'12')]
+)
+def test_an_array_of_another_size_is_refused(shape, data):
+  core = np.zeros(0).__reduce__()[0]
+  dtype = np.dtype('u1')
+  array = _Built(core, (np.ndarray, (0,), b'b'), (1, shape, dtype, False, data))
   with pytest.raises(pickle.UnpicklingError):
-    restricted_pickle.load(io.BytesIO(pickled.replace(state, forged)))
+    _load([array])
+
+
+def test_containers_may_hold_themselves_and_arrays_anywhere():
+  row = [np.arange(2)]
+  row.append((row, {'a': (np.arange(3), 'b')}))
+  loaded = _load(row)
+  assert loaded[1][0] is loaded
+  assert loaded[1][1]['a'][0].tolist() == [0, 1, 2]
+  assert type(loaded[1][1]['a'][0]) is np.ndarray
