@@ -45,6 +45,9 @@ def page(browser):
   page.close()
 
 
+playwright.expect.set_options(timeout=60_000)  # ms; 5,000 by default
+
+
 def expect(page, selector):
   return playwright.expect(page.locator(selector))
 

@@ -119,8 +119,11 @@ class System:
 
     def is_there():
       answer = self.post('step', {'arr': pose})
-      assert answer.status_code == 200, answer.text
-      return np.allclose(answer.json()['pose'], pose, atol=1e-3)
+      if answer.status_code == 200:
+        return np.allclose(answer.json()['pose'], pose, atol=1e-3)
+      # A busy machine, which the server takes for one that lets the arm wait.
+      assert answer.json()['kind'] in ('late', 'stale_state'), answer.text
+      return False
 
     self.wait_until(is_there, f'the arm goes to {pose}')
 
@@ -196,7 +199,7 @@ def franka(tmp_path_factory):
   with serving(
     tmp_path_factory.mktemp('franka'),
     '--gripper=franka',
-    '--joint-reset-timeout=1',
+    '--joint-reset-timeout=5',
   ) as system:
     yield system
 
@@ -488,7 +491,9 @@ def leave_amid_a_motion(system, number):
   system.set('/stand_in/stuck', True)
   # The stand-in looks for its faults 20 times a second.
   time.sleep(0.5)
-  system.post('step', {'arr': POSE})
+  system.wait_until(
+    lambda: system.post('step', {'arr': POSE}).status_code == 200, 'a pose'
+  )
   system.process.send_signal(number)
   assert system.get('/stand_in/pose')[0] < HELD
 

@@ -15,6 +15,7 @@ from serl.programs.distributed import program as program_lib
 
 _FAILURE_GRACE_S = 3.5  # the run ends within 5 s after a node has died
 _STOP_GRACE_S = 8.0  # and within 10 s after a Ctrl-C
+_REPLAY_GRACE_S = 1.0  # more for the replays, where the others took it all
 _TRACEBACK_LINES = 60
 
 
@@ -91,7 +92,8 @@ class Supervisor:
   def stop(self, grace_s: float = _STOP_GRACE_S) -> None:
     """Asks the nodes to end, and kills those that have not in `grace_s`.
 
-    The replay goes last: the learner may be waiting for a batch.
+    The replay goes last: the learner may be waiting for a batch. Where the
+    others took all the time it gets a second more.
 
     Raises:
       NodeDiedError: a node failed while it ended, or had to be killed.
@@ -104,6 +106,8 @@ class Supervisor:
       if self._nodes[name].name == program_lib.REPLAY
     ]
     for names in ([n for n in self._alive if n not in replays], replays):
+      if names is replays:
+        deadline = max(deadline, time.monotonic() + _REPLAY_GRACE_S)
       for name in names:
         self._alive[name].send_signal(signal.SIGTERM)
       for name in names:

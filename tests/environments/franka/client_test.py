@@ -29,7 +29,7 @@ def driver():
 @pytest.fixture
 def robot(driver):
   with testing.serving(driver, _PATIENT) as url:
-    robot = client.HttpRobot(url)
+    robot = client.HttpRobot(url, patience=60.0)
     yield robot
     robot.close()
 
@@ -65,7 +65,7 @@ def test_commands_arrive(robot, driver):
 
 def test_one_connection_serves_all(driver):
   with testing.serving(driver, _PATIENT) as url:
-    robot = client.HttpRobot(url)
+    robot = client.HttpRobot(url, patience=60.0)
     for _ in range(5):
       robot.read_state()
       robot.command_pose(_POSE)
@@ -202,7 +202,7 @@ def test_who_has_patience_waits_for_a_slow_answer(driver):
   read = driver.read_state
 
   def slowly():
-    time.sleep(0.35)
+    time.sleep(1.5)
     return read()
 
   driver.read_state = slowly
