@@ -68,6 +68,9 @@ class Operator:
     """
     return False
 
+  def discarded(self, found: bool) -> None:
+    """Hears whether that episode was deleted, or had not been kept."""
+
 
 def record(
   make_environment: Callable[[int], dm_env.Environment],
@@ -113,20 +116,25 @@ def record(
   if attempts is None:
     attempts = 2 * missing + _SLACK
   paths: list[pathlib.Path | None] = []  # of what is recorded here
+  has_last = False  # whether the episode before is among them
   attempt = 0
   finished = run_episodes(environment, actor, operator)
   try:
     while len(kept) < episodes and attempt < attempts:
       metrics, episode = next(finished, (None, None))
-      if operator.wants_discard() and paths:
-        kept.pop()
-        discarded = paths.pop()
-        if log is not None:
-          log.discard(discarded)
+      if operator.wants_discard():
+        if has_last:
+          kept.pop()
+          discarded = paths.pop()
+          if log is not None:
+            log.discard(discarded)
+        operator.discarded(has_last)
+        has_last = False
       if episode is None:
         return kept
       attempt += 1
-      if keep(metrics):
+      has_last = keep(metrics)
+      if has_last:
         kept.append(episode)
         paths.append(None if log is None else append(log, episode, metrics))
       else:

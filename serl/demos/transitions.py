@@ -79,10 +79,12 @@ def record(
     finished = recording.run_episodes(environment, actor, operator, tell)
     while not counts.reach(target):
       metrics, episode = next(finished, (None, None))
-      if operator.wants_discard() and recorded:
-        path, new = recorded.pop()
-        log.discard(path)
-        counts -= new
+      if operator.wants_discard():
+        operator.discarded(bool(recorded))
+        if recorded:
+          path, new = recorded.pop()
+          log.discard(path)
+          counts -= new
       if episode is None:
         break
       new = _count(episode)

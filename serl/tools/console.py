@@ -368,6 +368,14 @@ class _Console(recording.Operator):
   def wants_discard(self) -> bool:
     return self._keys is not None and self._keys.pressed(_DISCARD)
 
+  def discarded(self, found: bool) -> None:
+    print(
+      'Deleted the episode before this one'
+      if found
+      else 'Nothing to delete: the episode before this one was not kept',
+      flush=True,
+    )
+
 
 def at_least_one(text: str) -> int:
   """Returns the number that an argument counts something by."""

@@ -87,7 +87,7 @@ class _Operator(recording.Operator):
 
   def __init__(self, stop=None, restart=None, discard=()):
     self._stop, self._restart, self._discard = stop, restart, list(discard)
-    self.seen, self.reports = [], []
+    self.seen, self.reports, self.heard = [], [], []
 
   def show(self, timestep):
     self.seen.append(timestep)
@@ -106,6 +106,9 @@ class _Operator(recording.Operator):
 
   def wants_discard(self):
     return self._discard.pop(0) if self._discard else False
+
+  def discarded(self, found):
+    self.heard.append(found)
 
 
 def test_an_operator_sees_every_timestep_and_hears_the_counts():
@@ -140,8 +143,20 @@ def test_discards_the_episode_before(tmp_path):
   episodes = _record(1.0, 2, tmp_path, operator=operator)
   names = [path.name for path in files.paths(tmp_path)]
   assert names == ['000001.npz', '000002.npz']
+  assert operator.heard == [False, True]
   for episode, path in zip(episodes, files.paths(tmp_path)):
     np.testing.assert_array_equal(files.read(path)[0].reward, episode.reward)
+
+
+def test_discards_no_good_episode_for_an_attempt_that_was_not_kept(tmp_path):
+  outcomes = iter([True, False, True])
+  operator = _Operator(discard=[False, False, True])  # of the second attempt
+  episodes = _record(
+    1.0, 2, tmp_path, operator=operator, keep=lambda _: next(outcomes)
+  )
+  assert len(episodes) == 2 and operator.heard == [False]
+  names = [path.name for path in files.paths(tmp_path)]
+  assert names == ['000000.npz', '000001.npz']
 
 
 def test_discards_the_last_episode_when_it_stops(tmp_path):
