@@ -4,8 +4,8 @@ Prints the success rate with its 95 % interval (Wilson) and the cycle time, and
 writes both, and with --video a film, to evaluations/ in the run's folder.
 """
 
+import os
 import pathlib
-import subprocess
 import sys
 
 from absl import app
@@ -37,7 +37,8 @@ def main(_):
     command.append(f'--step={_STEP.value}')
   if _VIDEO.value:
     command.append('--video')
-  sys.exit(subprocess.run(command, check=False).returncode)
+  # In this process's place: a Ctrl-C is the program's, to close what is open.
+  os.execv(command[0], command)
 
 
 if __name__ == '__main__':

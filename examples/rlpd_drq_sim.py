@@ -47,7 +47,9 @@ def main(_):
     agent.encoder, kind=_ENCODER.value, weights=_WEIGHTS.value
   )
   sac = agent.sac
+  rejudge = None
   if classifier:
+    rejudge = functools.partial(reward.judge_demonstrations, source=classifier)
     # Success gives 1 and ends the episode, nothing else counts: stay near what
     # was demonstrated, and tremble less.
     sac = dataclasses.replace(
@@ -59,7 +61,7 @@ def main(_):
     make_environment=make,
     builder=rlpd.RLPDBuilder(drq.DrQBuilder(agent)),
     demonstrations=command.demonstrations(
-      run_dir, make, scripted.PickCubeExpert
+      run_dir, make, scripted.PickCubeExpert, rejudge=rejudge
     ),
     random_steps=200,
     **command.fields(

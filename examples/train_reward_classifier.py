@@ -10,6 +10,7 @@ from absl import flags
 from serl.agents import classifier
 from serl.agents.classifier import report as report_lib
 from serl.agents.classifier import training
+from serl.demos import files
 from serl.demos import recording
 from serl.demos import transitions
 from serl.environments.sim import tasks
@@ -45,9 +46,9 @@ _HEIGHTS = (0.05, 0.35)  # m, of lifts that do not suffice and that do
 def record(folder: pathlib.Path) -> pathlib.Path:
   """Records scripts that lift the cube and that fail in several ways."""
   for part, (noise, miss) in enumerate(_SCRIPTS, 1):
-    seed, size = _SEED.value + part, _SIZE.value
-    made = tasks.make('pick_cube_vision', seed, image_size=size)
-    actor = scripted.PickCubeExpert(noise, part, made, miss, _HEIGHTS)
+    seed = _SEED.value + part + 1000 * len(files.find(folder))  # new ones
+    made = tasks.make('pick_cube_vision', seed, image_size=_SIZE.value)
+    actor = scripted.PickCubeExpert(noise, seed, made, miss, _HEIGHTS)
     total = _RECORD.value * part // len(_SCRIPTS)
     recording.record(lambda _, e=made: e, actor, total, folder, keep=bool)
   return folder

@@ -14,6 +14,7 @@ from serl import specs
 from serl.agents import classifier
 from serl.agents.classifier import networks as classifier_networks
 from serl.demos import log
+from serl.demos import recording
 from serl.environments.sim import tasks
 from serl.networks import encoders
 from serl.testing import fakes
@@ -35,15 +36,30 @@ def test_is_short(path):
   assert len(path.read_text().splitlines()) <= 80
 
 
-def _save_classifier(folder):
-  """Saves one that takes nothing for success, without the time to train it."""
+def _save_classifier(folder, shown=None):
+  """Saves one without the time to train it.
+
+  Args:
+    folder: to write it to.
+    shown: images of which it takes the last alone for a success; by default it
+      takes nothing for one.
+  """
   config = classifier.NetworkConfig(('front',), encoders.EncoderConfig())
   image = specs.BoundedArray((32, 32, 3), np.uint8, 0, 255)
   networks = classifier_networks.make_networks({'front': image}, config)
-  params = classifier_networks.init(networks, jax.random.PRNGKey(0))
+  for seed in range(99):
+    params = classifier_networks.init(networks, jax.random.PRNGKey(seed))
+    threshold = 0.99
+    if shown is None:
+      break
+    told = classifier_networks.make_probability(networks, params)
+    *others, last = [told({'front': image}) for image in shown]
+    threshold = (last + max(others)) / 2
+    if last > threshold:
+      break
   classifier.save(
     folder / 'classifier.safetensors',
-    classifier.Classifier(config, networks, params, threshold=0.99),
+    classifier.Classifier(config, networks, params, threshold),
   )
 
 
@@ -247,7 +263,9 @@ def _write_serl_pickle(path, size):
 def test_learns_from_a_pickle_of_serl_by_a_classifier(tmp_path):
   run, demos = tmp_path / 'run', tmp_path / 'demos.pkl'
   _write_serl_pickle(demos, 32)
-  _save_classifier(tmp_path / 'classifier')
+  # It sees success two steps before the demonstration's end.
+  shown = [np.full((32, 32, 3), t, np.uint8) for t in (1, 2, 3)]
+  _save_classifier(tmp_path / 'classifier', shown)
   flags = ['--image-size=32', '--steps-per-second=0', '--max-env-steps=1']
   flags += [f'--run={run}', '--evaluation-episodes=1', '--local']
   done = _run(
@@ -259,7 +277,10 @@ def test_learns_from_a_pickle_of_serl_by_a_classifier(tmp_path):
   )
   assert done.returncode == 0, done.stderr
   (record,) = loggers.read_metrics(run, 'actor_0')
-  assert record['learned_success'] == 0.0 and record['episode_return'] == 0.0
+  assert record['episode_return'] == record['learned_success']
+  (judged,) = recording.load(run / 'demonstrations')
+  assert judged.reward.tolist() == [0, 0, 1]
+  assert judged.discount.tolist() == [1, 1, 0]
   described = json.loads((run / 'config.json').read_text())['run']
   agent = described['agent']['wraps']
   assert agent['encoder']['kind'] == 'resnet10'

@@ -4,7 +4,7 @@ What stands beside `command`'s and `reward`'s: the task, the arm, who acts and
 what the policy sees.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
 import os
@@ -108,15 +108,15 @@ class Twin:
   noise: float = 0.01
   attempts: Sequence[Attempt] = ()
 
-  def show(
-    self, task: config_lib.Config
-  ) -> Iterator[tuple[dm_env.Environment, core.Actor]]:
-    """Yields environments of `task`, and the experts to watch in them."""
-    for seed, attempt in enumerate(self.attempts, 1):
+  def show(self, task: config_lib.Config) -> reward.Attempts:
+    """Returns what makes the attempts at `task`, from a seed each."""
+
+    def make(attempt: Attempt, seed: int):
       scene = dataclasses.replace(self.scene, task=task, **attempt.scene)
       made = self.make(seed, scene, rewards=False, state=True)
-      # By its seed, no two wander the same way.
-      yield made, self.expert(environment=made, seed=seed, **attempt.expert)
+      return made, self.expert(environment=made, seed=seed, **attempt.expert)
+
+    return [functools.partial(make, attempt) for attempt in self.attempts]
 
 
 def is_twin() -> bool:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 import contextlib
 import functools
 import logging as python_logging
-import os
 import pathlib
 import sys
 from typing import Any
@@ -19,6 +18,7 @@ from serl import specs
 from serl.demos import datasets
 from serl.demos import files
 from serl.demos import recording
+from serl.programs import report
 from serl.teleop import devices
 from serl.teleop import opening
 
@@ -182,7 +182,8 @@ def demonstrations(
   make_expert: Callable[..., core.Actor] | None,
   noise: float = 0.05,
   part: str = '',
-) -> str | pathlib.Path:
+  rejudge: Callable[[pathlib.Path, pathlib.Path, Any], None] | None = None,
+) -> pathlib.Path:
   """Returns where the demonstrations are; records them if there are none.
 
   Those of --demos, else those in the run's folder, where an expert records what
@@ -195,19 +196,24 @@ def demonstrations(
       but a person knows the task, who has to have recorded before.
     noise: in what it demonstrates: else it shows one way alone.
     part: the subfolder of --demos, where several tasks share it.
+    rejudge: path, folder, spec of the environment; writes demonstrations that
+      were rewarded by another than rewards here to the folder, as they are
+      rewarded here.
 
   Raises:
     FileError: --demos names nothing that could be read, or that fits.
     SystemExit: there are none, and only a person could record them.
   """
+  folder = pathlib.Path(run_dir).expanduser().resolve() / 'demonstrations'
   if _value('demos') is not None:
-    path = os.path.join(_value('demos'), part) if part else _value('demos')
+    path = pathlib.Path(_value('demos')).expanduser() / part
     if learns():
       datasets.check(path)
       if make_expert is not None:
-        _demand_fitting(path, make_environment)
-    return path
-  folder = pathlib.Path(run_dir) / 'demonstrations'
+        spec = _demand_fitting(path, make_environment)
+        if rejudge is not None:
+          rejudge(path, folder, spec)
+    return path if rejudge is None else folder
   done, wanted = len(files.find(folder)), _value('demo-episodes')
   if make_expert is None:
     if not done and learns():
@@ -228,9 +234,12 @@ def demonstrations(
 
 
 def _demand_fitting(
-  path: str, make_environment: Callable[[int], dm_env.Environment]
-) -> None:
+  path: pathlib.Path, make_environment: Callable[[int], dm_env.Environment]
+) -> specs.EnvironmentSpec:
   """Checks demonstrations before anything is written of the run.
+
+  Returns:
+    the spec of the environment, which they fit.
 
   Raises:
     FileError: they are damaged or of another environment, or show no task.
@@ -244,6 +253,7 @@ def _demand_fitting(
       f'{error}\nWhere the observations differ: what is observed here is set '
       'by flags such as --image-size.'
     ) from error
+  return spec
 
 
 def fields(**defaults: Any) -> dict[str, Any]:
@@ -319,11 +329,15 @@ def run(config: programs.RunConfig | programs.AlternatingRuns) -> int:
   except programs.Interrupted as error:
     sys.stdout.write(f'{error}\n')
     return 130
-  if isinstance(summary, dict):
-    summary = '\n\n'.join(map(str, summary.values()))
-  if summary is not None:
-    sys.stdout.write(f'{summary}\n')
-  return 0
+  except KeyboardInterrupt:
+    sys.stdout.write('Stopped.\n')
+    return 130
+  summaries = summary if isinstance(summary, dict) else {'': summary}
+  told = [s for s in summaries.values() if s is not None]
+  if told:
+    sys.stdout.write('\n\n'.join(map(str, told)) + '\n')
+  reasons = {getattr(s, 'reason', None) for s in told}
+  return 130 if report.INTERRUPTED in reasons else 0
 
 
 def _evaluate(

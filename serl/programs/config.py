@@ -181,7 +181,16 @@ class RunConfig:
         continue
       if not field.metadata.get('free'):
         described[field.name] = _plain(getattr(self, field.name))
+    for name in ('demonstrations', 'goals'):
+      if isinstance(getattr(self, name), (str, os.PathLike)):
+        described[name] = self._locate(getattr(self, name))
     return described
+
+  def _locate(self, path: str | os.PathLike) -> str:
+    """Returns a path as it stays where the run's folder is moved with it."""
+    found = pathlib.Path(path).expanduser().resolve()
+    inside = found.is_relative_to(self.folder)
+    return str(found.relative_to(self.folder) if inside else found)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

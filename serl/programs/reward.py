@@ -4,7 +4,7 @@ It is found where the flags say or in the run's folder, or trained there on what
 is recorded for it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 import dataclasses
 import hashlib
 import os
@@ -15,9 +15,12 @@ from absl import logging
 import dm_env
 
 from serl import core
+from serl import specs
 from serl.agents import classifier
 from serl.agents.classifier import report
 from serl.agents.classifier import training
+from serl.demos import files
+from serl.demos import judged
 from serl.demos import recording
 from serl.environments.franka import config as config_lib
 from serl.environments.wrappers import learned_reward
@@ -25,10 +28,12 @@ from serl.environments.wrappers import reward_camera
 from serl.programs import command
 
 _FILE = 'classifier.safetensors'
+_SEEDS = 1000  # from one seed to the next; there are fewer attempts
 
-# Environments of a task, each with who does it there or fails in a way of their
-# own. An episode goes on after its success: that is seen more than once.
-Attempts = Iterable[tuple[dm_env.Environment, core.Actor]]
+# Each makes, from a seed, an environment of a task and who does it there or
+# fails in a way of their own. An episode goes on after its success: that is
+# seen more than once.
+Attempts = Iterable[Callable[[int], tuple[dm_env.Environment, core.Actor]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,11 +98,19 @@ def given(part: str = '') -> Source | None:
 
   Args:
     part: the subfolder of --classifier, where several tasks share it.
+
+  Raises:
+    ValueError: there are weights for it alone, and none that is made here.
   """
   folder = flags.FLAGS['classifier'].value
-  if folder is None:
-    return None
   weights = flags.FLAGS['classifier-weights'].value
+  if folder is None:
+    if weights is not None and 'classifier-episodes' not in flags.FLAGS:
+      raise ValueError(
+        f'--classifier-weights={weights} is for a classifier; expected '
+        '--classifier=FOLDER beside it.'
+      )
+    return None
   return source(pathlib.Path(folder) / part, weights)
 
 
@@ -147,10 +160,12 @@ def source(folder: str | os.PathLike, weights: str | None = None) -> Source:
   """Returns where the classifier of a folder is, which need not be here.
 
   Args:
-    folder: that `examples/train_reward_classifier.py` wrote.
+    folder: that `examples/train_reward_classifier.py` wrote, or its file.
     weights: the file of its frozen encoder's weights, for one that has them.
   """
-  path = pathlib.Path(folder).expanduser().resolve() / _FILE
+  path = pathlib.Path(folder).expanduser().resolve()
+  if path.suffix != pathlib.Path(_FILE).suffix:
+    path /= _FILE
   digest = ''
   if path.is_file():
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -174,6 +189,24 @@ def judge(
   )
 
 
+def judge_demonstrations(
+  path: str | os.PathLike,
+  folder: pathlib.Path,
+  spec: specs.EnvironmentSpec,
+  source: Source,
+) -> None:
+  """Writes demonstrations to `folder`, rewarded and ended by a classifier.
+
+  Raises:
+    See `judge` and `demos.judged.write`.
+  """
+  found = classifier.load(source.path, spec.observations, source.weights)
+  classify = found.make_probability()
+  judged.write(
+    path, folder, spec, lambda seen: classify(seen) > found.threshold
+  )
+
+
 def _train(
   folder: pathlib.Path, config: config_lib.Config, attempts: Attempts
 ) -> None:
@@ -181,7 +214,10 @@ def _train(
   logging.info('Recording what a reward classifier learns from.')
   episodes = folder / 'episodes'
   each = flags.FLAGS['classifier-episodes'].value
-  for number, (environment, actor) in enumerate(attempts, 1):
+  for number, make in enumerate(attempts, 1):
+    # Others than those that an interrupted recording has left, and no two of
+    # them wander the same way.
+    environment, actor = make(number + _SEEDS * len(files.find(episodes)))
     recording.record(
       lambda _, made=environment: made,
       actor,

@@ -66,6 +66,7 @@ def propose_threshold(
     success: [N] bool.
     false_positive_rate: of failures that may count as successes, in [0, 1).
   """
+  probability = np.asarray(probability, np.float64)  # a middle below 1 stays so
   failures = np.sort(probability[~success])[::-1]
   allowed = math.floor(false_positive_rate * len(failures))
   above = probability[probability > failures[allowed]]
