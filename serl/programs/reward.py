@@ -28,7 +28,7 @@ from serl.environments.wrappers import reward_camera
 from serl.programs import command
 
 _FILE = 'classifier.safetensors'
-_SEEDS = 1000  # from one seed to the next; there are fewer attempts
+_SEEDS = 1000  # more than there are attempts
 
 # Each makes, from a seed, an environment of a task and who does it there or
 # fails in a way of their own. An episode goes on after its success: that is
@@ -214,10 +214,11 @@ def _train(
   logging.info('Recording what a reward classifier learns from.')
   episodes = folder / 'episodes'
   each = flags.FLAGS['classifier-episodes'].value
+  # Others than those that an interrupted recording has left, and no two of
+  # them wander the same way.
+  first = 1 + _SEEDS * len(files.find(episodes))
   for number, make in enumerate(attempts, 1):
-    # Others than those that an interrupted recording has left, and no two of
-    # them wander the same way.
-    environment, actor = make(number + _SEEDS * len(files.find(episodes)))
+    environment, actor = make(first + number - 1)
     recording.record(
       lambda _, made=environment: made,
       actor,

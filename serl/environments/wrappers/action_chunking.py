@@ -62,6 +62,11 @@ class ActionChunking(base.EnvironmentWrapper):
     )
 
   @property
+  def actions_per_step(self) -> int:
+    """How many of the environment's actions are one of these."""
+    return self._horizon * getattr(self._environment, 'actions_per_step', 1)
+
+  @property
   def control_timestep(self) -> float:
     """The time of one chunk, s."""
     return self._horizon * self._environment.control_timestep

@@ -67,6 +67,20 @@ class ObservationWrapper(EnvironmentWrapper):
     return timestep._replace(observation=self.observe(timestep.observation))
 
 
+def demand_single_actions(environment: dm_env.Environment) -> None:
+  """Refuses an environment that takes several actions in a row as one.
+
+  Raises:
+    ValueError: there is an `ActionChunking` in it.
+  """
+  taken = getattr(environment, 'actions_per_step', 1)
+  if taken > 1:
+    raise ValueError(
+      f'The environment takes {taken} actions in a row, expected one: this '
+      'wrapper goes around the environment before ActionChunking does.'
+    )
+
+
 def named_specs(environment: dm_env.Environment) -> dict[str, Any]:
   """Returns the observation spec as a new dictionary.
 

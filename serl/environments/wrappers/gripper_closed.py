@@ -18,9 +18,10 @@ class GripperClosed(base.EnvironmentWrapper):
         nothing of it at 0.
 
     Raises:
-      ValueError: its actions are no vector of two or more.
+      ValueError: its actions are no vector of two or more, or are chunks.
     """
     super().__init__(environment)
+    base.demand_single_actions(environment)
     spec = environment.action_spec()
     if len(spec.shape) != 1 or spec.shape[0] < 2:
       raise ValueError(

@@ -1,6 +1,6 @@
 """A small cost when the gripper switches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import dm_env
 from dm_env import specs
@@ -21,7 +21,7 @@ class GripperPenalty(base.EnvironmentWrapper):
 
   Without it policies open and close it all the time, and are slow to learn to
   grasp. SERL's authors recommend it for tasks with a gripper (rail-berkeley/
-  serl, pull request 65). An action that the gripper already obeys is free.
+  serl, pull request 65). What the gripper already obeys is free.
 
   `episode_metrics` adds 'gripper_switches' and their cost, 'reward/gripper'.
   """
@@ -31,7 +31,7 @@ class GripperPenalty(base.EnvironmentWrapper):
     environment: dm_env.Environment,
     penalty: float = 0.1,
     index: int = -1,
-    closing: float = 0.5,
+    closing: float | None = None,
     is_closed: Callable[[types.NestedArray], bool] = half_closed,
   ):
     """Wraps `environment`.
@@ -41,16 +41,21 @@ class GripperPenalty(base.EnvironmentWrapper):
       penalty: subtracted for a switch.
       index: of the gripper in the action.
       closing: closes from this action on, opens from its opposite on; between
-        them nothing is asked of the gripper. Positive where larger actions
-        close, as in PickCube; negative where they open, as on the real arm.
-      is_closed: the observation that is acted on -> whether the gripper is
-        closed.
+        them nothing is asked of the gripper. Negative where larger actions
+        open, as on the real arm. A gripper that takes its time is so charged
+        when it is asked. None where actions move it bit by bit, as in PickCube:
+        charged is the step after which it is observed to be the other.
+      is_closed: an observation -> whether the gripper is closed.
 
     Raises:
-      ValueError: the penalty is negative, there is no such action, or the
-        threshold is 0.
+      ValueError: the penalty is negative, there is no such action, the
+        threshold is 0, the actions are chunks, or the observation is none that
+        the default `is_closed` knows.
     """
     super().__init__(environment)
+    base.demand_single_actions(environment)
+    if is_closed is half_closed:
+      _demand_gripper(environment.observation_spec())
     shape = environment.action_spec().shape
     if not penalty >= 0:
       raise ValueError(f'penalty={penalty}; expected a cost of 0 or more.')
@@ -59,7 +64,7 @@ class GripperPenalty(base.EnvironmentWrapper):
         f'index={index}; the actions have shape {shape}, expected one [A] that '
         'the gripper is in.'
       )
-    if not abs(closing) > 0:
+    if closing is not None and not abs(closing) > 0:
       raise ValueError(f'closing={closing}; expected an action that is not 0.')
     self._penalty = penalty
     self._index = index
@@ -75,9 +80,11 @@ class GripperPenalty(base.EnvironmentWrapper):
     timestep = self._environment.step(action)
     if timestep.first():
       return self._begin(timestep)
-    asked = np.asarray(action)[self._index] / self._closing
-    switched = bool(asked <= -1 if self._closed else asked >= 1)
-    self._closed = self._is_closed(timestep.observation)
+    was, self._closed = self._closed, self._is_closed(timestep.observation)
+    switched = self._closed != was
+    if self._closing is not None:
+      asked = np.asarray(action)[self._index] / self._closing
+      switched = bool(asked <= -1 if was else asked >= 1)
     if not switched:
       return timestep
     self._switches += 1
@@ -103,3 +110,18 @@ class GripperPenalty(base.EnvironmentWrapper):
     self._switches = 0
     self._closed = self._is_closed(timestep.observation)
     return timestep
+
+
+def _demand_gripper(spec: types.NestedSpec) -> None:
+  """Raises ValueError if `half_closed` cannot tell by such observations."""
+  leaf = spec.get('gripper_pos') if isinstance(spec, Mapping) else None
+  if not (
+    isinstance(leaf, specs.BoundedArray)
+    and np.all(leaf.minimum == 0)
+    and np.all(leaf.maximum == 1)
+  ):
+    raise ValueError(
+      f"The observation 'gripper_pos' is {leaf}; expected 0 (open) to 1 "
+      '(closed): wrap the environment before others change what is observed, '
+      'or give is_closed.'
+    )

@@ -62,7 +62,7 @@ class LiveView(base.EnvironmentWrapper):
     """Wraps `environment` and begins to serve.
 
     Args:
-      environment: observes images among named arrays.
+      environment: observes images, among other things.
       port: of the page; 0 takes a free one.
       host: the address to serve at. The page asks nobody for a password.
 
@@ -71,7 +71,7 @@ class LiveView(base.EnvironmentWrapper):
       OSError: the port is taken.
     """
     super().__init__(environment)
-    leaves = base.named_specs(environment)
+    leaves = specs.flatten(environment.observation_spec())
     self._names = [name for name in leaves if specs.is_image(leaves[name])]
     if not self._names:
       raise ValueError(
@@ -114,7 +114,8 @@ class LiveView(base.EnvironmentWrapper):
     super().close()
 
   def _shown(self, timestep: dm_env.TimeStep) -> dm_env.TimeStep:
-    images = [timestep.observation[name] for name in self._names]
+    leaves = specs.flatten(timestep.observation)
+    images = [leaves[name] for name in self._names]
     # Of a stack the newest; a copy: environments reuse their buffers.
     newest = [image[-1] if image.ndim == 4 else image for image in images]
     with self._new:

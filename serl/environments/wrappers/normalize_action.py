@@ -14,20 +14,23 @@ class NormalizeAction(base.EnvironmentWrapper):
     """Wraps `environment`.
 
     Raises:
-      ValueError: its actions have no finite bounds.
+      ValueError: its actions have no finite bounds or are no real numbers.
     """
     super().__init__(environment)
     spec = environment.action_spec()
-    if not isinstance(spec, specs.BoundedArray) or not (
-      np.isfinite(spec.minimum).all() and np.isfinite(spec.maximum).all()
+    if not (
+      isinstance(spec, specs.BoundedArray)
+      and spec.dtype.kind == 'f'
+      and np.isfinite(spec.minimum).all()
+      and np.isfinite(spec.maximum).all()
     ):
       raise ValueError(
-        f'The action is {spec}; expected one array with finite bounds, as '
-        'there is nothing else to scale by.'
+        f'The action is {spec}; expected one array of real numbers with finite '
+        'bounds, as there is nothing else to scale by.'
       )
     self._spec = spec
     self._low = np.asarray(spec.minimum, np.float64)
-    self._half_range = (spec.maximum - self._low) / 2
+    self._high = np.asarray(spec.maximum, np.float64)
 
   def action_spec(self) -> specs.BoundedArray:
     spec = self._spec
@@ -35,5 +38,7 @@ class NormalizeAction(base.EnvironmentWrapper):
 
   def step(self, action: np.ndarray) -> dm_env.TimeStep:
     """Steps with the action in the environment's units."""
-    scaled = self._low + (np.asarray(action) + 1) * self._half_range
+    share = (np.asarray(action, np.float64) + 1) / 2
+    # In this order -1 and 1 become the bounds exactly.
+    scaled = (1 - share) * self._low + share * self._high
     return self._environment.step(scaled.astype(self._spec.dtype))

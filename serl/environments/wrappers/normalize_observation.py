@@ -37,7 +37,8 @@ def _is_scaled(spec: specs.Array) -> bool:
     isinstance(spec, specs.BoundedArray)
     and spec.dtype.kind == 'f'
     # dm_env gives the range of the type for "unbounded".
-    and bool((np.abs([spec.minimum, spec.maximum]) < 1e30).all())
+    and bool((np.abs(spec.minimum) < 1e30).all())
+    and bool((np.abs(spec.maximum) < 1e30).all())
   )
 
 

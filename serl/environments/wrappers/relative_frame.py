@@ -45,6 +45,10 @@ class RelativeFrame(base.EnvironmentWrapper):
   - 'tcp_vel' [6] is taken the other way.
   - 'tcp_pose' [7] is seen from the tool's pose at the episode's first
     observation.
+
+  Both saturate at their bounds, which are those of the widest axis for all
+  three: a tool that is turned between the axes can be farther away along its
+  own.
   """
 
   def __init__(self, environment: dm_env.Environment, lever: bool = True):
@@ -61,6 +65,7 @@ class RelativeFrame(base.EnvironmentWrapper):
       ValueError: it does not observe these or acts otherwise.
     """
     super().__init__(environment)
+    base.demand_single_actions(environment)
     leaves = base.named_specs(environment)
     for name, size in ((_POSE, 7), (_VELOCITY, 6)):
       if name not in leaves or leaves[name].shape != (size,):
@@ -114,8 +119,8 @@ class RelativeFrame(base.EnvironmentWrapper):
     return timestep._replace(
       observation={
         **observation,
-        _POSE: relative.astype(self._spec[_POSE].dtype),
-        _VELOCITY: velocity.astype(self._spec[_VELOCITY].dtype),
+        _POSE: _saturate(relative, self._spec[_POSE]),
+        _VELOCITY: _saturate(velocity, self._spec[_VELOCITY]),
       }
     )
 
@@ -127,11 +132,20 @@ def _with_motion(action: np.ndarray, matrix: np.ndarray) -> np.ndarray:
   return action
 
 
+def _saturate(values: np.ndarray, leaf: specs.Array) -> np.ndarray:
+  """Returns `values` as the spec has them, cut to its bounds if it has some."""
+  values = values.astype(leaf.dtype)
+  if not isinstance(leaf, specs.BoundedArray):
+    return values
+  return np.clip(values, leaf.minimum, leaf.maximum)
+
+
 def _relative_pose_spec(leaf: specs.Array) -> specs.Array:
-  """Returns bounds that hold however the tool is turned."""
+  """Returns the extent of the widest axis as the bound of all three."""
   if not isinstance(leaf, specs.BoundedArray):
     return leaf
-  extent = np.max(np.subtract(leaf.maximum, leaf.minimum)[:3])
+  extents = np.subtract(leaf.maximum, leaf.minimum)
+  extent = np.broadcast_to(extents, leaf.shape)[:3].max()
   bound = np.append(np.full(3, extent), np.ones(4)).astype(leaf.dtype)
   return leaf.replace(minimum=-bound, maximum=bound)
 

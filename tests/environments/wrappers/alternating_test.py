@@ -1,13 +1,16 @@
 """Tests for alternating; on the arm it is in the tests of the bins."""
 
+from absl.testing import absltest
 import dm_env
 from dm_env import specs
+from dm_env import test_utils
 import numpy as np
 import pytest
 
 from serl.environments.wrappers import alternating
 from serl.replay import adders
 from serl.teleop import devices
+from serl.testing import fakes
 
 
 class _Task(dm_env.Environment):
@@ -151,3 +154,13 @@ def test_refuses_tasks_that_one_buffer_could_not_hold():
     alternating.Alternating({})
   with pytest.raises(ValueError, match='patience is 0; expected 1'):
     _make('forth', patience=0)
+
+
+class ConformanceTest(test_utils.EnvironmentTestMixin, absltest.TestCase):
+  def make_object_under_test(self):
+    return alternating.Alternating(
+      {
+        name: fakes.FakeEnvironment(fakes.make_state_spec(), 3, seed)
+        for seed, name in enumerate(('there', 'back'))
+      }
+    )

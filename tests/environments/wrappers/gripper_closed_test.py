@@ -1,11 +1,15 @@
 """Tests for gripper_closed."""
 
+from absl.testing import absltest
 import dm_env
 from dm_env import specs
+from dm_env import test_utils
 import numpy as np
 import pytest
 
+from serl.environments.wrappers import action_chunking
 from serl.environments.wrappers import gripper_closed
+from serl.testing import fakes
 
 
 class _Environment(dm_env.Environment):
@@ -51,3 +55,16 @@ def test_an_action_with_the_gripper_is_refused():
 def test_an_environment_without_a_gripper_is_refused():
   with pytest.raises(ValueError, match='the gripper as the last'):
     gripper_closed.GripperClosed(_Environment(size=1))
+
+
+class ConformanceTest(test_utils.EnvironmentTestMixin, absltest.TestCase):
+  def make_object_under_test(self):
+    environment = fakes.FakeEnvironment(fakes.make_state_spec())
+    return gripper_closed.GripperClosed(environment)
+
+
+def test_chunks_of_actions_are_refused():
+  environment = fakes.FakeEnvironment(fakes.make_state_spec())
+  chunked = action_chunking.ActionChunking(environment, 2)
+  with pytest.raises(ValueError, match='takes 2 actions in a row'):
+    gripper_closed.GripperClosed(chunked)

@@ -8,7 +8,10 @@ import pytest
 
 from serl import specs
 from serl.environments.sim import pick_cube
+from serl.environments.wrappers import action_chunking
+from serl.environments.wrappers import flatten_observation
 from serl.environments.wrappers import gripper_penalty
+from serl.environments.wrappers import normalize_observation
 
 
 class GripperPenaltyTest(test_utils.EnvironmentTestMixin, absltest.TestCase):
@@ -51,8 +54,11 @@ def _rewards(environment, actions):
   return [float(environment.step(np.array([9.0, a])).reward) for a in actions]
 
 
-def test_only_a_switch_costs():
-  environment = gripper_penalty.GripperPenalty(_Gripper(), penalty=0.25)
+@pytest.mark.parametrize('closing', [0.5, None])
+def test_only_a_switch_costs(closing):
+  environment = gripper_penalty.GripperPenalty(
+    _Gripper(), penalty=0.25, closing=closing
+  )
   #          idle, open already, not enough, closes, closed, opens, opened
   actions = [0.0, -1.0, 0.49, 0.5, 1.0, -0.5, -1.0]
   costs = [1 - reward for reward in _rewards(environment, actions)]
@@ -80,7 +86,7 @@ def test_on_the_real_arm_lower_actions_close():
 def test_the_state_of_the_gripper_is_asked_for():
   # Judged by a gripper that is always closed, each opening is a switch.
   environment = gripper_penalty.GripperPenalty(
-    _Gripper(), 0.25, is_closed=lambda _: True
+    _Gripper(), 0.25, closing=0.5, is_closed=lambda _: True
   )
   assert _rewards(environment, [-1.0, -1.0, 1.0]) == [0.75, 0.75, 1]
 
@@ -100,6 +106,29 @@ def test_penalises_the_cube_picks_gripper():
   terms = environment.episode_metrics()
   assert terms['reward/gripper'] == pytest.approx(-0.2)
   assert 'reward/reach' in terms
+
+
+def test_small_moves_of_the_cube_picks_gripper_cost_once_it_switches():
+  environment = gripper_penalty.GripperPenalty(pick_cube.PickCube(seed=0))
+  environment.reset()
+  # To 0.4, 0.8, then back to 0.4 and to 0.
+  for grip in (0.4, 0.4, -0.4, -0.4):
+    environment.step(np.float32([0, 0, 0, grip]))
+  assert environment.episode_metrics()['gripper_switches'] == 2
+
+
+@pytest.mark.parametrize(
+  ('wrap', 'message'),
+  [
+    (flatten_observation.FlattenObservation, "'gripper_pos' is None"),
+    (normalize_observation.NormalizeObservation, 'expected 0 .open. to 1'),
+    (lambda e: action_chunking.ActionChunking(e, 3), '3 actions in a row'),
+  ],
+)
+def test_refuses_what_it_would_misread(wrap, message):
+  wrapped = wrap(pick_cube.PickCube(seed=0))
+  with pytest.raises(ValueError, match=message):
+    gripper_penalty.GripperPenalty(wrapped)
 
 
 def test_the_reward_may_be_less_than_before():

@@ -1,5 +1,7 @@
 """Another's word ends an episode; its subclasses' tests show the rest."""
 
+from absl.testing import absltest
+from dm_env import test_utils
 import numpy as np
 import pytest
 
@@ -59,3 +61,8 @@ def test_what_its_reset_fails_with_leaves_it_over():
     environment.step(ACTION)
   environment._environment.reset = reset
   assert environment.step(ACTION).first()
+
+
+class ConformanceTest(test_utils.EnvironmentTestMixin, absltest.TestCase):
+  def make_object_under_test(self):
+    return make(3, 7)

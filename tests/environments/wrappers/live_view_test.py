@@ -5,7 +5,9 @@ import socket
 import urllib.error
 import urllib.request
 
+from absl.testing import absltest
 import dm_env
+from dm_env import test_utils
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ imageio = pytest.importorskip('imageio.v2', reason='it comes with [sim]')
 
 from serl import specs
 from serl.environments.wrappers import live_view
+from serl.testing import fakes
 
 
 class _Environment(dm_env.Environment):
@@ -140,3 +143,9 @@ def test_a_port_that_is_taken_is_an_error(inner):
 def test_without_images_there_is_nothing_to_see():
   with pytest.raises(ValueError, match='nothing to see'):
     live_view.LiveView(_Environment(images=False), port=0)
+
+
+class ConformanceTest(test_utils.EnvironmentTestMixin, absltest.TestCase):
+  def make_object_under_test(self):
+    environment = fakes.FakeEnvironment(fakes.make_image_spec())
+    return live_view.LiveView(environment, port=0)

@@ -56,5 +56,22 @@ def test_refuses_actions_without_bounds(maximum):
   spec = _spec(0.0, maximum or 1.0)
   if maximum is None:
     spec = spec._replace(actions=specs.Array((2,), np.float32))
-  with pytest.raises(ValueError, match='expected one array with finite bounds'):
+  with pytest.raises(ValueError, match='real numbers with finite bounds'):
     normalize_action.NormalizeAction(fakes.FakeEnvironment(spec))
+
+
+def test_refuses_whole_numbers():
+  actions = specs.BoundedArray((2,), np.int32, 0, 10, 'action')
+  spec = fakes.make_state_spec()._replace(actions=actions)
+  with pytest.raises(ValueError, match='expected one array of real numbers'):
+    normalize_action.NormalizeAction(fakes.FakeEnvironment(spec))
+
+
+def test_ends_are_the_bounds_exactly():
+  spec = fakes.make_state_spec()
+  bounds = specs.BoundedArray((2,), np.float64, -0.1, 3.0, 'action')
+  recorder = _Recorder(spec._replace(actions=bounds))
+  environment = normalize_action.NormalizeAction(recorder)
+  for end, executed in ((-1.0, -0.1), (1.0, 3.0)):
+    environment.step(np.full(2, end))
+    assert recorder.action.tolist() == [executed] * 2

@@ -2,12 +2,15 @@
 
 import math
 
+from absl.testing import absltest
 import dm_env
 from dm_env import specs
+from dm_env import test_utils
 import numpy as np
 import pytest
 
 from serl.environments.wrappers import quat_to_euler
+from serl.testing import fakes
 
 _HALF = math.sqrt(0.5)
 
@@ -62,3 +65,15 @@ def test_the_orientation_becomes_three_angles(quaternion, angles):
 def test_what_is_no_pose_is_refused():
   with pytest.raises(ValueError, match=r'expected a pose \[7\]'):
     quat_to_euler.QuatToEuler(_Environment((0.0, 0.0, 0.0)))
+
+
+class ConformanceTest(test_utils.EnvironmentTestMixin, absltest.TestCase):
+  def make_object_under_test(self):
+    spec = fakes.make_state_spec()._replace(
+      observations={
+        'tcp_pose': specs.BoundedArray((7,), np.float32, -1.0, 1.0),
+        'tcp_vel': specs.BoundedArray((6,), np.float32, -1.0, 1.0),
+      },
+      actions=specs.BoundedArray((7,), np.float32, -1.0, 1.0),
+    )
+    return quat_to_euler.QuatToEuler(fakes.FakeEnvironment(spec))

@@ -2,12 +2,16 @@
 
 import math
 
+from absl.testing import absltest
 import dm_env
 from dm_env import specs
+from dm_env import test_utils
 import numpy as np
 import pytest
 
+from serl.environments.wrappers import action_chunking
 from serl.environments.wrappers import relative_frame
+from serl.testing import fakes
 
 _HALF = math.sqrt(0.5)
 _UP = (0.0, 0.0, 0.0, 1.0)
@@ -158,11 +162,14 @@ def test_each_episode_has_its_own_origin():
 
 
 def test_the_velocity_is_the_inverse_adjoints():
-  environment, _ = _wrap((0, 0, 2, *_LEFT), velocity=(0, 1, 0, 0, 0, 0))
+  environment, _ = _wrap((0.5, 0, 0.4, *_LEFT), velocity=(0, 1, 0, 0, 0, 0))
   # Seen from a frame that is a quarter to the left, y is x. The lever takes off
-  # p x v = (0, 0, 2) x (0, 1, 0) = (-2, 0, 0), which is seen as (0, 2, 0).
+  # p x v = (0.5, 0, 0.4) x (0, 1, 0) = (-0.4, 0, 0.5), which is seen as
+  # (0, 0.4, 0.5).
   np.testing.assert_allclose(
-    environment.reset().observation['tcp_vel'], (1, 0, 0, 0, -2, 0), atol=1e-6
+    environment.reset().observation['tcp_vel'],
+    (1, 0, 0, 0, -0.4, -0.5),
+    atol=1e-6,
   )
 
 
@@ -173,7 +180,38 @@ def test_the_rest_is_observed_as_it_is():
   )
 
 
-def test_the_bounds_hold_for_every_turn_of_the_tool():
+def test_what_is_observed_saturates_at_its_bounds():
+  # Turned by an eighth about z, the far corner of the box is along one axis.
+  eighth = (0, 0, math.sin(math.pi / 8), math.cos(math.pi / 8))
+  environment, _ = _wrap(
+    (0.5, 0.0, 0.1, *eighth),
+    (0.6, 0.2, 0.4, *eighth),
+    velocity=(1, 1, 0, 0, 0, 0),
+    lever=False,
+  )
+  spec = environment.observation_spec()
+  for timestep in (environment.reset(), environment.step(np.zeros(7))):
+    for name in ('tcp_pose', 'tcp_vel'):
+      spec[name].validate(timestep.observation[name])
+  assert timestep.observation['tcp_vel'][0] == 1.0  # not 1.41
+
+
+def test_bounds_may_be_one_number_for_all():
+  inner = _Environment((0.5, 0, 0.1, *_DOWN))
+  leaves = inner.observation_spec()
+  leaves['tcp_pose'] = specs.BoundedArray((7,), np.float32, -1.0, 1.0)
+  inner.observation_spec = lambda: leaves
+  spec = relative_frame.RelativeFrame(inner).observation_spec()['tcp_pose']
+  np.testing.assert_array_equal(spec.maximum, [2] * 3 + [1] * 4)
+
+
+def test_chunks_of_actions_are_refused():
+  chunked = action_chunking.ActionChunking(_Environment(), 2)
+  with pytest.raises(ValueError, match='takes 2 actions in a row'):
+    relative_frame.RelativeFrame(chunked)
+
+
+def test_the_bounds_are_those_of_the_widest_axis():
   spec = _wrap((0.5, 0, 0.1, *_DOWN))[0].observation_spec()
   # The box is 0.1 by 0.2 by 0.3 m.
   np.testing.assert_allclose(spec['tcp_pose'].maximum, [0.3] * 3 + [1] * 4)
@@ -189,3 +227,22 @@ def test_the_bounds_hold_for_every_turn_of_the_tool():
 def test_actions_without_a_rotation_are_refused():
   with pytest.raises(ValueError, match='translation and a rotation'):
     _wrap((0.5, 0, 0.1, *_DOWN), actions=4)
+
+
+class _Saturating(fakes.FakeEnvironment):
+  """As the arm does, for a turned action can be longer along an axis."""
+
+  def step(self, action):
+    return super().step(np.clip(action, -1, 1))
+
+
+class ConformanceTest(test_utils.EnvironmentTestMixin, absltest.TestCase):
+  def make_object_under_test(self):
+    spec = fakes.make_state_spec()._replace(
+      observations={
+        'tcp_pose': specs.BoundedArray((7,), np.float32, -1.0, 1.0),
+        'tcp_vel': specs.BoundedArray((6,), np.float32, -1.0, 1.0),
+      },
+      actions=specs.BoundedArray((7,), np.float32, -1.0, 1.0),
+    )
+    return relative_frame.RelativeFrame(_Saturating(spec))
