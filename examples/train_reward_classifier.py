@@ -45,11 +45,10 @@ _HEIGHTS = (0.05, 0.35)  # m, of lifts that do not suffice and that do
 
 def record(folder: pathlib.Path) -> pathlib.Path:
   """Records scripts that lift the cube and that fail in several ways."""
-  held = len(files.find(folder))  # by an earlier call, from other seeds
+  first = _SEED.value + 1000 * len(files.find(folder))  # other than those held
   for part, (noise, miss) in enumerate(_SCRIPTS, 1):
-    seed = _SEED.value + part + 1000 * held
-    made = tasks.make('pick_cube_vision', seed, image_size=_SIZE.value)
-    actor = scripted.PickCubeExpert(noise, seed, made, miss, _HEIGHTS)
+    made = tasks.make('pick_cube_vision', first + part, image_size=_SIZE.value)
+    actor = scripted.PickCubeExpert(noise, first + part, made, miss, _HEIGHTS)
     total = _RECORD.value * part // len(_SCRIPTS)
     recording.record(lambda _, e=made: e, actor, total, folder, keep=bool)
   return folder

@@ -180,7 +180,7 @@ def make_encoder(
     # One by one: as a grouped convolution of all cameras it would take a CPU
     # five times as long.
     embeddings = [
-      _CameraEncoder(config, name=re.sub(r'\W', '_', path) or 'image')(value)
+      _CameraEncoder(config, name=_module_name(path))(value)
       for path, value in inputs.items()
     ]
     if proprioception is not None:
@@ -224,6 +224,12 @@ class _CameraEncoder(hk.Module):
       features = inputs
     pooled = pooling.pool(features, config.pooling, config.spatial_features)
     return mlp.MLP([config.bottleneck_size], name='bottleneck')(pooled)
+
+
+def _module_name(path: str) -> str:
+  """Returns the name of a camera's network; a camera's may be a number."""
+  name = re.sub(r'\W', '_', path) or 'image'
+  return name if name.isidentifier() else f'camera_{name}'
 
 
 def _make_image_reader(

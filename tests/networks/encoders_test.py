@@ -82,6 +82,13 @@ def test_images_are_told_from_what_else_is_observed():
   assert encoders.image_paths(spec) == ('a', 'b/camera')
 
 
+def test_cameras_may_be_called_by_their_serial_numbers():
+  spec = {'127122270146': SPEC['front'], 'side-2': SPEC['wrist']}
+  _, params = _make(spec, SMALL)
+  names = {name.split('/')[0] for name in params}
+  assert names == {'camera_127122270146', 'side_2'}
+
+
 def test_every_camera_has_its_part_of_the_embedding():
   encoder, params = _make(SPEC, SMALL)
   assert encoder.size == 8 + 8 + 5

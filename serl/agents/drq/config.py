@@ -42,6 +42,11 @@ class DrQConfig:
         f'DrQConfig.crop_padding is {self.crop_padding!r}, expected at least '
         '0 pixels.'
       )
+    if self.sac.scale_observations:
+      raise ValueError(
+        'DrQConfig.sac.scale_observations is True, expected False: the encoder '
+        'reads the observations, set EncoderConfig.scale_proprioception.'
+      )
 
 
 def serl() -> DrQConfig:
@@ -58,6 +63,7 @@ def cpu() -> DrQConfig:
   return DrQConfig(
     sac=dataclasses.replace(
       sac_config.cpu(),
+      scale_observations=False,  # but by the encoder
       batch_size=64,
       updates_per_round=4,
       discount=0.97,

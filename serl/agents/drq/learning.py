@@ -158,10 +158,12 @@ def _map_images(
     if not _is_image(leaf):
       return leaf
     flat = leaf.reshape(-1, *leaf.shape[2:])
-    name = '/'.join(str(getattr(k, 'key', k)) for k in path)
-    return function(name, flat).reshape(leaf.shape)
+    return function(path, flat).reshape(leaf.shape)
 
-  return jax.tree_util.tree_map_with_path(apply, observation)
+  leaves, structure = jax.tree.flatten(observation)
+  # In the same order: JAX sorts a dict's keys, too.
+  paths = specs.flatten(observation)
+  return structure.unflatten(map(apply, paths, leaves))
 
 
 def _split(key: types.PRNGKey, number: int) -> list[types.PRNGKey]:

@@ -73,7 +73,8 @@ class SACConfig:
   # Bounds of the policy's standard deviation before tanh.
   min_std: float = 1e-5
   max_std: float = 5.0
-  # Map observations from their spec's bounds to [-1, 1].
+  # Map observations from their spec's bounds to [-1, 1]; where an encoder reads
+  # them, that is `EncoderConfig.scale_proprioception`'s.
   scale_observations: bool = False
   # Transitions that the replay keeps.
   replay_size: int = 1_000_000
@@ -95,6 +96,28 @@ class SACConfig:
         'target_members',
         self.draw_with_replacement or self.target_members <= members,
         f'at most critic_members, {members}, without replacement',
+      ),
+      *(
+        (name, getattr(self, name) > 0, 'above 0')
+        for name in (
+          'policy_learning_rate',
+          'critic_learning_rate',
+          'temperature_learning_rate',
+        )
+      ),
+      *(
+        (name, getattr(self, name) >= 0, 'at least 0')
+        for name in ('warmup_steps', 'temperature_warmup_steps')
+      ),
+      (
+        'hidden_sizes',
+        bool(self.hidden_sizes) and min(self.hidden_sizes) >= 1,
+        'one or more widths of at least 1',
+      ),
+      (
+        'min_replay_size',
+        1 <= self.min_replay_size <= self.replay_size,
+        f'from 1 to replay_size, {self.replay_size}: the replay holds no more',
       ),
       ('discount', 0 <= self.discount <= 1, 'in [0, 1]'),
       ('target_rate', 0 < self.target_rate <= 1, 'in (0, 1]'),
@@ -148,7 +171,11 @@ def cpu() -> SACConfig:
 
 
 def sac() -> SACConfig:
-  """Returns SAC as published (arXiv 1812.05905): the least of two critics."""
+  """Returns SAC by its losses (arXiv 1812.05905): the least of two critics.
+
+  The target entropy is this project's, half of the published, and so are the
+  layers, which have LayerNorm and tanh instead of ReLU.
+  """
   return SACConfig(
     updates_per_round=1,
     critic_members=2,
@@ -161,7 +188,10 @@ def sac() -> SACConfig:
 
 
 def redq() -> SACConfig:
-  """Returns REDQ as published (arXiv 2101.05982): 20 updates a step."""
+  """Returns REDQ by its losses (arXiv 2101.05982): 20 updates a step.
+
+  Its target entropy and its layers are those of `sac`.
+  """
   return SACConfig(
     updates_per_round=20,
     critic_members=10,

@@ -59,6 +59,25 @@ class Config:
   image_size: int = 128  # pixels, height and width
   impedance: impedance_lib.Impedance = _IMPEDANCE
 
+  def __post_init__(self):
+    """Checks the times and names.
+
+    Raises:
+      ValueError: with the offending value and what was expected.
+    """
+    substeps = self.control_timestep / self.physics_timestep
+    if not (round(substeps) >= 1 and math.isclose(substeps, round(substeps))):
+      raise ValueError(
+        f'control_timestep is {self.control_timestep}, expected a multiple of '
+        f'physics_timestep, {self.physics_timestep}.'
+      )
+    if self.episode_steps < 1:
+      raise ValueError(
+        f'episode_steps is {self.episode_steps}, expected at least 1.'
+      )
+    if len(set(self.cameras)) != len(self.cameras):
+      raise ValueError(f'cameras are {self.cameras}, expected each once.')
+
 
 VISION = Config(cameras=('front', 'wrist'))
 

@@ -47,6 +47,11 @@ def test_description_is_plain_data_that_tells_configurations_apart():
   )
 
 
+def test_scaling_that_would_do_nothing_is_refused():
+  with pytest.raises(ValueError, match=r'EncoderConfig\.scale_proprioception'):
+    drq.DrQConfig(sac=sac.SACConfig(scale_observations=True))
+
+
 def test_float_images_are_refused(spec, make_batch):
   builder = drq.DrQBuilder(CONFIG)
   networks = builder.make_networks(spec)

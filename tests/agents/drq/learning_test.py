@@ -1,11 +1,13 @@
 """Tests of learning: augmentation by its effect, a round by whom it trains."""
 
 import dataclasses
+from typing import NamedTuple
 
 import jax
 import numpy as np
 import pytest
 
+from serl import types
 from serl.agents import drq
 from serl.agents import sac
 from serl.agents.drq import learning
@@ -59,6 +61,23 @@ def test_crops_shift_every_image_by_its_own_offset(make_batch):
   np.testing.assert_array_equal(
     cropped.next_observation['front'], batch.next_observation['front']
   )
+
+
+class _Observation(NamedTuple):
+  wrist: np.ndarray
+  front: np.ndarray
+
+
+@pytest.mark.parametrize('kind', [_Observation, lambda *images: images, list])
+def test_images_are_cropped_in_any_container(kind):
+  images = np.random.default_rng(0).integers(0, 255, (2, 1, 1, 8, 8, 3))
+  images = images.astype(np.uint8)
+  observation = kind(images) if kind is list else kind(*images)
+  batch = types.Transition(observation, None, None, None, observation)
+  cropped = learning.augment(jax.random.PRNGKey(0), batch, crop_padding=4)
+  assert jax.tree.structure(cropped) == jax.tree.structure(batch)
+  for before, after in zip(images, jax.tree.leaves(cropped.observation)):
+    assert before.shape == after.shape and (before != after).any()
 
 
 def test_each_camera_and_time_has_offsets_of_its_own(make_batch):

@@ -1,5 +1,7 @@
 """Tests of config."""
 
+import re
+
 import pytest
 
 from serl.agents.sac import config as sac_config
@@ -14,6 +16,11 @@ from serl.agents.sac import config as sac_config
     ('target_rate', 0.0, r'in \(0, 1\]'),
     ('initial_temperature', 0.0, 'above 0'),
     ('cloning', -1.0, 'at least 0'),
+    ('critic_learning_rate', -1.0, 'above 0'),
+    ('warmup_steps', -5, 'at least 0'),
+    ('hidden_sizes', (), 'widths of at least 1'),
+    ('hidden_sizes', (8, 0), 'widths of at least 1'),
+    ('min_replay_size', 2_000_000, 'to replay_size, 1000000'),
     ('demonstrated', 0.0, r'in \(0, 1\]'),
     ('min_std', 6.0, r'in \(0, max_std\]'),
     ('actor_batch', 'all', "'last' or 'round'"),
@@ -21,7 +28,8 @@ from serl.agents.sac import config as sac_config
   ],
 )
 def test_names_the_offending_value(field, value, expected):
-  with pytest.raises(ValueError, match=f'{field} is {value!r}, .*{expected}'):
+  given = re.escape(f'{field} is {value!r}, ')
+  with pytest.raises(ValueError, match=f'{given}.*{expected}'):
     sac_config.SACConfig(**{field: value})
 
 

@@ -367,6 +367,21 @@ def test_a_held_cube_stays_before_the_wrist_and_rises_in_front(vision):
   assert rose.mean() > 5
 
 
+@pytest.mark.parametrize(
+  'change, message',
+  [
+    ({'physics_timestep': 0.03}, 'a multiple of physics_timestep, 0.03'),
+    ({'physics_timestep': 0.003}, 'control_timestep is 0.02, expected a mult'),
+    ({'control_timestep': 0.0}, 'control_timestep is 0.0'),
+    ({'episode_steps': 0}, 'episode_steps is 0, expected at least 1'),
+    ({'cameras': ('front', 'front')}, 'expected each once'),
+  ],
+)
+def test_configurations_that_mean_nothing_are_refused(change, message):
+  with pytest.raises(ValueError, match=message):
+    dataclasses.replace(pick_cube.VISION, **change)
+
+
 def test_wrong_cameras_and_sizes_are_refused():
   for change, message in (
     ({'cameras': ('front', 'side')}, "No camera 'side'; the model has"),
