@@ -153,8 +153,10 @@ def is_serl_pickle(path: str | os.PathLike) -> bool:
 def _kind(path: pathlib.Path) -> str:
   if path.is_file():
     with open(path, 'rb') as file:
-      start = file.read(1)
-    if start == b'\x80' or path.suffix in ('.pkl', '.pickle'):
+      start = file.read(2)
+    if start == b'\x1f\x8b':
+      raise files.FileError(f'{path}: compressed by gzip, expected it unpacked')
+    if start[:1] == b'\x80' or path.suffix in ('.pkl', '.pickle'):
       return SERL_PICKLE
   elif any(path.glob('features.json')) or any(path.glob('*/features.json')):
     return RLDS

@@ -11,6 +11,7 @@ from serl.demos import files
 
 # The name under which SERL keeps all that is no image, in one vector.
 STATE = 'state'
+_IMAGES = 'images'
 
 
 class Record(NamedTuple):
@@ -28,9 +29,17 @@ def infer_spec(record: Record) -> specs.EnvironmentSpec:
   images' 0 to 255. Actions are in [-1, 1], as SERL's all are.
 
   Raises:
-    FileError: an image is not of bytes, or actions are no vectors.
+    FileError: an image is not of bytes or has its channels first, or actions
+      are no vectors.
   """
   observations = _map(_observation_spec, record.episode.observation)
+  for path, leaf in specs.flatten(observations).items():
+    *_, rows, _, channels = (0, 0, 0, *leaf.shape)
+    if specs.is_image(leaf) and rows in (1, 3, 4) and channels > 4:
+      raise files.FileError(
+        f'{record.name}, {path}: {_show(leaf)}, expected an image [H, W, C]: '
+        'its channels come first, transpose it'
+      )
   try:
     specs.check_images(observations)
   except ValueError as error:
@@ -62,7 +71,8 @@ def fit(record: Record, spec: specs.EnvironmentSpec) -> Record:
   """Returns an episode that came from elsewhere as one of `spec`.
 
   A vector 'state' that the spec does not have is cut into the spec's numbers
-  in the sorted order of their names, which is how SERL flattened them. Numbers
+  in the sorted order of their names, which is how SERL flattened them; what is
+  named within 'state' and 'images' is taken out of them. Numbers
   get the spec's precision. Observed numbers outside of the spec's bounds
   saturate, as those of our environments do; metadata['saturated'] counts them.
 
@@ -130,6 +140,11 @@ def _split_state(
     return observation
   if not isinstance(spec.observations, Mapping) or STATE in spec.observations:
     return observation
+  if isinstance(observation[STATE], Mapping):
+    # As SERL's environments observe before its wrappers put it in a row.
+    groups = (observation.get(_IMAGES, {}), observation[STATE])
+    rest = {k: v for k, v in observation.items() if k not in (STATE, _IMAGES)}
+    return {**rest, **groups[0], **groups[1]}
   numbers = {
     path: leaf
     for path, leaf in specs.flatten(spec.observations).items()

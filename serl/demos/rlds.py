@@ -41,6 +41,7 @@ _NAME = 'serl'
 _VERSION = '1.0.0'
 _SPLIT = 'train'
 _SPEC = 'serl_spec'
+SNAPSHOT = 'snapshot'  # the extras of what may be a single step
 # Image episodes are some 10 MB each.
 _EPISODES_IN_FILE = 20
 # The fields of a step that make an episode's columns.
@@ -70,6 +71,8 @@ def read(folder: str | os.PathLike) -> Iterator[records.Record]:
       a single step.
   """
   folder = _find(folder)
+  # What others keep by that name is theirs.
+  has_metadata = read_spec(folder) is not None
   count = 0
   try:
     builder = tfds.builder_from_directory(folder)
@@ -79,7 +82,10 @@ def read(folder: str | os.PathLike) -> Iterator[records.Record]:
       before = count
       for found in data:
         name = f'{folder}, {split} episode {count - before}'
-        yield records.Record(name, _episode(name, found), _metadata(found))
+        metadata = {}
+        if has_metadata:
+          metadata = json.loads(found['metadata'].numpy())
+        yield records.Record(name, _episode(name, found), metadata)
         count += 1
       if count - before != told.num_examples:
         raise ValueError(f'{split} should have {told.num_examples}')
@@ -125,6 +131,7 @@ def write(
 
   Raises:
     FileExistsError: there is such a folder or file.
+    FileError: an episode is a single step, and no snapshot.
     ValueError: the extras of an episode are others than those before.
   """
   found = iter(found)
@@ -143,6 +150,10 @@ def write(
         raise ValueError(
           f'{record.name}: other extras than {first.name}; RLDS needs the same '
           'of all, so convert them apart:\n  ' + '\n  '.join(lines)
+        )
+      if record.episode.length == 1 and SNAPSHOT not in record.episode.extras:
+        raise files.FileError(
+          f'{record.name}: an episode of one step, expected more; remove it'
         )
       writer.add_examples({_SPLIT: [_example(record, spec)]})
     writer.close_all()
@@ -181,7 +192,8 @@ def _check_features(folder: pathlib.Path, features: Any) -> None:
 
 def _episode(name: str, found: Mapping[str, Any]) -> types.Episode:
   steps = list(tfds.as_numpy(found['steps']))
-  if len(steps) < 3:
+  least = 2 if steps and SNAPSHOT in steps[0].get('extras', {}) else 3
+  if len(steps) < least:
     raise files.FileError(
       f'{name}: {len(steps)} steps with the last, which has no action; '
       'expected an episode of at least 2 actions: remove it from the data set'
@@ -197,12 +209,6 @@ def _episode(name: str, found: Mapping[str, Any]) -> types.Episode:
     discount=discount,
     extras=_stack([step.get('extras', {}) for step in acted]),
   )
-
-
-def _metadata(found: Mapping[str, Any]) -> dict[str, Any]:
-  if 'metadata' not in found:
-    return {}
-  return json.loads(found['metadata'].numpy())
 
 
 def _info(

@@ -188,10 +188,20 @@ def _stack(name: str, steps: Sequence[Any]) -> types.NestedArray:
         f'{name}: observation {i} is {_show(step)}, unlike the first, '
         f'{_show(steps[0])}; expected the same of every step'
       )
+  if not steps[0] or not all(map(_is_name, steps[0])):
+    raise files.FileError(
+      f'{name}: observations are {_show(steps[0])}, expected names without '
+      'slashes'
+    )
   return {
     key: _stack(f'{name}, {key}', [step[key] for step in steps])
     for key in steps[0]
   }
+
+
+def _is_name(key: Any) -> bool:
+  # At a slash an episode's file would make a dict within the dict.
+  return isinstance(key, str) and key != '' and '/' not in key
 
 
 def _column(name: str, steps: Sequence[Any]) -> np.ndarray:

@@ -114,7 +114,12 @@ def make_parser(tool: str, description: str) -> argparse.ArgumentParser:
     default='scripted',
     help='who acts: an expert that knows the task, or a person',
   )
-  add('--seed', type=int, default=0, help='of the random starts and the noise')
+  add(
+    '--seed',
+    type=at_least_none,
+    default=0,
+    help='of the random starts and the noise',
+  )
   add(
     '--size',
     type=int,
@@ -379,10 +384,16 @@ class _Console(recording.Operator):
 
 def at_least_one(text: str) -> int:
   """Returns the number that an argument counts something by."""
-  number = int(text)
-  if number < 1:
+  if not text.isdecimal() or int(text) < 1:
     raise argparse.ArgumentTypeError(f'{text}; expected at least 1')
-  return number
+  return int(text)
+
+
+def at_least_none(text: str) -> int:
+  """Returns the number that an argument counts what may be none by."""
+  if not text.isdecimal():
+    raise argparse.ArgumentTypeError(f'{text}; expected a number of 0 or more')
+  return int(text)
 
 
 def _positive(text: str) -> float:

@@ -90,12 +90,13 @@ def _report(
         'the terminations have a discount of 0; if episodes were also ended by '
         'a limit of N steps, which the file does not tell: --time-limit=N'
       )
-  lines += [
-    f'{name.removeprefix("saturated ")}: {count} numbers were outside of the '
-    "task's bounds and saturate"
-    for name, count in tally.items()
-    if name.startswith('saturated ')
-  ]
+  if kind != datasets.EPISODES:  # which remember what happened to them
+    lines += [
+      f'{name.removeprefix("saturated ")}: {count} numbers were outside of the '
+      "task's bounds and saturate"
+      for name, count in tally.items()
+      if name.startswith('saturated ')
+    ]
   return lines
 
 

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
   for name, count in (('successes', 200), ('failures', 1000)):
     parser.add_argument(
       f'--{name}',
-      type=int,
+      type=console.at_least_none,
       default=count,
       help='how many there shall be at least, default %(default)s',
     )

@@ -1,5 +1,6 @@
 """Tests for datasets."""
 
+import gzip
 import pickle
 
 import numpy as np
@@ -128,6 +129,13 @@ def test_a_time_limit_is_of_a_pickle_only(tmp_path):
 def test_refuses_nothing(look, tmp_path):
   with pytest.raises(files.FileError, match='no episode in it'):
     look(tmp_path)
+
+
+def test_a_compressed_file_is_named_as_such(tmp_path):
+  path = tmp_path / 'demos.pkl'
+  path.write_bytes(gzip.compress(b'anything'))
+  with pytest.raises(files.FileError, match=r'demos.pkl: compressed by gzip'):
+    datasets.check(path)
 
 
 def test_a_check_looks_at_the_beginning(tmp_path):

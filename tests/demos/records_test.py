@@ -52,6 +52,17 @@ def test_a_state_is_cut_in_the_sorted_order_of_the_names():
   np.testing.assert_array_equal(fitted.episode.extras['success'], [1, 1, 1])
 
 
+def test_names_within_state_and_images_are_taken_out_of_them():
+  flat = records.fit(_record(), _spec()).episode.observation
+  state = {name: flat[name] for name in ('tcp_vel', 'gripper_pos')}
+  nested = {'state': state, 'images': {'front': flat['front']}}
+  fitted = records.fit(_record(observation=nested), _spec())
+  assert set(fitted.episode.observation) == set(flat)
+  del nested['state']['tcp_vel']
+  with pytest.raises(files.FileError, match='observation/tcp_vel: missing'):
+    records.fit(_record(observation=nested), _spec())
+
+
 def test_a_stack_of_states_is_cut_in_each_frame():
   spec = records.make_spec(
     {
@@ -146,6 +157,14 @@ def test_no_spec_is_inferred_of_images_of_floats():
   observation = _observed(front=np.zeros((4, 8, 8, 3), np.float32))
   with pytest.raises(
     files.FileError, match=r'demos.pkl, 3: .* front is float32 \[8, 8, 3\]'
+  ):
+    records.infer_spec(_record(observation=observation))
+
+
+def test_no_spec_is_inferred_of_images_with_their_channels_first():
+  observation = _observed(front=np.zeros((4, 3, 8, 8), np.uint8))
+  with pytest.raises(
+    files.FileError, match=r'front: uint8 \[3, 8, 8\].*transp'
   ):
     records.infer_spec(_record(observation=observation))
 

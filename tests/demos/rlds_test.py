@@ -89,8 +89,9 @@ def test_what_is_written_comes_back_with_all_that_we_keep(rlds, tmp_path):
       assert x.dtype == y.dtype
 
 
-def _write_foreign(tfds, folder, steps, count=1, **features):
+def _write_foreign(tfds, folder, steps, count=1, metadata=None, **features):
   """Writes a data set as another project would."""
+  kind, value = metadata or (None, None)
   folder.mkdir(parents=True)
   info = tfds.core.DatasetInfo(
     builder=tfds.core.DatasetIdentity(
@@ -100,12 +101,16 @@ def _write_foreign(tfds, folder, steps, count=1, **features):
       module_name='',
     ),
     features=tfds.features.FeaturesDict(
-      {'steps': tfds.features.Dataset(features)}
+      {
+        'steps': tfds.features.Dataset(features),
+        **({'metadata': kind} if metadata else {}),
+      }
     ),
   )
   writer = tfds.core.SequentialWriter(info, max_examples_per_shard=1)
   writer.initialize_splits(['train'])
-  writer.add_examples({'train': [{'steps': steps} for _ in range(count)]})
+  example = {'steps': steps, **({'metadata': value} if metadata else {})}
+  writer.add_examples({'train': [example] * count})
   writer.close_all()
 
 
@@ -166,6 +171,31 @@ def test_refuses_an_episode_of_one_step(rlds, tfds, tmp_path):
   _write_foreign(tfds, tmp_path / 'other', steps, **features)
   with pytest.raises(files.FileError, match='train episode 0: 2 steps with'):
     list(rlds.read(tmp_path / 'other'))
+
+
+def test_single_steps_come_back_if_they_are_snapshots(rlds, tmp_path):
+  episode = fakes.make_episode(_spec(), length=1)
+  shot = episode._replace(extras={'snapshot': np.ones(1, np.uint8)})
+  found = [records.Record('a', shot, {'n': 1})]
+  rlds.write(tmp_path / 'shots', found, _spec())
+  (back,) = rlds.read(tmp_path / 'shots')
+  assert back.episode.length == 1 and back.metadata == {'n': 1}
+  with pytest.raises(files.FileError, match='a: an episode of one step'):
+    rlds.write(tmp_path / 'no', [records.Record('a', episode)], _spec())
+  assert not (tmp_path / 'no').exists()
+
+
+def test_what_others_keep_as_metadata_is_theirs(rlds, tfds, tmp_path):
+  steps, features = _foreign(tfds)
+  for kind, value in (
+    (tfds.features.Text(), 'no JSON'),
+    (tfds.features.Scalar(np.int64), 7),
+    (tfds.features.FeaturesDict({'a': tfds.features.Text()}), {'a': 'b'}),
+  ):
+    folder = tmp_path / type(kind).__name__
+    _write_foreign(tfds, folder, steps, metadata=(kind, value), **features)
+    (record,) = rlds.read(folder)
+    assert record.metadata == {}
 
 
 def test_refuses_what_is_no_rlds(rlds, tfds, tmp_path):

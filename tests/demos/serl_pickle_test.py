@@ -143,6 +143,15 @@ def test_refuses_an_attack_without_running_it(tmp_path):
   assert not (tmp_path / 'exploded').exists()
 
 
+def _all_observing(observation):
+  content = _transitions(1, 4)
+  for transition in content:
+    transition |= dict.fromkeys(
+      ('observations', 'next_observations'), observation
+    )
+  return content
+
+
 def _changed(index, **changes):
   content = _transitions(1, 4, mask=0.0)
   content[index] = {**content[index], **changes}
@@ -162,6 +171,16 @@ def _changed(index, **changes):
     (_changed(1, actions='left'), 'expected numbers of one shape'),
     (_changed(2, rewards=np.zeros(2)), r'rewards is float64 \[2\], expected a'),
     (_changed(0, dones=None), 'dones is None, expected a number'),
+    (_all_observing({}), 'observations are a dict of nothing, expected names'),
+    (_all_observing({3: np.zeros(2)}), 'observations are a dict of 3'),
+    (
+      _all_observing({'a/b': np.zeros(2)}),
+      'a dict of a/b, expected',
+    ),
+    (
+      _all_observing({'a': {'': np.zeros(2)}}),
+      'expected names without',
+    ),
   ],
 )
 def test_refuses_what_is_not_such_a_file(tmp_path, content, message):

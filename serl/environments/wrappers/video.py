@@ -51,7 +51,10 @@ class VideoRecorder(base.EnvironmentWrapper):
     rate = 1 / environment.control_timestep
     self._every = max(1, round(rate / _FRAMES_PER_SECOND))
     self._steps = 0
-    self._writer = imageio.get_writer(path, fps=round(rate / self._every))
+    # Without, its size would be rounded up to multiples of 16.
+    self._writer = imageio.get_writer(
+      path, fps=round(rate / self._every), macro_block_size=2
+    )
 
   def reset(self) -> dm_env.TimeStep:
     return self._film(self._environment.reset())
