@@ -17,7 +17,7 @@ from serl.demos import log as log_lib
 # observation, without batch axis -> whether it is a success
 Judge = Callable[[types.NestedArray], bool]
 
-_SOURCE = 'judged_from'
+_FROM, _BY = 'judged_from', 'judged_by'  # metadata of what was written
 
 
 def judge(episode: types.Episode, is_success: Judge) -> types.Episode:
@@ -55,6 +55,7 @@ def write(
   folder: str | os.PathLike,
   spec: specs.EnvironmentSpec,
   is_success: Judge,
+  name: str = '',
 ) -> None:
   """Writes what is at `path`, judged, to `folder`; an interrupted one goes on.
 
@@ -63,18 +64,21 @@ def write(
     folder: of an `EpisodeLog`.
     spec: that the demonstrations fit.
     is_success: the judge.
+    name: of the judge, which tells it from others.
 
   Raises:
     FileError: a demonstration is damaged or does not fit, there are others in
       the folder, or the judge sees success in none.
   """
-  source = str(pathlib.Path(path).resolve())
-  log = log_lib.EpisodeLog(folder, spec, {_SOURCE: source})
+  told = {_FROM: str(pathlib.Path(path).resolve()), _BY: name}
+  log = log_lib.EpisodeLog(folder, spec, told)
   for found in files.find(folder):
-    if (other := files.read(found)[1].get(_SOURCE)) != source:
+    metadata = files.read(found)[1]
+    if any(metadata.get(key) != value for key, value in told.items()):
       raise files.FileError(
-        f'{found} is of {other or "a script"}, not of {source}: name a folder '
-        'of its own for the run with other demonstrations'
+        f'{found} is from {metadata.get(_FROM, "a script")}, not from '
+        f'{told[_FROM]}, or was judged by another: name a new folder for a run '
+        'with other demonstrations or another classifier'
       )
   successes = sum(episode.reward[-1] == 1 for episode in log.episodes())
   for number, record in enumerate(datasets.read(path, spec).records):
@@ -82,15 +86,19 @@ def write(
       judged = judge(record.episode, is_success)
       successes += judged.reward[-1] == 1
       log.append(judged)
+  total = len(log)
   logging.info(
     '%s: the classifier sees success in %d of %d demonstrations.',
     path,
     successes,
-    len(log),
+    total,
   )
   if not successes:
+    # Nothing is kept for another judge to stumble over.
+    for found in files.find(folder):
+      log.discard(found)
     raise files.FileError(
-      f'{path}: the classifier sees success in none of {len(log)} '
+      f'{path}: the classifier sees success in none of {total} '
       'demonstrations, expected it in most: show it such successes as well '
       '(examples/train_reward_classifier.py), or take a lower threshold'
     )

@@ -203,7 +203,11 @@ def judge_demonstrations(
   found = classifier.load(source.path, spec.observations, source.weights)
   classify = found.make_probability()
   judged.write(
-    path, folder, spec, lambda seen: classify(seen) > found.threshold
+    path,
+    folder,
+    spec,
+    lambda seen: classify(seen) > found.threshold,
+    source.digest,
   )
 
 

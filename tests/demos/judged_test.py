@@ -74,11 +74,14 @@ def test_an_interrupted_copy_goes_on(demos, tmp_path):
 
 def test_success_in_none_is_refused(demos, tmp_path):
   with pytest.raises(files.FileError, match='in none of 3 demonstrations'):
-    judged.write(demos, tmp_path / 'run', SPEC, _reached(99))
+    judged.write(demos, tmp_path / 'run', SPEC, _reached(99), 'strict')
+  judged.write(demos, tmp_path / 'run', SPEC, _reached(4), 'another')
+  with pytest.raises(files.FileError, match='or was judged by another'):
+    judged.write(demos, tmp_path / 'run', SPEC, _reached(4), 'strict')
 
 
 def test_others_in_the_folder_are_refused(demos, tmp_path):
   judged.write(demos, tmp_path / 'run', SPEC, _reached(4))
   demos.rename(tmp_path / 'others')
-  with pytest.raises(files.FileError, match='name a folder of its own'):
+  with pytest.raises(files.FileError, match='others, or was judged by'):
     judged.write(tmp_path / 'others', tmp_path / 'run', SPEC, _reached(4))
