@@ -111,8 +111,9 @@ class SACConfig:
       ),
       (
         'hidden_sizes',
-        bool(self.hidden_sizes) and min(self.hidden_sizes) >= 1,
-        'one or more widths of at least 1',
+        min(self.hidden_sizes, default=1) >= 1
+        and bool(self.hidden_sizes or not self.shared_value_head),
+        'widths of at least 1, one or more before a shared_value_head',
       ),
       (
         'min_replay_size',

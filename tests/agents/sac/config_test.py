@@ -18,7 +18,6 @@ from serl.agents.sac import config as sac_config
     ('cloning', -1.0, 'at least 0'),
     ('critic_learning_rate', -1.0, 'above 0'),
     ('warmup_steps', -5, 'at least 0'),
-    ('hidden_sizes', (), 'widths of at least 1'),
     ('hidden_sizes', (8, 0), 'widths of at least 1'),
     ('min_replay_size', 2_000_000, 'to replay_size, 1000000'),
     ('demonstrated', 0.0, r'in \(0, 1\]'),
@@ -38,6 +37,12 @@ def test_more_targets_than_critics_only_with_replacement():
     critic_members=2, target_members=3, draw_with_replacement=True
   )
   assert config.target_members == 3
+
+
+def test_a_shared_head_is_behind_a_layer():
+  assert sac_config.SACConfig(hidden_sizes=()).hidden_sizes == ()
+  with pytest.raises(ValueError, match='one or more before a shared_value_hea'):
+    sac_config.SACConfig(hidden_sizes=(), shared_value_head=True)
 
 
 def test_presets():
