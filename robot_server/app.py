@@ -7,6 +7,7 @@ import hmac
 import ipaddress
 import json
 import logging
+import math
 import os
 from typing import Any
 from urllib import parse
@@ -23,6 +24,9 @@ from robot_server import serving
 
 _log = logging.getLogger(__name__)
 
+# By it a client tells when it sent a request, s on the driver's clock, which
+# /health tells: what the network delivers late is refused as late.
+SENT = 'X-Sent'
 _MAX_BODY = 16 * 1024  # bytes; a command has hundreds
 # They tell nothing of the arm and do nothing to it.
 _OPEN_PATHS = ('/', '/openapi.json')
@@ -84,7 +88,7 @@ def _view(route: routes_lib.Route, governor: governor_lib.Governor) -> Any:
 
   def view() -> flask.Response:
     body = {} if route.body is None else _read_body(flask.request, route.body)
-    came = flask.request.environ.get(serving.ARRIVAL)
+    came = _asked_at(flask.request)
     answer = route.run(governor, body, came)
     if isinstance(answer, str):
       return flask.Response(answer, mimetype='text/plain')
@@ -94,6 +98,26 @@ def _view(route: routes_lib.Route, governor: governor_lib.Governor) -> Any:
     return response
 
   return view
+
+
+def _asked_at(request: flask.Request) -> float | None:
+  """Returns when it came, s on the driver's clock, or was sent, if it tells.
+
+  Raises:
+    exceptions.BadRequest: what it tells is no time.
+  """
+  came = request.environ.get(serving.ARRIVAL)
+  told = request.headers.get(SENT)
+  if told is None:
+    return came
+  try:
+    sent = float(told)
+  except ValueError:
+    sent = math.nan
+  if not math.isfinite(sent):
+    raise exceptions.BadRequest(f'{SENT} is {told!r}; expected seconds')
+  # A clock that is ahead makes nothing younger.
+  return sent if came is None else min(came, sent)
 
 
 def _page() -> flask.Response:

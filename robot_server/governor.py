@@ -79,6 +79,7 @@ class Governor:
     self._recovering_until = -np.inf  # s, before which it is not told again
     self._expires = False  # the arm has to be held if no command follows
     self._held = False
+    self._changing = threading.Lock()  # who changes the compliance has it
     self._busy = ''  # what the arm does that takes no commands
     self._recoveries: collections.deque[float] = collections.deque()
     self._last_error = ''
@@ -170,8 +171,16 @@ class Governor:
       parameters,
     )
     self._demand_free('compliance', came)
-    with self._noting_errors():
-      self._driver.set_compliance(checked)
+    # One at a time: those that wait would take the threads that a hold needs.
+    if not self._changing.acquire(blocking=False):
+      error = RefusedError('busy', 'the compliance is being changed')
+      self.audit.record('compliance', refused=str(error))
+      raise error
+    try:
+      with self._noting_errors():
+        self._driver.set_compliance(checked)
+    finally:
+      self._changing.release()
     self.audit.record('compliance', **checked)
 
   def move_gripper(self, position: Any, came: float | None = None) -> None:
@@ -260,12 +269,21 @@ class Governor:
   def check(self) -> None:
     """Holds the arm if its last command is too old or it meets force.
 
-    The watchdog calls it many times within the life of a command.
+    A person's stop holds it, too: when the button is let go of nothing moves
+    before somebody releases the arm. The watchdog calls it many times within
+    the life of a command.
     """
+    self._heed_stop()
     if self._held and self._busy:
       # What leads it began just as the hold came, and has not noticed.
       with self._noting_errors():
         self._driver.stop_impedance()
+      return
+    if self._busy == 'reset_joints' and self._meets_force():
+      # Unlike the impedance controller, what leads it does not give way.
+      with self._noting_errors():
+        self._driver.stop_impedance()
+      self.audit.record('watchdog', reason='force', stops=self._busy)
       return
     with self._lock:
       if not self._expires or self._busy:
@@ -283,6 +301,21 @@ class Governor:
       self._hold_pose()
       self.audit.record('watchdog', reason=reason)
 
+  def _heed_stop(self) -> None:
+    """Holds an arm that a person has stopped by its button."""
+    if self._held:
+      return
+    # Who has no state has nothing to heed, and is told so elsewhere.
+    with contextlib.suppress(protocol.DriverError):
+      if self._driver.read_arm().mode == 'user_stopped':
+        self._held = True
+        self.note('a person has stopped the arm; POST /release to go on')
+
+  def _meets_force(self) -> bool:
+    with contextlib.suppress(protocol.DriverError):
+      return limits_lib.exceeds_forces(self._driver.read_arm(), self.limits)
+    return False
+
   def status(self) -> dict[str, Any]:
     """Returns how the arm and its server are, as plain data."""
     state, error = None, ''
@@ -298,6 +331,7 @@ class Governor:
       'mode': state.mode if state else None,
       'faults': list(state.faults) if state else [],
       'state_age': self.age_of(state) if state else None,
+      'now': self._driver.now(),
       'held': self._held,
       'recoveries_left': self.limits.max_recoveries - self._count_recoveries(),
       'last_error': self._last_error,

@@ -235,8 +235,8 @@ class RosDriver:
     _publish(self._recovery_publisher, self._recovery_message())
 
   def close(self) -> None:
-    """Ends the controller and the gripper's driver."""
-    self._stop_launched()
+    """Ends the controller, one that is being started too, and the gripper's."""
+    self.stop_impedance()
     self.gripper.shut_down()
 
   def _receive_state(self, message: Any) -> None:

@@ -81,6 +81,7 @@ _HEALTH = {
   'mode': {'enum': [None, *protocol.MODES]},
   'faults': {'type': 'array', 'items': {'type': 'string'}},
   'state_age': {'type': ['number', 'null']},
+  'now': {'type': 'number'},
   'held': {'type': 'boolean'},
   'recoveries_left': {'type': 'integer'},
   'last_error': {'type': 'string'},

@@ -171,6 +171,13 @@ class Capture:
         raise cameras.CameraError(f'it {problem}')
 
   def _take(self, image: np.ndarray) -> None:
+    expected = (self._config.height, self._config.width, 3)
+    if image.shape != expected:
+      # What is cut out of it would be something else.
+      raise cameras.CameraError(
+        f'it gives pictures of {image.shape}, expected {expected}: choose a '
+        'width and a height that it has'
+      )
     now = self._now()
     self._arrived = now
     repeats = self._raw is not None and np.array_equal(image, self._raw)

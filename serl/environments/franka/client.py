@@ -15,6 +15,7 @@ from serl.environments.franka import robot
 
 # s: until a connection stands, and until an answer comes that a roslaunch or a
 # motion precedes.
+_SENT = 'X-Sent'
 _CONNECT_S = 0.5
 _PATIENT_S = 60.0
 # Where the mistake is on this side, so that to try again is of no use.
@@ -66,6 +67,8 @@ class HttpRobot:
     self._url = url
     self._now = now
     self._patience = patience
+    # Of the server's clock, s. None until it has told.
+    self._ahead: float | None = None
     self._headers = {'Content-Type': 'application/json'}
     if token is not None:
       self._headers['Authorization'] = f'Bearer {token}'
@@ -79,12 +82,14 @@ class HttpRobot:
     asked = self._now()
     health = self.health()
     answered = self._now()
+    # At the most: it was told somewhat later than it was asked.
+    self._ahead = health['now'] - asked
+    if health['mode'] is not None:
+      robot.demand_able(health['mode'], health['faults'])
     if health['held']:
       raise robot.RobotError(
         f'Somebody holds the arm; POST {self._url}release to go on.'
       )
-    if health['mode'] is not None:
-      robot.demand_able(health['mode'], health['faults'])
     if not health['ok']:
       raise robot.RobotError(
         f'The arm cannot obey now; its server says: {health["controller"]}'
@@ -149,12 +154,16 @@ class HttpRobot:
       RobotError: there is none, or the arm cannot now.
       RequestError: the request itself is wrong.
     """
+    headers = self._headers
+    if method == 'POST' and self._ahead is not None:
+      # The network may deliver it when nobody means it any more.
+      headers = {**headers, _SENT: f'{self._now() + self._ahead:.6f}'}
     try:
       response = self._pool.request(
         method,
         f'/{route}',
         body=None if body is None else json.dumps(body),
-        headers=self._headers,
+        headers=headers,
         timeout=urllib3.Timeout(
           connect=_CONNECT_S, read=timeout or self._patience
         ),

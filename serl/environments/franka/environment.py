@@ -1,6 +1,7 @@
 """A task on a Franka arm as a `dm_env.Environment`."""
 
 from collections.abc import Mapping
+import contextlib
 from typing import Any
 
 from absl import logging
@@ -230,10 +231,11 @@ class FrankaEnvironment(dm_env.Environment):
       return
     self._released = True
     self._running = False
-    self._hold()
-    self._robot.close()
-    for camera in self._cameras.values():
-      camera.close()
+    with contextlib.ExitStack() as stack:
+      for camera in self._cameras.values():
+        stack.callback(camera.close)
+      stack.callback(self._robot.close)
+      self._hold()
 
   def _check_action(self, action: Any) -> None:
     spec = self.action_spec()
@@ -251,6 +253,14 @@ class FrankaEnvironment(dm_env.Environment):
   def _command(self, action: np.ndarray) -> dict[str, float]:
     """Sends what an action asks for; returns when it was sent and arrived."""
     config = self._config
+    if self._clock.now() - self._state.time > (
+      self._period + config.max_state_age
+    ):
+      # Whoever decided took so long that the arm may be elsewhere: it is not to
+      # be pulled back to where it was seen.
+      self._state = robot_lib.read_fresh(
+        self._robot, self._clock, config.max_state_age
+      )
     action = np.clip(action, -1.0, 1.0)
     translation, rotation, gripper = config.action_scale
     target = poses.clipped(
@@ -275,12 +285,15 @@ class FrankaEnvironment(dm_env.Environment):
 
   def _command_gripper(self, asked: float) -> None:
     """Opens or closes the gripper where it is not yet, and waits for it."""
+    # A command that fails leaves nobody knowing what it is.
     if asked <= _CLOSES and self._closed is not True:
-      self._closed = True
+      self._closed = None
       self._robot.close_gripper()
+      self._closed = True
     elif asked >= _OPENS and self._closed is not False:
-      self._closed = False
+      self._closed = None
       self._robot.open_gripper()
+      self._closed = False
     else:
       return
     # The schedule waits with it: the step is longer, not late.
@@ -294,8 +307,9 @@ class FrankaEnvironment(dm_env.Environment):
       self._clock.sleep_until(self._deadline)
       return False
     if now > self._deadline + self._period:
-      # Else a stall would be followed by a rush.
-      self._deadline = now
+      # Else a stall would be followed by a rush. The action gets its time.
+      self._deadline = max(now, self._commanded + self._period)
+      self._clock.sleep_until(self._deadline)
     return True
 
   def _observe(self) -> tuple[protocol.State, dict[str, np.ndarray]]:

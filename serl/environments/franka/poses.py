@@ -5,6 +5,7 @@ extrinsic angles 'xyz' in radians; both of the tool in the arm's base frame.
 """
 
 from collections.abc import Sequence
+import math
 
 import numpy as np
 from scipy.spatial import transform
@@ -50,6 +51,9 @@ def clipped(
     high: [6], the upper corner.
   """
   euler = to_euler(pose)
+  # The yaw is the one that is nearest to the box.
+  middle = (low[5] + high[5]) / 2
+  euler[5] = middle + math.remainder(euler[5] - middle, 2 * math.pi)
   sign = np.sign(euler[3])
   euler[3] = abs(euler[3])
   euler = np.clip(euler, low, high)

@@ -149,6 +149,15 @@ def test_a_source_need_not_tell_its_exposure(make, source):
   assert camera.exposure() == (156.0, True)
 
 
+def test_pictures_of_another_size_are_none(make, source, clock):
+  camera = make(patience=0.5)
+  source.pictures.put(np.full((3, 4, 3), 30, np.uint8))
+  _wait_until(lambda: source.closed == 1)
+  clock.time += 1.0
+  with pytest.raises(cameras.CameraError, match=r'of \(3, 4, 3\), expected'):
+    camera.read()
+
+
 def test_silence_is_noticed(make, clock):
   camera = make()
   clock.time += 0.3

@@ -63,6 +63,17 @@ def test_commands_arrive(robot, driver):
   assert driver.q.any()
 
 
+def test_a_command_tells_when_it_was_sent(robot, driver):
+  robot.command_pose(_POSE)  # the server's clock is not known yet
+  robot.read_state()
+  robot.command_pose(_POSE)
+  now = robot._now
+  robot._now = lambda: now() - 100.0  # as if the network had kept it
+  with pytest.raises(robot_lib.RobotError, match='409, late'):
+    robot.command_pose(_POSE)
+  assert len(driver.commands) == 2
+
+
 def test_one_connection_serves_all(driver):
   with testing.serving(driver, _PATIENT) as url:
     robot = client.HttpRobot(url, patience=60.0)

@@ -49,6 +49,21 @@ def test_the_first_angle_is_limited_by_its_absolute_value(sign):
   )
 
 
+@pytest.mark.parametrize('yaw', [3.0, 3.16, 3.3, 3.5])
+def test_a_yaw_in_a_box_around_the_jump_stays(yaw):
+  low, high = (0, 0, 0, 0, -0.1, 2.5), (1, 1, 1, 1, 0.1, 3.5)
+  pose = poses.from_euler((0.5, 0.5, 0.3, 0.0, 0.0, yaw))
+  turned = poses.to_euler(poses.clipped(pose, low, high))[5]
+  assert math.remainder(turned - yaw, 2 * math.pi) == pytest.approx(0, abs=1e-9)
+
+
+def test_a_yaw_beyond_the_jump_goes_to_the_nearer_bound():
+  low, high = (0, 0, 0, 0, -0.1, 2.5), (1, 1, 1, 1, 0.1, 3.3)
+  pose = poses.from_euler((0.5, 0.5, 0.3, 0.0, 0.0, 3.5))
+  turned = poses.to_euler(poses.clipped(pose, low, high))[5]
+  assert math.remainder(turned - 3.3, 2 * math.pi) == pytest.approx(0, abs=1e-9)
+
+
 def test_a_pose_within_the_box_stays():
   low, high = (0, 0, 0, 3.0, -0.1, -0.1), (1, 1, 1, 3.14, 0.1, 0.1)
   pose = poses.from_euler((0.5, 0.2, 0.3, -3.1, 0.05, 0.06))
