@@ -24,7 +24,7 @@ def judge(episode: types.Episode, is_success: Judge) -> types.Episode:
   """Returns an episode with reward 1, and its end, where success comes first.
 
   All other rewards are 0, as `wrappers.judged_success` gives them. Where there
-  is no success the episode ends as it did.
+  is no success the episode ends as it did, unless it ended by another's.
   """
 
   def seen(t: int) -> bool:
@@ -47,6 +47,9 @@ def judge(episode: types.Episode, is_success: Judge) -> types.Episode:
   )
   if at is not None:
     judged.reward[-1], judged.discount[-1] = 1.0, 0.0
+  elif episode.reward[-1] > 0:
+    # What ended it was another's success, at which nothing ends here.
+    judged.discount[-1] = 1.0
   return judged
 
 

@@ -60,7 +60,7 @@ def overview(
   for reward in found.rewards:
     panel.plot(reward, color=_COLOUR, alpha=max(0.1, 1 / len(found.rewards)))
   panel.set(xlabel='step', ylabel='reward', title='rewards')
-  for i, (name, values, low, high) in enumerate(dimensions):
+  for i, (name, values, low, high, _) in enumerate(dimensions):
     panel = figure.add_subplot(grid[1 + i // columns, i % columns])
     panel.hist(values, bins=40, range=(low, high), color=_COLOUR)
     panel.set(title=name, yticks=[])
@@ -152,7 +152,7 @@ def _actions_table(
   for name in ('least', 'mean', 'greatest', 'at a bound'):
     table.add_column(name, justify='right')
   table.add_column('histogram')
-  for name, values, low, high in _dimensions(spec, found):
+  for name, values, low, high, bounded in _dimensions(spec, found):
     bound = np.isclose(values, low) | np.isclose(values, high)
     counts, _ = np.histogram(values, _BINS, (low, high))
     table.add_row(
@@ -160,7 +160,7 @@ def _actions_table(
       f'{values.min():.3f}',
       f'{values.mean():.3f}',
       f'{values.max():.3f}',
-      f'{bound.mean():.0%}',
+      f'{bound.mean():.0%}' if bounded else 'none',
       f'{low:g} {_bars(counts)} {high:g}',
     )
   return table
@@ -168,20 +168,27 @@ def _actions_table(
 
 def _dimensions(
   spec: specs.EnvironmentSpec, found: summary_lib.Summary
-) -> list[tuple[str, np.ndarray, float, float]]:
-  """Returns name, values and range of each dimension of the actions."""
+) -> list[tuple[str, np.ndarray, float, float, bool]]:
+  """Returns name, values, range and whether it is the spec's, by dimension."""
   leaves = specs.flatten(spec.actions, 'action')
   dimensions = []
   for path, values in found.actions.items():
     leaf = leaves[path]
     low, high = values.min(0), values.max(0)
-    if isinstance(leaf, specs.BoundedArray):
+    bounded = _is_bounded(leaf)
+    if bounded:
       low = np.broadcast_to(leaf.minimum, leaf.shape).reshape(-1)
       high = np.broadcast_to(leaf.maximum, leaf.shape).reshape(-1)
     for i in range(values.shape[1]):
-      name = f'{path}[{i}]'
-      dimensions.append((name, values[:, i], float(low[i]), float(high[i])))
+      limits = float(low[i]), float(high[i])
+      dimensions.append((f'{path}[{i}]', values[:, i], *limits, bounded))
   return dimensions
+
+
+def _is_bounded(leaf: specs.Array) -> bool:
+  return isinstance(leaf, specs.BoundedArray) and bool(
+    np.isfinite(leaf.minimum).all() and np.isfinite(leaf.maximum).all()
+  )
 
 
 def _spread(values: np.ndarray, form: str) -> str:

@@ -4,7 +4,7 @@ python -m serl.tools.view pick_cube --policy=expert --output=pick_cube.mp4
 python -m serl.tools.view pick_cube_vision --images --output=cameras.png
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 import os
 import pathlib
 import sys
@@ -13,10 +13,13 @@ from typing import Any
 from absl import app
 from absl import flags
 import dm_env
+from dm_env import specs
 import imageio.v2 as imageio
 import mujoco.viewer
 import numpy as np
 
+from serl import core
+from serl.agents import actors
 from serl.environments.sim import tasks
 from serl.environments.wrappers import pacing
 from serl.teleop import scripted
@@ -43,42 +46,54 @@ _IMAGES = flags.DEFINE_boolean(
 
 _MOMENTS = 8  # of an episode, in a .png of its images
 
-Policy = Callable[[Any], np.ndarray]
+
+class _Still:
+  """Does nothing."""
+
+  def __init__(self, spec: specs.BoundedArray):
+    self._spec = spec
+
+  def observe_first(self, timestep: dm_env.TimeStep) -> None:
+    del timestep
+
+  def select_action(self, observation: Any) -> np.ndarray:
+    del observation
+    return np.zeros(self._spec.shape, self._spec.dtype)
 
 
-def make_policy(name: str, task: str, seed: int, environment: Any) -> Policy:
-  """Returns a function of the observation.
+def make_actor(name: str, task: str, seed: int, environment: Any) -> core.Actor:
+  """Returns who acts; it is asked for actions, and told the first timesteps.
 
   Args:
     name: 'expert', 'random' or 'zero'.
     task: whose expert is meant.
     seed: of the random actions.
-    environment: which the policy shall act in.
+    environment: which it shall act in.
 
   Raises:
     ValueError: if the task has no expert.
   """
   spec = environment.action_spec()
   if name == 'random':
-    rng = np.random.default_rng(seed)
-    return lambda _: rng.uniform(spec.minimum, spec.maximum, spec.shape)
+    return actors.RandomActor(spec, seed)
   if name == 'zero':
-    return lambda _: np.zeros(spec.shape, spec.dtype)
+    return _Still(spec)
   if task not in scripted.EXPERTS:
     raise ValueError(f'The task {task!r} has no expert; choose another policy.')
-  return scripted.EXPERTS[task](environment=environment).select_action
+  return scripted.EXPERTS[task](environment=environment)
 
 
 def run_episodes(
-  environment: Any, policy: Policy, episodes: int
+  environment: Any, actor: core.Actor, episodes: int
 ) -> Iterator[dm_env.TimeStep]:
   """Yields each reset's and each step's, and reports each episode's end."""
   for episode in range(episodes):
     timestep = environment.reset()
+    actor.observe_first(timestep)
     total = 0.0
     yield timestep
     while not timestep.last():
-      timestep = environment.step(policy(timestep.observation))
+      timestep = environment.step(actor.select_action(timestep.observation))
       total += float(timestep.reward)
       yield timestep
     metrics = environment.episode_metrics()
@@ -88,13 +103,13 @@ def run_episodes(
     )
 
 
-def show(environment: Any, policy: Policy, episodes: int) -> None:
+def show(environment: Any, actor: core.Actor, episodes: int) -> None:
   """Plays the episodes in MuJoCo's viewer, at the speed of the real thing."""
   paced = pacing.RealTime(environment, environment.control_timestep)
   with mujoco.viewer.launch_passive(
     environment.model, environment.data
   ) as viewer:
-    for _ in run_episodes(paced, policy, episodes):
+    for _ in run_episodes(paced, actor, episodes):
       if not viewer.is_running():
         return
       viewer.sync()
@@ -102,7 +117,7 @@ def show(environment: Any, policy: Policy, episodes: int) -> None:
 
 def draw(
   environment: Any,
-  policy: Policy,
+  actor: core.Actor,
   episodes: int,
   path: pathlib.Path,
   images: bool,
@@ -111,7 +126,7 @@ def draw(
 
   Args:
     environment: to act in.
-    policy: what acts.
+    actor: who acts.
     episodes: how many.
     path: of the file, .mp4 or .png.
     images: whether to draw the observed images, above each other; a picture
@@ -133,7 +148,7 @@ def draw(
       return environment.render()
     return np.concatenate([timestep.observation[name] for name in names])
 
-  steps = run_episodes(environment, policy, episodes)
+  steps = run_episodes(environment, actor, episodes)
   if path.suffix == '.png':
     pictures = []
     for timestep in steps:
@@ -174,11 +189,11 @@ def view(
       raise ValueError(f'--output={path}; expected a name in .mp4 or .png.')
   environment = tasks.make(task, seed)
   try:
-    act = make_policy(policy, task, seed, environment)
+    actor = make_actor(policy, task, seed, environment)
     if path is None:
-      show(environment, act, episodes)
+      show(environment, actor, episodes)
     else:
-      draw(environment, act, episodes, path, images)
+      draw(environment, actor, episodes, path, images)
       print(f'Written to {path.resolve()}')
   finally:
     environment.close()

@@ -45,6 +45,17 @@ def test_without_success_it_ends_as_it_did():
   np.testing.assert_array_equal(whole.discount, episode.discount)
 
 
+def test_anothers_success_is_no_end_without_a_success():
+  reward = np.float32([0, 0, 0, 0, 1])
+  discount = np.float32([1, 1, 1, 1, 0])
+  episode = _episode()._replace(reward=reward, discount=discount)
+  whole = judged.judge(episode, _reached(9))
+  assert not whole.reward.any() and whole.discount.all()
+  # A failure that ended it stays one.
+  failed = episode._replace(reward=0 * reward)
+  assert judged.judge(failed, _reached(9)).discount[-1] == 0
+
+
 @pytest.fixture
 def demos(tmp_path):
   log = log_lib.EpisodeLog(tmp_path / 'demos', SPEC)

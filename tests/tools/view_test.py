@@ -120,16 +120,26 @@ def test_plays_in_the_viewer_where_there_is_a_display(monkeypatch, capsys):
 
 def test_policies_act_within_the_spec():
   environment = pick_cube.make(seed=0)
-  zero = view.make_policy('zero', 'pick_cube', 0, environment)
-  np.testing.assert_array_equal(zero(None), np.zeros(4))
+  make = view.make_actor
+  zero = make('zero', 'pick_cube', 0, environment)
+  np.testing.assert_array_equal(zero.select_action(None), np.zeros(4))
   first, second = (
-    view.make_policy('random', 'pick_cube', 3, environment)(None)
+    make('random', 'pick_cube', 3, environment).select_action(None)
     for _ in range(2)
   )
   np.testing.assert_array_equal(first, second)
   assert first.shape == (4,) and (np.abs(first) <= 1).all()
   with pytest.raises(ValueError, match="'other' has no expert"):
-    view.make_policy('expert', 'other', 0, environment)
+    make('expert', 'other', 0, environment)
+
+
+def test_an_expert_begins_anew_with_every_episode(capsys):
+  # The second cube starts near to where the first one was let go of.
+  environment = pick_cube.make(seed=20)
+  expert = view.make_actor('expert', 'pick_cube', 20, environment)
+  list(view.run_episodes(environment, expert, episodes=2))
+  printed = capsys.readouterr().out
+  assert printed.count('success 1') == 2
 
 
 def run(*arguments):

@@ -22,6 +22,7 @@ class Examples(NamedTuple):
   images: Mapping[str, np.ndarray]  # by path, [N, *image_spec] uint8
   success: np.ndarray  # [N] bool
   episode: np.ndarray  # [N] int64, the number of the episode it is from
+  snapshot: np.ndarray  # [N] bool, whether it was picked out by itself
 
 
 def observation_spec(episode: types.Episode) -> dict[str, specs.Array]:
@@ -52,11 +53,12 @@ def from_episodes(
       same label; none is there.
   """
   images: dict[str, list[np.ndarray]] = {path: [] for path in image_spec}
-  labels, numbers = [], []
+  labels, numbers, snapshots = [], [], []
   for number, episode in enumerate(episodes):
     clear = _flags(episode, number, UNCLEAR) == 0
     labels.append(_labels(episode, number)[clear])
     numbers.append(np.full(clear.sum(), number))
+    snapshots.append(np.full(clear.sum(), SNAPSHOT in episode.extras))
     columns = classifier_networks.take_images(episode.observation, image_spec)
     for path, column in columns.items():
       _check_images(column, image_spec[path], f'episode {number}: {path}')
@@ -70,6 +72,7 @@ def from_episodes(
     {path: np.concatenate(columns) for path, columns in images.items()},
     np.concatenate(labels),
     np.concatenate(numbers),
+    np.concatenate(snapshots),
   )
   _check_classes(examples, 'The data set')
   return examples
@@ -81,7 +84,9 @@ def split(
   """Splits examples into those to train with and those to test with.
 
   Neighbouring images are all but equal, so that no episode is on both sides.
-  Episodes with and without a success are shared out apart.
+  Episodes with and without a success are shared out apart. Of snapshots, which
+  tell no episode, the last ones are held out of both kinds: those that were
+  seen one after the other stand in two files.
 
   Args:
     examples: of several episodes.
@@ -101,8 +106,11 @@ def split(
   failed = np.setdiff1d(examples.episode, succeeded)
   held_out: list[int] = []
   for kind in (succeeded, failed):
-    count = max(1, round(held_out_fraction * len(kind)))
-    held_out.extend(rng.permutation(kind)[:count])
+    is_snapshot = np.isin(kind, examples.episode[examples.snapshot])
+    chosen = rng.permutation(kind[~is_snapshot])
+    for choice in (chosen, kind[is_snapshot][::-1]):
+      count = max(1, round(held_out_fraction * len(choice)))
+      held_out.extend(choice[:count])
   is_held_out = np.isin(examples.episode, held_out)
   parts = take(examples, ~is_held_out), take(examples, is_held_out)
   advice = 'record more episodes: both sides need both classes'
@@ -141,6 +149,7 @@ def take(examples: Examples, rows: np.ndarray) -> Examples:
     {path: column[rows] for path, column in examples.images.items()},
     examples.success[rows],
     examples.episode[rows],
+    examples.snapshot[rows],
   )
 
 

@@ -77,6 +77,8 @@ def make_report(
       f'The wanted rate of false positives is {wanted_rate!r}, expected in '
       '[0, 1), such as 0.01.'
     )
+  # As in use: a threshold is not rounded to the probabilities' precision.
+  probability = np.asarray(probability, np.float64)
   if threshold is None:
     threshold = roc.propose_threshold(
       probability, examples.success, wanted_rate

@@ -64,7 +64,7 @@ def train(
 def test(
   trained: saving.Classifier,
   episodes: Sequence[types.Episode],
-  wanted_rate: float = 0.01,
+  wanted_rate: float | None = None,
   threshold: float | None = None,
 ) -> report_lib.Report:
   """Tests a classifier on episodes that it has never seen.
@@ -72,12 +72,15 @@ def test(
   Args:
     trained: the classifier.
     episodes: with `extras['success']`.
-    wanted_rate: of false positives, for the report.
+    wanted_rate: of false positives, for the report; by default that which its
+      threshold was chosen for.
     threshold: to test; None for the classifier's own.
 
   Raises:
     ValueError: the episodes are not what `data` asks for.
   """
+  if wanted_rate is None:
+    wanted_rate = trained.report.get('false_positive_rate_wanted', 0.01)
   examples = data.from_episodes(episodes, trained.networks.image_spec)
   probability = learning.probabilities(
     trained.networks, trained.params, examples.images

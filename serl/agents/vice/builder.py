@@ -31,8 +31,14 @@ class VICEBuilder:
 
     Raises:
       ValueError: if the agent has fewer updates in a round than the classifier,
-        or no experience of its own.
+        no experience of its own, or bounds for the environment's return.
     """
+    bounds = _find('return_bounds', self.builder.describe())
+    if bounds is not None:
+      raise ValueError(
+        f'return_bounds of the wrapped agent are {bounds}, those of the '
+        "environment's reward; expected None, as VICE replaces it."
+      )
     if not self._own_rows():
       raise ValueError(
         'No table of the wrapped agent is filled online, but VICE tells goals '
@@ -120,3 +126,12 @@ class VICEBuilder:
         rows.extend(range(begin, end))
       begin = end
     return rows
+
+
+def _find(name: str, described: Mapping[str, Any]) -> Any:
+  """Returns what is described by a name, however deep; None if nothing is."""
+  found = described.get(name)
+  for part in described.values():
+    if found is None and isinstance(part, Mapping):
+      found = _find(name, part)
+  return found

@@ -354,9 +354,11 @@ class BinsRelocate(twin_environment.Scene):
 
   def observe(self) -> dict[str, np.ndarray]:
     cube = self.cube_position
+    seen = {'object_pos': cube, 'object_offset': cube - self.tool_pose[:3]}
+    # They saturate: a cube may lie on a slope, beyond the floor.
     return {
-      'object_pos': cube.astype(np.float32),
-      'object_offset': (cube - self.tool_pose[:3]).astype(np.float32),
+      name: np.clip(seen[name].astype(np.float32), leaf.minimum, leaf.maximum)
+      for name, leaf in self.observation_spec().items()
     }
 
 

@@ -85,12 +85,18 @@ def named_specs(environment: dm_env.Environment) -> dict[str, Any]:
   """Returns the observation spec as a new dictionary.
 
   Raises:
-    ValueError: it has no names.
+    ValueError: it has no names, or names within names.
   """
   spec = environment.observation_spec()
   if not isinstance(spec, Mapping):
     raise ValueError(
       f'The observation is {spec}; expected a mapping of named arrays, as '
       'this wrapper goes by their names.'
+    )
+  nested = [name for name, leaf in spec.items() if isinstance(leaf, Mapping)]
+  if nested:
+    raise ValueError(
+      f'The observation has mappings within, {nested}; expected arrays by '
+      'their names: flatten it first.'
     )
   return dict(spec)

@@ -49,6 +49,20 @@ def test_no_episode_is_on_both_sides(episodes):
   np.testing.assert_array_equal(again.episode, held_out.episode)
 
 
+def test_of_snapshots_the_last_are_held_out(make_episode):
+  # Two files of one recording: each transition went to one of them.
+  def shots(label):
+    for _ in range(20):
+      episode = make_episode([label])
+      marked = {**episode.extras, 'snapshot': np.ones(1, np.uint8)}
+      yield episode._replace(extras=marked)
+
+  examples = data.from_episodes([*shots(1), *shots(0)], SPEC)
+  training, held_out = data.split(examples, 0.25, seed=3)
+  assert held_out.episode.tolist() == [*range(15, 20), *range(35, 40)]
+  assert not set(training.episode) & set(held_out.episode)
+
+
 def test_half_of_a_minibatch_are_successes(make_episode):
   examples = data.from_episodes([make_episode([0] * 99 + [1])], SPEC)
   images, label = data.draw(np.random.default_rng(0), examples, 8)

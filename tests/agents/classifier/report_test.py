@@ -17,6 +17,7 @@ EXAMPLES = data.Examples(
   },
   success=np.array([True, True, False, True, False, False]),
   episode=np.array([0, 0, 0, 1, 1, 1]),
+  snapshot=np.zeros(6, bool),
 )
 PROBABILITY = np.array([0.9, 0.8, 0.8, 0.6, 0.3, 0.1])
 

@@ -54,6 +54,14 @@ def test_refuses_rlpd_around_it(builder):
     rlpd.RLPDBuilder(builder)
 
 
+def test_refuses_bounds_of_a_return_that_it_replaces(agent, config):
+  bounded = dataclasses.replace(agent.config.sac, return_bounds=(0.0, 1.0))
+  drq_config = dataclasses.replace(agent.config, sac=bounded)
+  wrapped = rlpd.RLPDBuilder(dataclasses.replace(agent, config=drq_config))
+  with pytest.raises(ValueError, match=r'return_bounds .*expected None'):
+    vice.VICEBuilder(wrapped, config)
+
+
 def test_refuses_more_updates_than_minibatches(agent, config):
   config = dataclasses.replace(config, updates_per_round=3)
   with pytest.raises(ValueError, match='is 3, expected at most the 2'):
