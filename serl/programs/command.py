@@ -21,12 +21,14 @@ from serl.demos import recording
 from serl.programs import report
 from serl.teleop import devices
 from serl.teleop import opening
+from serl.utils import checkpointing
 
 _USERS_TO_MEND = (
   ValueError,
   OSError,
   devices.DeviceError,
   programs.NodeDiedError,
+  checkpointing.CheckpointError,
 )
 
 
@@ -63,7 +65,10 @@ def define_flags(demonstrations: bool = False) -> None:
       'max-env-steps', None, 'Environment steps after which the run ends.'
     ),
     flags.DEFINE_float(
-      'minutes', None, 'Minutes after which this launch ends.'
+      'minutes',
+      None,
+      'Minutes after which this launch ends.',
+      lower_bound=0.0,
     ),
     flags.DEFINE_float(
       'updates-per-step', None, 'Critic updates for each environment step.'
@@ -263,7 +268,7 @@ def fields(**defaults: Any) -> dict[str, Any]:
     'max_learner_steps': _value('max-learner-steps'),
     'evaluation_episodes': _value('evaluation-episodes'),
     'evaluation_period_s': _value('evaluation-period'),
-    'time_limit_s': 60 * _value('minutes') if _value('minutes') else None,
+    'time_limit_s': None if (m := _value('minutes')) is None else 60 * m,
     'updates_per_step': _value('updates-per-step'),
     'steps_per_second': _value('steps-per-second'),
     'replay': _value('replay'),
@@ -299,6 +304,13 @@ def run(config: programs.RunConfig | programs.AlternatingRuns) -> int:
   with the reason alone where it is the user's to mend.
   """
   _quiet()
+  if _value('role') != 'all' and (_value('local') or _is_offline(config)):
+    return _fail(
+      f'--role={_value("role")} is of several processes; expected it without '
+      '--local and of an agent that acts while it learns.'
+    )
+  if not _value('evaluate') and (_value('step') or _value('video')):
+    return _fail('--step and --video are of --evaluate=EPISODES beside them.')
   for run in programs.runs_of(config).values():
     if _value('resume') and not (run.folder / 'config.json').exists():
       return _fail(f'--resume: {run.folder} holds no run to go on with.')
@@ -313,7 +325,7 @@ def run(config: programs.RunConfig | programs.AlternatingRuns) -> int:
         )
         for task, run in programs.runs_of(config).items()
       }
-    elif all(run.offline for run in programs.runs_of(config).values()):
+    elif _is_offline(config):
       summary = programs.run_offline(config)
     elif _value('local'):
       summary = programs.run_local(config)
@@ -338,6 +350,10 @@ def run(config: programs.RunConfig | programs.AlternatingRuns) -> int:
     sys.stdout.write('\n\n'.join(map(str, told)) + '\n')
   reasons = {getattr(s, 'reason', None) for s in told}
   return 130 if report.INTERRUPTED in reasons else 0
+
+
+def _is_offline(config: programs.RunConfig | programs.AlternatingRuns) -> bool:
+  return all(run.offline for run in programs.runs_of(config).values())
 
 
 def _evaluate(

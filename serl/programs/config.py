@@ -109,6 +109,7 @@ class RunConfig:
       '1 where a person intervenes',
     )
     _check(self.updates_per_step > 0, self, 'updates_per_step', 'positive')
+    _check(self.publish_every >= 1, self, 'publish_every', 'at least 1')
     _check(self.max_env_steps > 0, self, 'max_env_steps', 'positive')
     _check(self.max_learner_steps > 0, self, 'max_learner_steps', 'positive')
     _check(

@@ -5,5 +5,9 @@ class NodeDiedError(RuntimeError):
   """A node ended with an error, or was killed."""
 
 
+class NodeLateError(NodeDiedError):
+  """Nodes that were asked to end did not, and were killed; no other failed."""
+
+
 class Interrupted(Exception):
   """The user stopped the run; the same command goes on with it."""

@@ -174,7 +174,7 @@ class BestPolicy:
   def offer(
     self, params: types.Params, learner_steps: int, found: Mapping[str, float]
   ) -> None:
-    """Keeps a policy if its sweep is the best: more successes, then return.
+    """Keeps a policy if its sweep is the best: by success, then by return.
 
     Args:
       params: of the policy.
@@ -183,7 +183,6 @@ class BestPolicy:
     """
     if _score(found) <= self._best:
       return
-    self._best = _score(found)
     # Numbered apart from learner steps: one that was restored from an older
     # checkpoint may do better with fewer.
     self._saved += 1
@@ -196,10 +195,13 @@ class BestPolicy:
         'episodes': found['episodes'],
       },
     )
+    self._best = _score(found)
 
 
 def _score(found: Mapping[str, float]) -> tuple[float, float]:
-  return found['successes'], found['episode_return']
+  # The rate: a resumed run may have other sweeps.
+  rate = found['successes'] / found['episodes']
+  return rate, found['episode_return']
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """A run in one process: no Reverb, no Launchpad, replay on the JAX device."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import contextlib
 import time
 
@@ -13,10 +13,12 @@ from serl import environment_loop
 from serl import specs
 from serl import types
 from serl.agents import variables as variables_lib
+from serl.demos import files
 from serl.demos import log as log_lib
 from serl.programs import acting
 from serl.programs import config as config_lib
 from serl.programs import evaluation
+from serl.programs import interrupt
 from serl.programs import report
 from serl.programs import run_folder
 from serl.programs import training as training_lib
@@ -46,6 +48,11 @@ def run_local(
   seed = next(iter(runs.values())).seed
   parts: dict[str, _Run] = {}
   with contextlib.ExitStack() as stack:
+    # Other starts than those of the episodes that are there.
+    seed += sum(
+      len(files.find(run_folder.episodes(run.folder, _ACTOR)))
+      for run in runs.values()
+    )
     environment = acting.shown(
       config.make_environment(seed), next(iter(runs.values()))
     )
@@ -54,6 +61,8 @@ def run_local(
     for task, run in runs.items():
       resumed = run_folder.claim(run, spec, task)
       logging.info('%s %s.', 'Resuming' if resumed else 'Starting', run.folder)
+    stack.enter_context(run_folder.used(config.folder, 'local'))
+    for task, run in runs.items():
       opened = stack.enter_context(
         loggers.open_loggers(
           run.folder, ('learner', _ACTOR, 'evaluator'), run.wandb
@@ -76,14 +85,14 @@ def _take_turns(
 ) -> str:
   """Runs until a limit, a success of each or a Ctrl-C; returns which."""
   reason = ''
-  try:
+  with interrupt.Interrupt() as interrupted:
     while not reason:
       task = environment.next_task if len(parts) > 1 else next(iter(parts))
-      reason = parts[task].take_turn()
+      reason = parts[task].take_turn(interrupted.heard)
       if all(part.reached for part in parts.values()):
         reason = parts[task].reached
-  except KeyboardInterrupt:
-    reason = report.INTERRUPTED
+      if interrupted.heard():
+        reason = report.INTERRUPTED
   return reason
 
 
@@ -109,12 +118,15 @@ class _Run:
     )
     self._counter = counting.Counter()
     self._counter.increment(env_steps=log.steps, episodes=len(log))
-    self._evaluation = None
+    self._evaluation, self._evaluated_in = None, None
     self._best = evaluation.BestPolicy(config.folder)
     if config.evaluate:
       networks = config.builder.make_networks(spec)
+      self._evaluated_in = config.make_environment(
+        config.seed + _EVALUATION_SEED_OFFSET
+      )
       self._evaluation = evaluation.Evaluation(
-        config.make_environment(config.seed + _EVALUATION_SEED_OFFSET),
+        self._evaluated_in,
         config.builder.make_policy(networks, evaluation=True),
       )
     self._actor = acting.make_actor(
@@ -128,12 +140,12 @@ class _Run:
       environment, self._actor, self._counter, self._loggers[_ACTOR]
     )
 
-  def take_turn(self) -> str:
+  def take_turn(self, should_stop: Callable[[], bool]) -> str:
     """Runs an episode and what is due then; returns which limit is reached."""
-    self._loop.run_episode()
-    self._learn()
+    self._loop.run_episode(should_stop)
+    self._learn(should_stop)
     reason = self._limit()
-    self._evaluate_if_due(bool(reason))
+    self._evaluate_if_due(bool(reason), should_stop)
     return reason
 
   def save(self) -> None:
@@ -142,8 +154,10 @@ class _Run:
     self._training.log(self._env_steps, self._sizes())
 
   def close(self) -> None:
-    """Lets go of the person's device."""
+    """Lets go of the person's device and of what is evaluated in."""
     acting.close(self._actor)
+    if self._evaluated_in is not None:
+      self._evaluated_in.close()
 
   @property
   def _env_steps(self) -> int:
@@ -160,21 +174,30 @@ class _Run:
     destinations = training_lib.destinations(self._config, episode)
     self._replay.insert(episode, destinations)
 
-  def _learn(self) -> None:
+  def _learn(self, should_stop: Callable[[], bool]) -> None:
     """Does the rounds that the steps so far are due."""
     steps, sizes = self._env_steps, self._sizes()
     while self._replay.can_sample() and self._training.may_step(steps):
+      if should_stop():
+        return
       self._training.step(steps, sizes)
 
-  def _evaluate_if_due(self, last: bool) -> None:
+  def _evaluate_if_due(
+    self, last: bool, should_stop: Callable[[], bool]
+  ) -> None:
     """Evaluates, and notes whether that is as good as is wanted."""
     config, now = self._config, time.monotonic()
     due = last or now - self._evaluated >= config.evaluation_period_s
     if self._evaluation is None or not due:
       return
-    self._evaluated = now
     variables = _on_device(self._training.get_variables())
-    found = self._evaluation.sweep(variables.params, config.evaluation_episodes)
+    found = self._evaluation.sweep(
+      variables.params, config.evaluation_episodes, should_stop
+    )
+    # From its end on: a sweep may take longer than the period.
+    self._evaluated = time.monotonic()
+    if found is None:
+      return
     self._best.offer(variables.params, variables.learner_steps, found)
     self._loggers['evaluator'].write(
       {

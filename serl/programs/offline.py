@@ -1,6 +1,7 @@
 """A run on demonstrations alone: no actor, no environment in the loop."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+import contextlib
 import math
 import time
 
@@ -13,6 +14,7 @@ from serl import types
 from serl.demos import recording
 from serl.programs import config as config_lib
 from serl.programs import evaluation as evaluation_lib
+from serl.programs import interrupt
 from serl.programs import report
 from serl.programs import run_folder
 from serl.programs import training as training_lib
@@ -88,10 +90,15 @@ def _train(config: config_lib.RunConfig, task: str) -> report.Summary:
   spec = config.make_spec()
   resumed = run_folder.claim(config, spec, task)
   logging.info('%s %s.', 'Resuming' if resumed else 'Starting', config.folder)
-  with loggers.open_loggers(
-    config.folder, ('learner', 'evaluator'), config.wandb
-  ) as opened:
-    reason = _Run(config, spec, opened).run()
+  with (
+    run_folder.used(config.folder, 'offline'),
+    loggers.open_loggers(
+      config.folder, ('learner', 'evaluator'), config.wandb
+    ) as opened,
+  ):
+    run = _Run(config, spec, opened)
+    with contextlib.closing(run):
+      reason = run.run()
   return report.make_report(config, spec, reason)
 
 
@@ -151,19 +158,23 @@ class _Run:
     reason = self._limit()
     self._training.compile()
     self._measured = self._evaluated = time.monotonic()
-    try:
+    with interrupt.Interrupt() as interrupted:
       while not reason:
         self._training.step(0, self._sizes)
         reason = self._limit()
         self._measure_if_due(bool(reason))
-        reason = self._evaluate_if_due(bool(reason)) or reason
-    except KeyboardInterrupt:
-      reason = report.INTERRUPTED
+        last, should_stop = bool(reason), interrupted.heard
+        reason = self._evaluate_if_due(last, should_stop) or reason
+        if interrupted.heard():
+          reason = report.INTERRUPTED
     self._training.save(0)
     self._training.log(0, self._sizes)
+    return reason
+
+  def close(self) -> None:
+    """Closes what is evaluated in."""
     if self._evaluation is not None:
       self._environment.close()
-    return reason
 
   def _limit(self) -> str:
     config = self._config
@@ -202,16 +213,22 @@ class _Run:
         sums[name] = sums.get(name, 0.0) + float(np.sum(valid))
     return {name: total / count for name, total in sums.items()}
 
-  def _evaluate_if_due(self, last: bool) -> str:
+  def _evaluate_if_due(
+    self, last: bool, should_stop: Callable[[], bool]
+  ) -> str:
     """Returns why the run is over, if the evaluation says so."""
     config, now = self._config, time.monotonic()
     due = last or now - self._evaluated >= config.evaluation_period_s
     if self._evaluation is None or not due:
       return ''
     params = config.builder.policy_params(self._training.learner_state)
-    found = self._evaluation.sweep(params, config.evaluation_episodes)
+    found = self._evaluation.sweep(
+      params, config.evaluation_episodes, should_stop
+    )
     # From its end on: a sweep may take longer than the period.
     self._evaluated = time.monotonic()
+    if found is None:
+      return ''
     steps = self._training.learner_steps
     self._best.offer(params, steps, found)
     self._loggers['evaluator'].write(

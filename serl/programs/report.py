@@ -110,7 +110,7 @@ def _film(
     log.parent.mkdir(exist_ok=True)
     log.write_text(traceback.format_exc())
     path.unlink(missing_ok=True)
-    return None, f'{str(error).splitlines()[0]} (see {log})'
+    return None, f'{(str(error) or repr(error)).splitlines()[0]} (see {log})'
   finally:
     environment.close()
   return path, ''

@@ -12,6 +12,9 @@ interventions.png      what a person's corrections were worth, and .json
 learning_curve.png, evaluation.mp4, summary.json
 """
 
+from collections.abc import Iterator
+import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -95,7 +98,8 @@ def claim(
         + '\nName another folder, or restore the configuration to resume it.'
       )
     return True
-  leftovers = sorted(p.name for p in folder.iterdir() if p.name not in _BEFORE)
+  begun = (*_BEFORE, f'.{_CONFIG}')  # the last of a launch that was killed
+  leftovers = sorted(p.name for p in folder.iterdir() if p.name not in begun)
   if leftovers:
     raise AnotherRunError(
       f'{folder} is not empty ({", ".join(leftovers[:5])}) and holds no '
@@ -116,6 +120,26 @@ def claim(
   )
   os.replace(temporary, path)
   return False
+
+
+@contextlib.contextmanager
+def used(folder: pathlib.Path, role: str) -> Iterator[None]:
+  """Keeps others from using the folder in the same role meanwhile.
+
+  Raises:
+    AnotherRunError: somebody does.
+  """
+  path = folder / 'logs' / f'{role}.lock'
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with path.open('w') as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      raise AnotherRunError(
+        f'{folder} is in use by another launch: wait for its end or stop it, '
+        'or name another folder.'
+      ) from error
+    yield
 
 
 def started(folder: pathlib.Path) -> float:

@@ -180,7 +180,8 @@ def _reason(error: Exception) -> str:
   for text in map(os.strerror, numbers):
     if text in str(error):
       return text
-  return f'{type(error).__name__}: {str(error).splitlines()[0][:200]}'
+  lines = str(error).splitlines() or ['']
+  return f'{type(error).__name__}: {lines[0][:200]}'
 
 
 def _raw_keys(state: Any) -> Any:

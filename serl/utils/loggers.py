@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 import contextlib
+import hashlib
 import json
 import math
 import os
@@ -116,7 +117,8 @@ class WandbLogger:
       project='serl',
       group=run_dir.name,
       name=f'{run_dir.name}/{node}',
-      id=f'{run_dir.name}-{node}',
+      # Folders elsewhere may have the same name.
+      id=f'{run_dir.name}-{hashlib.sha256(bytes(run_dir)).hexdigest()[:8]}-{node}',
       resume='allow',
       dir=str(run_dir),
     )

@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from serl.utils import loggers
 from tests.programs.distributed import fake_run
 
@@ -35,6 +37,19 @@ def test_a_person_needs_a_device(tmp_path):
   assert done.returncode == 1
   assert 'no terminal that keys could come from' in done.stderr
   assert 'Traceback' not in done.stderr
+
+
+@pytest.mark.parametrize(
+  'flags, told',
+  [
+    (('--local', '--role=actor', '--port-base=9000'), '--role=actor is of sev'),
+    (('--local', '--video'), '--step and --video are of --evaluate'),
+  ],
+)
+def test_flags_that_would_do_nothing_are_refused(tmp_path, flags, told):
+  done = _run(f'--run={tmp_path / "run"}', *flags)
+  assert done.returncode == 1 and told in done.stderr
+  assert not (tmp_path / 'run').exists()
 
 
 def test_a_step_names_the_task_that_it_is_of(tmp_path):

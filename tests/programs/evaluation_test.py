@@ -259,6 +259,8 @@ def test_the_best_policy_is_kept(tmp_path):
     (40, _sweep(3, 0.6), 40),
     (50, _sweep(3, 0.6), 40),
     (35, _sweep(4, 0.1), 35),  # of a learner that went back
+    (60, {**_sweep(5, 0.1), 'episodes': 50}, 35),
+    (70, {**_sweep(4, 0.1), 'episodes': 10}, 70),
   ):
     best.offer({'w': np.full(2, float(steps))}, steps, sweep)
     assert _kept(tmp_path) == (kept, kept)

@@ -1,3 +1,5 @@
+import dataclasses
+import signal
 import threading
 
 import jax
@@ -6,6 +8,7 @@ import pytest
 
 from serl import programs
 from serl.demos import log as log_lib
+from serl.programs import run_folder
 from serl.programs import training
 from serl.teleop import devices
 from serl.testing import fakes
@@ -182,3 +185,51 @@ class _Nowhere:
 
   def close(self):
     pass
+
+
+def test_an_interrupted_run_keeps_the_update_under_way(tmp_path, monkeypatch):
+  step = training.Training.step
+
+  def interrupted(self, env_steps, sizes):
+    step(self, env_steps, sizes)
+    if self.learner_steps == 5:
+      signal.raise_signal(signal.SIGINT)
+
+  monkeypatch.setattr(training.Training, 'step', interrupted)
+  before = signal.getsignal(signal.SIGINT)
+  summary = programs.run_local(_config(tmp_path / 'run'))
+  assert summary.reason.startswith('interrupted')
+  assert summary.learner_steps == 5
+  checkpoints = checkpointing.Checkpointer(tmp_path / 'run' / 'checkpoints')
+  assert max(checkpoints.steps()) == 5
+  assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_resumed_run_begins_elsewhere(tmp_path):
+  seeds, closed = [], []
+
+  class Environment(fakes.FakeEnvironment):
+    def __init__(self, seed):
+      super().__init__(fake_run.SPEC, 10, seed)
+      seeds.append(seed)
+      self._seed = seed
+
+    def close(self):
+      closed.append(self._seed)
+
+  config = _config(tmp_path / 'run')
+  config = dataclasses.replace(config, make_environment=Environment)
+  programs.run_local(config)
+  programs.run_local(dataclasses.replace(config, max_env_steps=80))
+  # Acting, evaluating and, last, for the film.
+  assert seeds[0] == 0 and seeds[3] == 6
+  assert sorted(closed) == sorted(seeds)
+
+
+def test_two_runs_at_once_in_a_folder_are_refused(tmp_path):
+  config = _config(tmp_path / 'run')
+  programs.run_local(config)
+  refused = pytest.raises(run_folder.AnotherRunError, match='in use by another')
+  with run_folder.used(config.folder, 'local'), refused:
+    programs.run_local(dataclasses.replace(config, max_env_steps=80))
+  assert programs.run_local(config).env_steps == 60

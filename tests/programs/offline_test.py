@@ -1,6 +1,7 @@
 """Tests of offline."""
 
 import dataclasses
+import signal
 
 import jax
 import numpy as np
@@ -180,11 +181,17 @@ def test_runs_that_alternate_are_trained_one_after_the_other(tmp_path):
 
 
 def test_after_an_interruption_no_other_run_is_begun(tmp_path, monkeypatch):
-  def interrupt(self, env_steps, sizes):
-    raise KeyboardInterrupt
+  step = training.Training.step
 
-  monkeypatch.setattr(training.Training, 'step', interrupt)
-  assert list(programs.run_offline(_two(tmp_path))) == ['there']
+  def interrupted(self, env_steps, sizes):
+    signal.raise_signal(signal.SIGINT)
+    step(self, env_steps, sizes)
+
+  monkeypatch.setattr(training.Training, 'step', interrupted)
+  summaries = programs.run_offline(_two(tmp_path))
+  assert list(summaries) == ['there']
+  # The step that was under way is whole, and kept.
+  assert summaries['there'].learner_steps == 1
 
 
 def test_each_agent_has_its_program(tmp_path):

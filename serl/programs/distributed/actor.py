@@ -11,6 +11,7 @@ import launchpad as lp
 from serl import environment_loop
 from serl import specs
 from serl.agents import variables
+from serl.demos import files
 from serl.demos import log as log_lib
 from serl.environments.wrappers import pacing
 from serl.programs import acting
@@ -62,9 +63,16 @@ class Actor:
   def run(self) -> None:
     """Runs episodes until a run is over or is stopped."""
     stop = lp.stop_event()
-    status = process.Status(self._folder, name(self._index))
+    status_name = name(self._index)
+    status = process.Status(self._folder, status_name)
     config = next(iter(self._runs.values())).config
-    environment = self._make_environment(config.seed + 1 + self._index)
+    # Other starts than those of the episodes that are there, and of the others.
+    logged = sum(
+      len(files.find(run_folder.episodes(served.config.folder, status_name)))
+      for served in self._runs.values()
+    )
+    seed = config.seed + 1 + self._index + config.num_actors * logged
+    environment = self._make_environment(seed)
     if config.steps_per_second is not None:
       environment = pacing.RealTime(environment, 1 / config.steps_per_second)
     environment = acting.shown(environment, config, self._index)

@@ -130,8 +130,8 @@ class _Part:
     )
     if found is None:
       return
-    self._logger.write({**behind, **found})
     self._best.offer(self._client.params, self._step, found)
+    self._logger.write({**behind, **found})
     logging.info('Learner step %d: %s', self._step, found)
     if self._found is None or found['successes'] >= self._found['successes']:
       self._found = found

@@ -71,12 +71,15 @@ def launch(
   program = program_lib.make_program(config, placement, clock)
   for node in nodes.values():
     process.clear_status(*node)
-  supervisor = _start(program, config.folder, nodes)
   # An actor that is killed cannot give back the terminal of the person's keys.
-  with keyboard.keeping_terminal(), supervisor.handle_signals():
+  with (
+    run_folder.used(config.folder, placement.role),
+    keyboard.keeping_terminal(),
+    _start(program, config.folder, nodes).handle_signals() as supervisor,
+  ):
     try:
       _watch(supervisor, runs, nodes, console)
-      supervisor.stop()
+      late = _stop(supervisor, console)
     except errors.NodeDiedError as failure:
       raise supervisor.stop_after_failure(failure) from None
     finally:
@@ -84,7 +87,7 @@ def launch(
       supervisor.kill()
   if supervisor.interrupted:
     raise errors.Interrupted(
-      f'Stopped. The same command goes on with {config.folder}.'
+      f'{late}Stopped. The same command goes on with {config.folder}.'
     )
   if placement.role in ('actor', 'evaluator'):
     console.print('The learner says that the run is over.')
@@ -99,6 +102,22 @@ def launch(
     reason = reasons[task] or next(filter(None, reasons.values()), '')
     summaries[task] = report.make_report(run, run.make_spec(), reason)
   return summaries.get('', summaries)
+
+
+def _stop(
+  supervisor: supervisor_lib.Supervisor, console: rich_console.Console
+) -> str:
+  """Ends the nodes of a run that is over; returns which had to be killed.
+
+  That may be an actor in a long reset, whose arm its server holds, or a learner
+  that compiles: nothing has failed by it.
+  """
+  try:
+    supervisor.stop()
+  except errors.NodeLateError as late:
+    console.print(str(late))
+    return f'{late}\n'
+  return ''
 
 
 def _claim(

@@ -1,6 +1,6 @@
 """Watches over the nodes of a launched program until all of them are gone."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 import contextlib
 import pathlib
 import signal
@@ -48,7 +48,7 @@ class Supervisor:
     self._interrupted = 0
 
   @contextlib.contextmanager
-  def handle_signals(self):
+  def handle_signals(self) -> Iterator['Supervisor']:
     """Takes Ctrl-C and SIGTERM as the wish to stop."""
     signals = (signal.SIGINT, signal.SIGTERM)
 
@@ -57,7 +57,7 @@ class Supervisor:
 
     before = {s: signal.signal(s, note) for s in signals}
     try:
-      yield
+      yield self
     finally:
       for number, handler in before.items():
         signal.signal(number, handler)
@@ -96,10 +96,11 @@ class Supervisor:
     others took all the time it gets a second more.
 
     Raises:
-      NodeDiedError: a node failed while it ended, or had to be killed.
+      NodeLateError: some had to be killed.
+      NodeDiedError: a node failed while it ended.
     """
     deadline = time.monotonic() + grace_s
-    failures = []
+    failures, late = [], []
     replays = [
       name
       for name in self._alive
@@ -117,13 +118,15 @@ class Supervisor:
         except subprocess.TimeoutExpired:
           node.kill()
           node.wait()
-          failures.append(f'{name} did not end within {grace_s} s: killed.')
+          late.append(f'{name} did not end within {grace_s} s: killed.')
           continue
         # A node that was asked to end before it could listen dies of it.
         if code not in (0, -signal.SIGTERM):
           failures.append(self._describe(name, code))
     if failures:
-      raise errors.NodeDiedError('\n'.join(failures))
+      raise errors.NodeDiedError('\n'.join(failures + late))
+    if late:
+      raise errors.NodeLateError('\n'.join(late))
 
   def kill(self) -> None:
     """Kills the nodes that are still there, at once."""

@@ -88,7 +88,7 @@ def test_stop_ends_all_and_says_nothing(supervise):
 
 def test_node_that_will_not_end_is_killed_and_named(supervise):
   supervisor, processes = supervise(learner=_STUBBORN, actor_0=_SLEEP)
-  with pytest.raises(errors.NodeDiedError, match='learner did not end within'):
+  with pytest.raises(errors.NodeLateError, match='learner did not end within'):
     supervisor.stop(grace_s=0.5)
   assert [p.poll() for p in processes] == [-signal.SIGKILL, -signal.SIGTERM]
 
