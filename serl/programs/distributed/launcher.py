@@ -79,7 +79,7 @@ def launch(
   ):
     try:
       _watch(supervisor, runs, nodes, console)
-      late = _stop(supervisor, console)
+      _stop(supervisor, console)
     except errors.NodeDiedError as failure:
       raise supervisor.stop_after_failure(failure) from None
     finally:
@@ -87,7 +87,7 @@ def launch(
       supervisor.kill()
   if supervisor.interrupted:
     raise errors.Interrupted(
-      f'{late}Stopped. The same command goes on with {config.folder}.'
+      f'Stopped. The same command goes on with {config.folder}.'
     )
   if placement.role in ('actor', 'evaluator'):
     console.print('The learner says that the run is over.')
@@ -106,8 +106,8 @@ def launch(
 
 def _stop(
   supervisor: supervisor_lib.Supervisor, console: rich_console.Console
-) -> str:
-  """Ends the nodes of a run that is over; returns which had to be killed.
+) -> None:
+  """Ends the nodes of a run that is over; says which had to be killed.
 
   That may be an actor in a long reset, whose arm its server holds, or a learner
   that compiles: nothing has failed by it.
@@ -116,8 +116,6 @@ def _stop(
     supervisor.stop()
   except errors.NodeLateError as late:
     console.print(str(late))
-    return f'{late}\n'
-  return ''
 
 
 def _claim(
