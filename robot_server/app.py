@@ -24,9 +24,6 @@ from robot_server import serving
 
 _log = logging.getLogger(__name__)
 
-# By it a client tells when it sent a request, s on the driver's clock, which
-# /health tells: what the network delivers late is refused as late.
-SENT = 'X-Sent'
 _MAX_BODY = 16 * 1024  # bytes; a command has hundreds
 # They tell nothing of the arm and do nothing to it.
 _OPEN_PATHS = ('/', '/openapi.json')
@@ -107,7 +104,7 @@ def _asked_at(request: flask.Request) -> float | None:
     exceptions.BadRequest: what it tells is no time.
   """
   came = request.environ.get(serving.ARRIVAL)
-  told = request.headers.get(SENT)
+  told = request.headers.get(protocol.SENT)
   if told is None:
     return came
   try:
@@ -115,7 +112,9 @@ def _asked_at(request: flask.Request) -> float | None:
   except ValueError:
     sent = math.nan
   if not math.isfinite(sent):
-    raise exceptions.BadRequest(f'{SENT} is {told!r}; expected seconds')
+    raise exceptions.BadRequest(
+      f'{protocol.SENT} is {told!r}; expected seconds'
+    )
   # A clock that is ahead makes nothing younger.
   return sent if came is None else min(came, sent)
 

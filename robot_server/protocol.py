@@ -28,6 +28,10 @@ MODES = (
 # is idle, whatever controller is started.
 STOPPED = ('reflex', 'idle')
 
+# The header by which a client tells when it sent a request, s on the driver's
+# clock, which /health tells: what the network delivers late is refused as late.
+SENT = 'X-Sent'
+
 # The gripper's commands, from open to closed.
 GRIPPER_RANGE = (0, 255)
 

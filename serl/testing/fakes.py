@@ -28,6 +28,19 @@ def make_image_spec() -> specs.EnvironmentSpec:
   )
 
 
+def make_arm_spec() -> specs.EnvironmentSpec:
+  """Returns the spec of an arm: a pose, a velocity and actions along both."""
+  spec = _with_observations(
+    {
+      'tcp_pose': specs.BoundedArray((7,), np.float32, -1.0, 1.0),
+      'tcp_vel': specs.BoundedArray((6,), np.float32, -1.0, 1.0),
+    }
+  )
+  return spec._replace(
+    actions=specs.BoundedArray((7,), np.float32, -1.0, 1.0, 'action')
+  )
+
+
 def make_episode(
   spec: specs.EnvironmentSpec, length: int = 10, seed: int = 0
 ) -> types.Episode:

@@ -348,39 +348,6 @@ def test_a_hold_of_a_silent_arm_is_made_good(governor, driver, clock):
   assert len(driver.commands) == 1
 
 
-def test_a_hold_ends_a_joint_reset(governor, driver):
-  started, stopped = threading.Event(), threading.Event()
-
-  def reset_joints():
-    started.set()
-    assert stopped.wait(10)
-    raise protocol.ControllerError('it was stopped')
-
-  driver.reset_joints = reset_joints
-  driver.stop_impedance = stopped.set
-  errors = []
-
-  def reset():
-    try:
-      governor.reset_joints()
-    except protocol.ControllerError as error:
-      errors.append(error)
-
-  thread = threading.Thread(target=reset)
-  thread.start()
-  assert started.wait(10)
-  with pytest.raises(governor_lib.RefusedError) as caught:
-    governor.command(NEAR)
-  assert caught.value.kind == 'busy'
-
-  governor.hold()
-  thread.join(10)
-
-  assert errors and not thread.is_alive()
-  with pytest.raises(governor_lib.RefusedError, match='held'):
-    governor.command(NEAR)
-
-
 def test_a_command_that_a_hold_overtook_is_not_sent(governor, driver):
   read_state = driver.read_state
   hold = threading.Thread(target=governor.hold)

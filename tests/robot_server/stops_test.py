@@ -1,4 +1,4 @@
-"""The governor heeds a person's stop, and force in a joint reset."""
+"""What ends a motion: a hold, a person's stop button, force, being late."""
 
 import threading
 
@@ -70,6 +70,20 @@ def _resetting(governor, driver, monkeypatch):
   return thread, stopped, errors
 
 
+def test_a_hold_ends_a_joint_reset(governor, driver, monkeypatch):
+  thread, stopped, errors = _resetting(governor, driver, monkeypatch)
+  with pytest.raises(governor_lib.RefusedError) as caught:
+    governor.command(NEAR)
+  assert caught.value.kind == 'busy'
+
+  governor.hold()
+  thread.join(30)
+
+  assert stopped.is_set() and errors and not thread.is_alive()
+  with pytest.raises(governor_lib.RefusedError, match='held'):
+    governor.command(NEAR)
+
+
 def test_a_joint_reset_that_meets_force_is_stopped(
   governor, driver, monkeypatch
 ):
@@ -123,7 +137,7 @@ def test_what_was_sent_long_ago_is_late(governor, driver, route):
   held = len(driver.commands)
 
   def post(sent):
-    headers = {app_lib.SENT: str(sent)}
+    headers = {protocol.SENT: str(sent)}
     return client.post(f'/{route}', json=body, headers=headers)
 
   answer = post(now - 3.0)

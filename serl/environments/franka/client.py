@@ -15,7 +15,6 @@ from serl.environments.franka import robot
 
 # s: until a connection stands, and until an answer comes that a roslaunch or a
 # motion precedes.
-_SENT = 'X-Sent'
 _CONNECT_S = 0.5
 _PATIENT_S = 60.0
 # Where the mistake is on this side, so that to try again is of no use.
@@ -157,7 +156,7 @@ class HttpRobot:
     headers = self._headers
     if method == 'POST' and self._ahead is not None:
       # The network may deliver it when nobody means it any more.
-      headers = {**headers, _SENT: f'{self._now() + self._ahead:.6f}'}
+      headers = {**headers, protocol.SENT: f'{self._now() + self._ahead:.6f}'}
     try:
       response = self._pool.request(
         method,

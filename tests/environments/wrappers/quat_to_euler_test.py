@@ -69,11 +69,5 @@ def test_what_is_no_pose_is_refused():
 
 class ConformanceTest(test_utils.EnvironmentTestMixin, absltest.TestCase):
   def make_object_under_test(self):
-    spec = fakes.make_state_spec()._replace(
-      observations={
-        'tcp_pose': specs.BoundedArray((7,), np.float32, -1.0, 1.0),
-        'tcp_vel': specs.BoundedArray((6,), np.float32, -1.0, 1.0),
-      },
-      actions=specs.BoundedArray((7,), np.float32, -1.0, 1.0),
-    )
-    return quat_to_euler.QuatToEuler(fakes.FakeEnvironment(spec))
+    environment = fakes.FakeEnvironment(fakes.make_arm_spec())
+    return quat_to_euler.QuatToEuler(environment)

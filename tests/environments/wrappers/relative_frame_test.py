@@ -238,11 +238,4 @@ class _Saturating(fakes.FakeEnvironment):
 
 class ConformanceTest(test_utils.EnvironmentTestMixin, absltest.TestCase):
   def make_object_under_test(self):
-    spec = fakes.make_state_spec()._replace(
-      observations={
-        'tcp_pose': specs.BoundedArray((7,), np.float32, -1.0, 1.0),
-        'tcp_vel': specs.BoundedArray((6,), np.float32, -1.0, 1.0),
-      },
-      actions=specs.BoundedArray((7,), np.float32, -1.0, 1.0),
-    )
-    return relative_frame.RelativeFrame(_Saturating(spec))
+    return relative_frame.RelativeFrame(_Saturating(fakes.make_arm_spec()))
