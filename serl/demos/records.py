@@ -12,6 +12,8 @@ from serl.demos import files
 # The name under which SERL keeps all that is no image, in one vector.
 STATE = 'state'
 _IMAGES = 'images'
+# The column of extras of steps picked out one by one, which may stand alone.
+SNAPSHOT = 'snapshot'
 
 
 class Record(NamedTuple):

@@ -41,7 +41,6 @@ _NAME = 'serl'
 _VERSION = '1.0.0'
 _SPLIT = 'train'
 _SPEC = 'serl_spec'
-SNAPSHOT = 'snapshot'  # the extras of what may be a single step
 # Image episodes are some 10 MB each.
 _EPISODES_IN_FILE = 20
 # The fields of a step that make an episode's columns.
@@ -151,7 +150,10 @@ def write(
           f'{record.name}: other extras than {first.name}; RLDS needs the same '
           'of all, so convert them apart:\n  ' + '\n  '.join(lines)
         )
-      if record.episode.length == 1 and SNAPSHOT not in record.episode.extras:
+      if (
+        record.episode.length == 1
+        and records.SNAPSHOT not in record.episode.extras
+      ):
         raise files.FileError(
           f'{record.name}: an episode of one step, expected more; remove it'
         )
@@ -192,7 +194,7 @@ def _check_features(folder: pathlib.Path, features: Any) -> None:
 
 def _episode(name: str, found: Mapping[str, Any]) -> types.Episode:
   steps = list(tfds.as_numpy(found['steps']))
-  least = 2 if steps and SNAPSHOT in steps[0].get('extras', {}) else 3
+  least = 2 if steps and records.SNAPSHOT in steps[0].get('extras', {}) else 3
   if len(steps) < least:
     raise files.FileError(
       f'{name}: {len(steps)} steps with the last, which has no action; '

@@ -84,7 +84,7 @@ def read(
       episode = episode._replace(
         extras={
           'success': np.full(len(steps), success, np.uint8),
-          'snapshot': np.ones(len(steps), np.uint8),
+          records.SNAPSHOT: np.ones(len(steps), np.uint8),
         }
       )
     # Let go of what was copied: the list is all that still holds it.

@@ -1,5 +1,6 @@
 """A Ctrl-C that is heard between two steps of a run, and not within one."""
 
+import os
 import signal
 import threading
 from types import FrameType
@@ -33,4 +34,6 @@ class Interrupt:
   def _note(self, number: int, frame: FrameType | None) -> None:
     del number, frame
     self._heard = True
+    # Past Python's buffers, which this may have interrupted.
+    os.write(2, b'Stopping; a second Ctrl-C ends it at once.\n')
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -61,7 +61,7 @@ def run_local(
     for task, run in runs.items():
       resumed = run_folder.claim(run, spec, task)
       logging.info('%s %s.', 'Resuming' if resumed else 'Starting', run.folder)
-    stack.enter_context(run_folder.used(config.folder, 'local'))
+    stack.enter_context(run_folder.used(config.folder))
     for task, run in runs.items():
       opened = stack.enter_context(
         loggers.open_loggers(

@@ -91,7 +91,7 @@ def _train(config: config_lib.RunConfig, task: str) -> report.Summary:
   resumed = run_folder.claim(config, spec, task)
   logging.info('%s %s.', 'Resuming' if resumed else 'Starting', config.folder)
   with (
-    run_folder.used(config.folder, 'offline'),
+    run_folder.used(config.folder),
     loggers.open_loggers(
       config.folder, ('learner', 'evaluator'), config.wandb
     ) as opened,

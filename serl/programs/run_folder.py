@@ -123,22 +123,29 @@ def claim(
 
 
 @contextlib.contextmanager
-def used(folder: pathlib.Path, role: str) -> Iterator[None]:
+def used(folder: pathlib.Path, role: str = 'all') -> Iterator[None]:
   """Keeps others from using the folder in the same role meanwhile.
+
+  Args:
+    folder: of the run, or of what runs that take turns share.
+    role: of a launch; 'all' is each of them.
 
   Raises:
     AnotherRunError: somebody does.
   """
-  path = folder / 'logs' / f'{role}.lock'
-  path.parent.mkdir(parents=True, exist_ok=True)
-  with path.open('w') as file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-      raise AnotherRunError(
-        f'{folder} is in use by another launch: wait for its end or stop it, '
-        'or name another folder.'
-      ) from error
+  roles = ('learner', 'actor', 'evaluator') if role == 'all' else (role,)
+  logs = folder / 'logs'
+  logs.mkdir(parents=True, exist_ok=True)
+  with contextlib.ExitStack() as stack:
+    for each in roles:
+      file = stack.enter_context((logs / f'{each}.lock').open('w'))
+      try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except BlockingIOError as error:
+        raise AnotherRunError(
+          f'{folder} is in use by another launch: wait for its end or stop it, '
+          'or name another folder.'
+        ) from error
     yield
 
 

@@ -216,7 +216,8 @@ def main(argv: Sequence[str]) -> int:
     IndexError,
     TypeError,
   ) as error:
-    print(f'Cannot compare {argv[1]}: {error}', file=sys.stderr)
+    told = str(error) or repr(error)
+    print(f'Cannot compare {argv[1]}: {told}', file=sys.stderr)
     return 2
   tolerance = _TOLERANCE.value
   print(report(comparison, tolerance))

@@ -231,6 +231,6 @@ def test_two_runs_at_once_in_a_folder_are_refused(tmp_path):
   programs.run_local(config)
   longer = dataclasses.replace(config, max_env_steps=80)
   refused = pytest.raises(run_folder.AnotherRunError, match='in use by another')
-  with run_folder.used(config.folder, 'local'), refused:
+  with run_folder.used(config.folder, 'learner'), refused:
     programs.run_local(longer)
   assert programs.run_local(longer).env_steps == 80

@@ -63,12 +63,12 @@ class Actor:
   def run(self) -> None:
     """Runs episodes until a run is over or is stopped."""
     stop = lp.stop_event()
-    status_name = name(self._index)
-    status = process.Status(self._folder, status_name)
+    own = name(self._index)
+    status = process.Status(self._folder, own)
     config = next(iter(self._runs.values())).config
     # Other starts than those of the episodes that are there, and of the others.
     logged = sum(
-      len(files.find(run_folder.episodes(served.config.folder, status_name)))
+      len(files.find(run_folder.episodes(served.config.folder, own)))
       for served in self._runs.values()
     )
     seed = config.seed + 1 + self._index + config.num_actors * logged

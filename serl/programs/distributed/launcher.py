@@ -53,7 +53,8 @@ def launch(
     ValueError: nothing is to be evaluated where only that is asked for.
     AnotherRunError: the folder is another run's.
     NodeDiedError: a node failed; the others were ended.
-    Interrupted: by Ctrl-C or SIGTERM, after a last checkpoint.
+    Interrupted: by Ctrl-C or SIGTERM, after a last checkpoint unless the
+      learner had to be killed, which is said.
     OSError: a port is taken, or the folder cannot be written.
   """
   runs = config_lib.runs_of(config)
