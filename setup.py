@@ -48,8 +48,10 @@ EXTRAS = {
   'launch': [
     f'{requirement}; {LAUNCHPAD}'
     for requirement in (
+      'cryptography',
       'dm-launchpad==0.5.2',
       'dm-reverb==0.7.2',
+      'grpcio',
       'numpy<2',
       'portpicker',
       'protobuf<3.20',

@@ -4,22 +4,22 @@ python benchmarks/publish.py --agent=state
 python benchmarks/publish.py --agent=frozen_resnet10
 
 A learner of the cube pick trains at full speed in another process and
-publishes; this process asks as an actor does, over Courier. The times are those
-of one system-wide clock: from the end of the round to the parameters on the
-actor's device. The frozen weights are random ones here.
+publishes; this process asks as an actor does, by gRPC with the key of a launch.
+The times are those of one system-wide clock: from the end of the round to the
+parameters on the actor's device. The frozen weights are random ones here.
 """
 
 import dataclasses
 import itertools
 import multiprocessing
 import os
+import pathlib
 import statistics
 import tempfile
 import time
 
 from absl import app
 from absl import flags
-import courier
 import jax
 import numpy as np
 import portpicker
@@ -35,6 +35,9 @@ from serl.networks import encoders
 from serl.networks import pretrained
 from serl.programs import config as config_lib
 from serl.programs import training as training_lib
+from serl.programs.distributed import keys
+from serl.programs.distributed import rpc
+from serl.programs.distributed import service
 from serl.utils import loggers
 
 _AGENT = flags.DEFINE_enum(
@@ -46,7 +49,6 @@ _PAUSE = flags.DEFINE_float(
 )
 
 _SECONDS = 20.0
-_CALL_TIMEOUT_S = 10.0
 _ROUND_S = 50.0
 _PUBLISHED = 'published'  # the time of it, among the parameters
 
@@ -94,20 +96,24 @@ def _make_resnet_agent(folder: str) -> _StampedDrQ:
   )
 
 
-def _learn(port: int, agent: str, pause_s: float) -> None:
-  """Trains and serves parameters until the process is ended."""
-  folder = tempfile.mkdtemp()
+def _make_config(folder: str, agent: str) -> config_lib.RunConfig:
+  """Returns a run; `folder` takes all that it leaves."""
   make_environment, builder = pick_cube.make, _StampedSAC()
   if agent != 'state':
     make_environment = pick_cube.make_vision
     builder = _make_resnet_agent(folder)
-  config = config_lib.RunConfig(
+  return config_lib.RunConfig(
     run_dir=os.path.join(folder, 'run'),
     make_environment=make_environment,
     builder=builder,
     checkpoint_period_s=1e9,
     publish_every=10 if agent == 'state' else 1,
   )
+
+
+def _learn(folder: str, port: int, agent: str, pause_s: float) -> None:
+  """Trains and serves parameters until the process is ended."""
+  config = _make_config(folder, agent)
   spec = config.make_spec()
   batch_spec = config.builder.batch_spec()
   lead = (batch_spec.updates_per_round, batch_spec.batch_size)
@@ -115,24 +121,39 @@ def _learn(port: int, agent: str, pause_s: float) -> None:
   training = training_lib.Training(
     config, spec, batches, loggers.Dispatcher([])
   )
-  server = courier.Server(port=port)
-  server.Bind('get_variables', training.get_variables)
-  server.Start()
-  while True:
-    training.step(0, {})
-    time.sleep(pause_s)
+  key = keys.read(keys.path(pathlib.Path(folder)))
+  server = rpc.Server(service.methods(training), f'127.0.0.1:{port}', key)
+  try:
+    while True:
+      training.step(0, {})
+      time.sleep(pause_s)
+  finally:
+    server.stop()
+
+
+def _params_like(config: config_lib.RunConfig):
+  """Returns parameters of those shapes; the stamp is no pure function's."""
+  networks = config.builder.make_networks(config.make_spec())
+  state = config.builder.make_algorithm(networks).init(jax.random.PRNGKey(0))
+  return config.builder.policy_params(state)
 
 
 def main(_) -> None:
   context = multiprocessing.get_context('spawn')
   port = portpicker.pick_unused_port()
+  folder = tempfile.mkdtemp()
+  key_file = keys.path(pathlib.Path(folder))
+  keys.make(key_file)
   learner = context.Process(
-    target=_learn, args=(port, _AGENT.value, _PAUSE.value), daemon=True
+    target=_learn, args=(folder, port, _AGENT.value, _PAUSE.value), daemon=True
   )
   learner.start()
-  # Else the call under way when the learner is killed would last for ever.
-  server = courier.Client(f'localhost:{port}', call_timeout=_CALL_TIMEOUT_S)
-  client = variables.VariableClient(server)
+  config = _make_config(folder, _AGENT.value)
+  remote = service.RemoteLearner(
+    rpc.Client(f'localhost:{port}', keys.read(key_file)),
+    lambda: _params_like(config),
+  )
+  client = variables.VariableClient(remote)
   client.wait(300)
   delays, end = [], time.monotonic() + _SECONDS
   while time.monotonic() < end:

@@ -1,55 +1,17 @@
 """Policy parameters that arrive in the background."""
 
 from concurrent import futures
-import math
-import pickle
 import time
 from typing import Any, NamedTuple
 
 from absl import logging
 import jax
-import numpy as np
 
 from serl import core
 from serl import types
 
 # How often `wait` looks, at the least.
 _POLL_S = 0.05
-
-
-class Packed(NamedTuple):
-  """Parameters in a row: they cross to another process the faster for it."""
-
-  layout: list[tuple[tuple[int, ...], np.dtype]]  # shape and dtype of each leaf
-  structure: bytes  # their tree, pickled
-  data: bytes
-
-
-def pack(variables: core.Variables) -> core.Variables:
-  """Returns variables whose `params` are `Packed`, copies of those given."""
-  leaves, structure = jax.tree.flatten(variables.params)
-  leaves = list(map(np.asarray, jax.device_get(leaves)))
-  packed = Packed(
-    # No names: TensorFlow, if it is imported, has a bfloat16 of its own.
-    layout=[(leaf.shape, leaf.dtype) for leaf in leaves],
-    structure=pickle.dumps(jax.tree.unflatten(structure, range(len(leaves)))),
-    data=b''.join(leaf.ravel().view(np.uint8) for leaf in leaves),
-  )
-  return variables._replace(params=packed)
-
-
-def unpack(variables: core.Variables) -> core.Variables:
-  """Returns variables with `params` as they were; they cannot be written to."""
-  packed = variables.params
-  if not isinstance(packed, Packed):
-    return variables
-  leaves, begin = [], 0
-  for shape, dtype in packed.layout:
-    flat = np.frombuffer(packed.data, dtype, math.prod(shape), begin)
-    leaves.append(flat.reshape(shape))
-    begin += flat.nbytes
-  places = pickle.loads(packed.structure)
-  return variables._replace(params=jax.tree.map(leaves.__getitem__, places))
 
 
 class FetchFailure(NamedTuple):
@@ -164,7 +126,6 @@ class VariableClient:
     received = time.monotonic()
     if variables is not None:
       # Here and not in `update`: the transfer would hold up the robot.
-      variables = unpack(variables)
       params = jax.block_until_ready(jax.device_put(variables.params))
       variables = variables._replace(params=params)
     return variables, received

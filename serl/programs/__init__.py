@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from serl.programs.config import AlternatingRuns as AlternatingRuns
 from serl.programs.config import RunConfig as RunConfig
 from serl.programs.config import runs_of as runs_of
+from serl.programs.errors import FolderGoneError as FolderGoneError
 from serl.programs.errors import Interrupted as Interrupted
 from serl.programs.errors import NodeDiedError as NodeDiedError
 
@@ -80,7 +81,7 @@ def launch(config: RunConfig | AlternatingRuns, **placement):
   Args:
     config: of the run, or of several that alternate.
     **placement: the fields of `distributed.program.Placement`: role, port_base,
-      learner_host.
+      learner_host, key_file.
   """
   from serl.programs.distributed import launcher
   from serl.programs.distributed import program

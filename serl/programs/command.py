@@ -78,12 +78,6 @@ def define_flags(demonstrations: bool = False) -> None:
       None,
       "Pace of the simulated robot; 0 is the machine's.",
     ),
-    flags.DEFINE_enum(
-      'replay',
-      None,
-      ['process', 'learner'],
-      'Which process holds the replay.',
-    ),
     flags.DEFINE_bool(
       'local', False, 'Run in one process, without Launchpad and Reverb.'
     ),
@@ -138,10 +132,16 @@ def define_flags(demonstrations: bool = False) -> None:
       'Which part runs here: all of it, or one of those on several machines.',
     ),
     flags.DEFINE_integer(
-      'port-base', None, 'Port of the replay; the learner takes the next one.'
+      'port-base', None, 'Port of the learner; of several, of the first one.'
     ),
     flags.DEFINE_string(
       'learner-host', 'localhost', 'Where the others find the learner.'
+    ),
+    flags.DEFINE_string(
+      'key-file',
+      None,
+      "The learner's key, for an actor or evaluator on another machine: a copy "
+      "of key.pem in the learner's run folder. By default that of --run.",
     ),
     flags.DEFINE_enum(
       'intervene',
@@ -271,7 +271,6 @@ def fields(**defaults: Any) -> dict[str, Any]:
     'time_limit_s': None if (m := _value('minutes')) is None else 60 * m,
     'updates_per_step': _value('updates-per-step'),
     'steps_per_second': _value('steps-per-second'),
-    'replay': _value('replay'),
     'live_port': _value('live-port'),
   }
   given = {name: value for name, value in given.items() if value is not None}
@@ -335,6 +334,7 @@ def run(config: programs.RunConfig | programs.AlternatingRuns) -> int:
         role=_value('role'),
         port_base=_value('port-base'),
         learner_host=_value('learner-host'),
+        key_file=_value('key-file'),
       )
   except _USERS_TO_MEND as error:
     return _fail(str(error))

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import os
 import pathlib
-from typing import Any, Literal
+from typing import Any
 
 import dm_env
 
@@ -90,10 +90,6 @@ class RunConfig:
   log_period_s: float = _free(2.0)
   wandb: bool = _free(False)
 
-  # The replay as a process of its own, or in the learner's: sampling then
-  # needs no gRPC.
-  replay: Literal['process', 'learner'] = _free('process')
-
   def __post_init__(self):
     _check(
       callable(self.make_environment),
@@ -117,12 +113,6 @@ class RunConfig:
     )
     _check(
       self.evaluation_episodes >= 1, self, 'evaluation_episodes', 'at least 1'
-    )
-    _check(
-      self.replay in ('process', 'learner'),
-      self,
-      'replay',
-      "'process' or 'learner'",
     )
     _check(
       self.stop_at_successes is None

@@ -9,5 +9,9 @@ class NodeLateError(NodeDiedError):
   """Nodes that were asked to end did not, and were killed; no other failed."""
 
 
+class FolderGoneError(OSError):
+  """A run's folder was deleted or moved while the run went on."""
+
+
 class Interrupted(Exception):
   """The user stopped the run; the same command goes on with it."""

@@ -1,31 +1,36 @@
-"""A Ctrl-C that is heard between two steps of a run, and not within one."""
+"""A wish to stop that is noted between two steps of a run, not within one."""
 
 import os
 import signal
 import threading
 from types import FrameType
 
+# Ctrl-C, kill, Ctrl-\\, and a terminal that is closed.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
+
 
 class Interrupt:
-  """A context that notes a Ctrl-C; a second one is raised as ever.
+  """A context that notes the first of `SIGNALS`; a second one acts as ever.
 
   Raised amid an update it would leave a state whose memory was given away
-  already, and nothing to checkpoint. Outside of the main thread it hears none.
+  already, and nothing to checkpoint. Outside of the main thread it notes none.
   """
 
   def __init__(self):
-    """Initialises the context; nothing is heard before it is entered."""
+    """Initialises the context; nothing is noted before it is entered."""
     self._heard = False
-    self._before = None
+    self._before = {}
 
   def __enter__(self) -> 'Interrupt':
     if threading.current_thread() is threading.main_thread():
-      self._before = signal.signal(signal.SIGINT, self._note)
+      for number in SIGNALS:
+        # One that is ignored, by nohup, stays so.
+        if signal.getsignal(number) != signal.SIG_IGN:
+          self._before[number] = signal.signal(number, self._note)
     return self
 
   def __exit__(self, *_) -> None:
-    if self._before is not None:
-      signal.signal(signal.SIGINT, self._before)
+    self._restore()
 
   def heard(self) -> bool:
     """Returns whether the user wants to stop."""
@@ -36,4 +41,8 @@ class Interrupt:
     self._heard = True
     # Past Python's buffers, which this may have interrupted.
     os.write(2, b'Stopping; a second Ctrl-C ends it at once.\n')
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    self._restore()
+
+  def _restore(self) -> None:
+    while self._before:
+      signal.signal(*self._before.popitem())

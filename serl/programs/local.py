@@ -12,7 +12,6 @@ from serl import core
 from serl import environment_loop
 from serl import specs
 from serl import types
-from serl.agents import variables as variables_lib
 from serl.demos import files
 from serl.demos import log as log_lib
 from serl.programs import acting
@@ -253,7 +252,6 @@ class _Published:
     return self._metrics
 
 
-def _on_device(packed: core.Variables) -> core.Variables:
+def _on_device(variables: core.Variables) -> core.Variables:
   """Returns variables with their parameters on the device."""
-  variables = variables_lib.unpack(packed)
   return variables._replace(params=jax.device_put(variables.params))

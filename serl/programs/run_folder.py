@@ -7,6 +7,7 @@ best_policy/           the policy that did best in a sweep of the evaluator
 metrics/NODE.jsonl     one record a line
 tensorboard/NODE/      the same for TensorBoard
 logs/NODE.txt          what the node printed
+key.pem                admits nodes to the learner; for its owner alone
 evaluations/           of checkpoints named by hand: STEP.json, STEP.mp4
 interventions.png      what a person's corrections were worth, and .json
 learning_curve.png, evaluation.mp4, summary.json
@@ -29,7 +30,7 @@ from serl.programs import config as config_lib
 
 _CONFIG = 'config.json'
 # What may stand there before a run is begun.
-_BEFORE = ('classifier', 'demonstrations', 'goals', 'logs')
+_BEFORE = ('classifier', 'demonstrations', 'goals', 'key.pem', 'logs')
 # Of the configuration, what a checkpoint is good for.
 _WHAT_ACTS = ('agent', 'environment', 'observations', 'actions')
 
@@ -90,7 +91,7 @@ def claim(
     raise _not_writable(folder, None)
   path = folder / _CONFIG
   if path.exists():
-    lines = _differences(described, _read(folder)['run'])
+    lines = differences(described, _read(folder)['run'])
     if lines:
       raise AnotherRunError(
         f'{folder} holds a run of another configuration:\n  '
@@ -149,6 +150,11 @@ def used(folder: pathlib.Path, role: str = 'all') -> Iterator[None]:
     yield
 
 
+def is_run(folder: pathlib.Path) -> bool:
+  """Returns whether a folder is there and holds a run."""
+  return (folder / _CONFIG).is_file()
+
+
 def started(folder: pathlib.Path) -> float:
   """Returns the unix time at which the run was first started."""
   return _read(folder)['started']
@@ -201,6 +207,37 @@ def relaunch(folder: pathlib.Path, programs: pathlib.Path) -> list[str]:
   return [sys.executable, str(program), *arguments, f'--run={folder}']
 
 
+def what_acts(
+  config: config_lib.RunConfig, spec: specs.EnvironmentSpec
+) -> dict[str, Any]:
+  """Returns what the policy of a run is made of, and acts in, as JSON data."""
+  return _what_acts(config.describe(spec))
+
+
+def differences(
+  given: Any, found: Any, where: str = 'in the folder'
+) -> list[str]:
+  """Returns a line for each leaf in which two descriptions of a run differ.
+
+  Args:
+    given: by the command at hand.
+    found: elsewhere.
+    where: that is.
+  """
+  given = specs.flatten(json.loads(json.dumps(given)))
+  found = specs.flatten(json.loads(json.dumps(found)))
+  lines = []
+  for path in sorted(set(given) | set(found)):
+    ours, theirs = given.get(path, 'absent'), found.get(path, 'absent')
+    if ours != theirs:
+      lines.append(f'{path}: {theirs!r} {where}, {ours!r} now')
+  return lines
+
+
+def _what_acts(described: dict[str, Any]) -> dict[str, Any]:
+  return {part: described[part] for part in _WHAT_ACTS}
+
+
 def check_policy(
   config: config_lib.RunConfig, spec: specs.EnvironmentSpec
 ) -> None:
@@ -209,11 +246,8 @@ def check_policy(
   Raises:
     AnotherRunError: they are not; says in what they differ.
   """
-  given = config.describe(spec)
-  found = _read(config.folder)['run']
-  lines = _differences(
-    {part: given[part] for part in _WHAT_ACTS},
-    {part: found[part] for part in _WHAT_ACTS},
+  lines = differences(
+    what_acts(config, spec), _what_acts(_read(config.folder)['run'])
   )
   if lines:
     raise AnotherRunError(
@@ -264,15 +298,3 @@ def _not_writable(
     f'The run folder {folder} cannot be written{reason}. Name another one, '
     'or give yourself the right to write there.'
   )
-
-
-def _differences(given: Any, found: Any) -> list[str]:
-  """Returns a line for each leaf in which two descriptions differ."""
-  given = specs.flatten(json.loads(json.dumps(given)))
-  found = specs.flatten(found)
-  lines = []
-  for path in sorted(set(given) | set(found)):
-    ours, theirs = given.get(path, 'absent'), found.get(path, 'absent')
-    if ours != theirs:
-      lines.append(f'{path}: {theirs!r} in the folder, {ours!r} now')
-  return lines

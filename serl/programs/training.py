@@ -14,7 +14,6 @@ from serl import specs
 from serl import types
 from serl.agents import builder
 from serl.agents import learner as learner_lib
-from serl.agents import variables as variables_lib
 from serl.demos import recording
 from serl.programs import config as config_lib
 from serl.programs import ratio as ratio_lib
@@ -78,7 +77,7 @@ class Training:
     return self._learner.state
 
   def get_variables(self, after: int = -1) -> core.Variables | None:
-    """Returns the published parameters, packed; see `core.VariableSource`.
+    """Returns the published parameters; see `core.VariableSource`.
 
     Any thread may call it.
     """
@@ -162,12 +161,10 @@ class Training:
 
   def _publish(self, env_steps: int) -> None:
     params = self._config.builder.policy_params(self._learner.state)
-    # A copy: the next round takes the state's memory.
-    published = variables_lib.pack(
-      core.Variables(params, self.learner_steps, 0.0, env_steps)
-    )
-    copied = variables_lib.unpack(published).params
-    learner_lib.check_finite(copied, self.learner_steps)
+    # Copies: the next round takes the state's memory.
+    params = jax.tree.map(np.array, jax.device_get(params))
+    learner_lib.check_finite(params, self.learner_steps)
+    published = core.Variables(params, self.learner_steps, 0.0, env_steps)
     with self._news:
       self._published_at = time.monotonic()
       self._published = published
@@ -266,6 +263,16 @@ def recorded(
     names = [table.name for table in table_of(config, source)]
     if names:
       yield names, load(getattr(config, source), spec)
+
+
+def policy_params_like(config: config_lib.RunConfig) -> types.Params:
+  """Returns the shapes and dtypes of the policy's parameters, as a tree."""
+  networks = config.builder.make_networks(config.make_spec())
+  algorithm = config.builder.make_algorithm(networks)
+  return jax.eval_shape(
+    lambda key: config.builder.policy_params(algorithm.init(key)),
+    learner_key(config),
+  )
 
 
 def checkpoint_steps(config: config_lib.RunConfig) -> list[int]:

@@ -43,7 +43,7 @@ _WATCHED_S = 1.5  # a camera is
 _DARK, _BRIGHT = 20.0, 235.0  # of 255, means of pictures
 _EXPOSURE_OFF = 0.05  # of what was asked for; sensors have steps
 _LITTLE_GB, _LEAST_GB = 20.0, 2.0
-# What the README's two machines share: of the replay and of the learner.
+# Of a learner by role, as in the README; a second task's is on the next one.
 _PORTS = (5300, 5301)
 
 

@@ -1,12 +1,9 @@
 """Tests of variables."""
 
-import pickle
 import threading
 import time
-from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -65,51 +62,6 @@ def _update_until(client, condition):
     assert time.monotonic() < deadline
     client.update()
     time.sleep(0.001)
-
-
-class _Params(NamedTuple):
-  encoder: dict
-  scale: np.ndarray
-
-
-def test_packed_parameters_come_out_as_they_were():
-  rng = np.random.default_rng(0)
-  wide = rng.normal(size=(6, 8)).astype(np.float32)
-  params = _Params(
-    {'w': wide[:, ::2], 'b': jnp.arange(3), 'h': jnp.ones(5, jnp.bfloat16)},
-    np.float32(2.5),
-  )
-  given = core.Variables(params, 7, 0.5, 90)
-  packed = pickle.loads(pickle.dumps(variables.pack(given)))
-  found = variables.unpack(packed)
-  assert found[1:] == given[1:]
-  assert jax.tree.structure(found.params) == jax.tree.structure(params)
-  for leaf, expected in zip(
-    jax.tree.leaves(found.params), jax.tree.leaves(params)
-  ):
-    assert leaf.dtype == expected.dtype and leaf.shape == expected.shape
-    np.testing.assert_array_equal(leaf, np.asarray(expected))
-  # Those that were never packed stay what they are.
-  assert variables.unpack(given) is given
-
-
-def test_packed_bfloat16_is_jaxs_beside_tensorflow():
-  pytest.importorskip(
-    'tensorflow', reason='it comes with Reverb, for Python 3.10 alone'
-  )
-  given = core.Variables({'w': jnp.arange(5, dtype=jnp.bfloat16)}, 0, 0.0)
-  found = variables.unpack(pickle.loads(pickle.dumps(variables.pack(given))))
-  assert found.params['w'].dtype == jnp.bfloat16
-  np.testing.assert_array_equal(
-    jax.device_put(found.params['w']), given.params['w']
-  )
-
-
-def test_packed_parameters_are_copies():
-  held = np.zeros(4, np.float32)
-  packed = variables.pack(core.Variables({'w': held}, 0, 0.0))
-  held[:] = 1
-  np.testing.assert_array_equal(variables.unpack(packed).params['w'], 0)
 
 
 def test_nothing_before_the_first(source, make_client):

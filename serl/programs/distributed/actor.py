@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 import contextlib
-import functools
 import pathlib
 
 import dm_env
@@ -17,11 +16,9 @@ from serl.environments.wrappers import pacing
 from serl.programs import acting
 from serl.programs import config as config_lib
 from serl.programs import run_folder
-from serl.programs import training as training_lib
-from serl.programs.distributed import farewell
+from serl.programs.distributed import poller
 from serl.programs.distributed import process
 from serl.programs.distributed import shipping
-from serl.replay import packing as packing_lib
 from serl.utils import counting
 from serl.utils import loggers
 
@@ -110,18 +107,14 @@ class _Part:
     log = log_lib.EpisodeLog(
       run_folder.episodes(config.folder, self._name), spec
     )
-    self._shipper = shipping.Shipper(
-      log,
-      shipping.make_insert(
-        served.replay,
-        packing_lib.Packing(spec),
-        functools.partial(training_lib.destinations, config),
-      ),
-      served.learner,
-      self._name,
-    )
+    self._shipper = shipping.Shipper(log, served.learner, self._name)
     self._shipper.start()
-    self._farewell = farewell.Farewell(served.learner, self._name)
+    self._poller = poller.LearnerPoller(
+      served.learner,
+      served.address,
+      self._name,
+      run_folder.what_acts(config, spec),
+    )
     self._client = variables.VariableClient(served.learner, config.pull_every_s)
     self._logger = loggers.make_logger(
       config.folder, self._name, config.wandb, clock.origin
@@ -142,7 +135,16 @@ class _Part:
     )
 
   def waits_for(self) -> str:
-    """Returns why no episode may start; nothing if one may."""
+    """Returns why no episode may start; nothing if one may.
+
+    Raises:
+      AnotherRunError: the learner is that of another run.
+      Exception: the learner takes no more episodes, or none of this one.
+    """
+    if self._shipper.failure is not None:
+      raise self._shipper.failure
+    if waits := self._poller.waits_for():
+      return waits
     if self._shipper.lost_since is None and self._client.params is not None:
       return ''
     self._client.update()
@@ -151,11 +153,11 @@ class _Part:
   @property
   def over(self) -> bool:
     """Whether the learner says that the run is over."""
-    return self._farewell.heard
+    return self._poller.over
 
   def close(self, timeout_s: float) -> None:
     """Closes what is open; the last episode has `timeout_s` to be sent."""
-    self._farewell.close()
+    self._poller.close()
     acting.close(self._actor)
     self._shipper.close(timeout_s)
     self._client.close()

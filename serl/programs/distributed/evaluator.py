@@ -12,8 +12,10 @@ import launchpad as lp
 from serl import specs
 from serl.agents import variables
 from serl.programs import evaluation
-from serl.programs.distributed import farewell
+from serl.programs import run_folder
+from serl.programs.distributed import poller
 from serl.programs.distributed import process
+from serl.programs.distributed import rpc
 from serl.utils import loggers
 
 NAME = 'evaluator'
@@ -89,13 +91,21 @@ class _Part:
       self._environment, config.builder.make_policy(networks, evaluation=True)
     )
     self._client = variables.VariableClient(served.learner, config.pull_every_s)
-    self._farewell = farewell.Farewell(served.learner, NAME)
+    self._poller = poller.LearnerPoller(
+      served.learner, served.address, NAME, run_folder.what_acts(config, spec)
+    )
     self._best = evaluation.BestPolicy(config.folder)
     self._step, self._began = 0, -float('inf')
     self._found: dict[str, float] | None = None  # of the best sweep so far
 
   def waits_for(self) -> str:
-    """Returns why no sweep may start; nothing if one may."""
+    """Returns why no sweep may start; nothing if one may.
+
+    Raises:
+      AnotherRunError: the learner is that of another run.
+    """
+    if waits := self._poller.waits_for():
+      return waits
     if self._client.failure is not None:
       return f'waiting for the learner at {self._address}'
     if self._client.learner_steps is None:
@@ -105,7 +115,7 @@ class _Part:
   @property
   def over(self) -> bool:
     """Whether the learner says that the run is over."""
-    return self._farewell.heard
+    return self._poller.over
 
   def is_due(self) -> bool:
     """Returns whether there are other parameters, and it is time for them."""
@@ -147,15 +157,14 @@ class _Part:
     successes, episodes = self._found['successes'], self._found['episodes']
     try:
       self._learner.evaluated(int(successes), episodes)
-    # Courier raises its own errors. At the end the learner is the first to go,
-    # and the word of it comes when its process has ended.
-    except Exception:
+    # At the end the learner is the first to go, and its process ends the run.
+    except rpc.CallError:
       if not stop.wait(_END_S):
         raise
 
   def close(self) -> None:
     """Closes what is open."""
-    self._farewell.close()
+    self._poller.close()
     self._environment.close()
     self._client.close()
     self._logger.close()

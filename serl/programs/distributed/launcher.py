@@ -52,7 +52,9 @@ def launch(
   Raises:
     ValueError: nothing is to be evaluated where only that is asked for.
     AnotherRunError: the folder is another run's.
+    KeyFileError: an actor or evaluator has no key of the learner.
     NodeDiedError: a node failed; the others were ended.
+    FolderGoneError: the run's folder was deleted meanwhile.
     Interrupted: by Ctrl-C or SIGTERM, after a last checkpoint unless the
       learner had to be killed, which is said.
     OSError: a port is taken, or the folder cannot be written.
@@ -69,19 +71,25 @@ def launch(
   now = time.time()
   elapsed = max(loggers.last_elapsed(run.folder) for run in runs.values())
   clock = process.Clock(now, now - elapsed)
-  program = program_lib.make_program(config, placement, clock)
   for node in nodes.values():
     process.clear_status(*node)
   # An actor that is killed cannot give back the terminal of the person's keys.
   with (
     run_folder.used(config.folder, placement.role),
     keyboard.keeping_terminal(),
-    _start(program, config.folder, nodes).handle_signals() as supervisor,
+    _start(
+      # Here: a launch that is refused leaves the key of the one that runs.
+      program_lib.make_program(config, placement, clock),
+      config.folder,
+      nodes,
+      console,
+    ).handle_signals() as supervisor,
   ):
     try:
       _watch(supervisor, runs, nodes, console)
       _stop(supervisor, console)
     except errors.NodeDiedError as failure:
+      _check_folders(runs)  # the reason, where one is gone
       raise supervisor.stop_after_failure(failure) from None
     finally:
       # Whatever went wrong here, no node is left behind.
@@ -134,6 +142,7 @@ def _start(
   program: lp.Program,
   folder: pathlib.Path,
   nodes: Mapping[str, program_lib.Node],
+  console: rich_console.Console,
 ) -> supervisor_lib.Supervisor:
   if not flags.FLAGS.is_parsed():
     # Launchpad reads its flags; a caller in code has parsed none.
@@ -154,6 +163,8 @@ def _start(
         for label, node in nodes.items()
       },
     )
+  for line in program_lib.listeners(program):
+    console.print(line, soft_wrap=True)
   return supervisor_lib.Supervisor(nodes, manager)
 
 
@@ -209,6 +220,7 @@ def _watch(
       ended = [nodes[label].name for label in supervisor.poll()]
       if learner.NAME in ended or not supervisor.alive:
         break
+      _check_folders(runs)
       _poll(progress)
       if not console.is_terminal and time.monotonic() - printed >= _LINE_S:
         printed = time.monotonic()
@@ -218,6 +230,17 @@ def _watch(
     _poll(progress)
   if supervisor.interrupted:
     logging.info('Stopping.')
+
+
+def _check_folders(runs: Mapping[str, config_lib.RunConfig]) -> None:
+  """Raises FolderGoneError where a run's folder is no longer there."""
+  for run in runs.values():
+    if not run_folder.is_run(run.folder):
+      raise errors.FolderGoneError(
+        f'{run.folder} was deleted or moved while the run went on, so nothing '
+        'more can be kept: the run ends. Put the folder back and start the '
+        'same command again, or begin a new run.'
+      )
 
 
 def _poll(progress: Sequence[table.Progress]) -> None:

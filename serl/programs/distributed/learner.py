@@ -1,15 +1,20 @@
-"""The learner's node: trains, and tells the others what they ask for."""
+"""The learner's node: trains, and answers the calls of the other nodes."""
 
+from collections.abc import Mapping
 import threading
 import time
+from typing import Any
 
 from absl import logging
 import launchpad as lp
 
 from serl import core
+from serl import types
 from serl.programs import config as config_lib
+from serl.programs import run_folder
 from serl.programs import training as training_lib
 from serl.programs.distributed import process
+from serl.replay import adders
 from serl.replay import iterators
 from serl.replay import packing as packing_lib
 from serl.replay import tables
@@ -22,10 +27,11 @@ _IDLE_S = 0.01  # a pause while no round is due
 # For the nodes elsewhere to hear that the run is over; and for those that have
 # lost contact to find back, at the least.
 _FAREWELL_S, _RETURN_S = 30.0, 8.0
+_SILENCE_S = 60.0  # of the replay, after which the learner ends
 
 
 class Learner:
-  """Runs the training; its public methods are called by the other nodes."""
+  """Runs the training, beside the calls of the other nodes: `service`."""
 
   def __init__(
     self,
@@ -46,30 +52,59 @@ class Learner:
     self._replay = replay
     self._clock = clock
     self._is_alone = is_alone
+    self._spec = config.make_spec()
+    self._packing = packing_lib.Packing(self._spec)
     self._training: training_lib.Training | None = None
     self._inserted: dict[str, int] = {}
+    self._failure: Exception | None = None  # of an insert
+    self._inserting = threading.Lock()
     self._over = ''  # why the run is over
     self._callers: set[str] = set()  # nodes that ask whether it is over
     self._told: set[str] = set()  # that it is
-    self._lock = threading.Lock()
 
-  # What the other nodes call.
+  # The calls of the other nodes.
+
+  def differences(self, described: Mapping[str, Any]) -> list[str]:
+    """Returns in what a node's run differs from this one, a line each."""
+    own = run_folder.what_acts(self._config, self._spec)
+    return run_folder.differences(described, own, 'at the learner')
 
   def get_variables(self, after: int) -> core.Variables | None:
-    """Returns newer parameters, packed; None if none come in a moment."""
+    """Returns newer parameters; None if none come in a moment."""
     return self._training.get_variables(after) if self._training else None
 
   def inserted_episodes(self, actor: str) -> int:
     """Returns how many of an actor's logged episodes are in the replay."""
-    with self._lock:
-      return self._inserted.get(actor, 0)
+    return self._inserted.get(actor, 0)
 
-  def episode_inserted(self, actor: str, index: int) -> None:
-    """Notes that episode `index` of an actor's log is in the replay."""
-    with self._lock:
-      # A learner that was started anew counts from 0: it wants all of them.
-      if self._inserted.get(actor, 0) == index:
-        self._inserted[actor] = index + 1
+  def insert_episode(
+    self, actor: str, index: int, episode: types.Episode
+  ) -> int:
+    """Inserts episode `index` of an actor's log if it is the next one.
+
+    Each is inserted once, however often it is sent. A learner that was started
+    anew counts from 0 and gets all of them.
+
+    Returns:
+      How many are in the replay now.
+
+    Raises:
+      ValueError: the episode does not fit the environment's spec.
+    """
+    with self._inserting:
+      inserted = self._inserted.get(actor, 0)
+      if index != inserted or self._failure is not None:
+        return inserted
+      adders.check(episode, self._spec)
+      destinations = training_lib.destinations(self._config, episode)
+      try:
+        writing.insert(self._replay, self._packing, episode, destinations)
+      except Exception as error:
+        # How much of it the tables hold is unknown: the run's own thread ends.
+        self._failure = error
+        raise
+      self._inserted[actor] = inserted + 1
+      return inserted + 1
 
   def over(self, caller: str) -> str:
     """Returns why the run is over, nothing while it is not."""
@@ -79,7 +114,7 @@ class Learner:
     return self._over
 
   def evaluated(self, successes: int, episodes: int) -> None:
-    """Notes what the evaluator saw."""
+    """Takes the outcome of the evaluator's best sweep."""
     wanted = self._config.stop_at_successes
     if wanted is not None and successes >= wanted:
       self._over = f'{successes} of {episodes} evaluation episodes succeeded'
@@ -94,18 +129,19 @@ class Learner:
       self._config.folder, NAME, self._config.wandb, self._clock.origin
     )
     training = self._make_training(logger, status)
-    looked, states = time.monotonic(), tables.states(self._replay)
-    while not stop.is_set() and not self._over:
-      now = time.monotonic()
-      if now - looked >= _POLL_S:
-        looked, states = now, tables.states(self._replay)
-      pause = self._round(training, states, status)
-      if pause:
-        stop.wait(pause)
-    # Of the last look: the replay may be what has failed.
-    training.save(self._env_steps(states))
-    training.log(self._env_steps(states), _sizes(states))
-    logger.close()
+    replay = _Watched(self._replay)
+    try:
+      while not stop.is_set() and not self._over:
+        if self._failure is not None:
+          raise self._failure
+        pause = self._round(training, replay.states(), status)
+        if pause:
+          stop.wait(pause)
+    finally:
+      # Of the last look: the replay may be what has failed.
+      training.save(self._env_steps(replay.last))
+      training.log(self._env_steps(replay.last), _sizes(replay.last))
+      logger.close()
     logging.info(
       'Ended at learner step %d: %s.',
       training.learner_steps,
@@ -121,7 +157,7 @@ class Learner:
     """Fills the tables from files and builds what trains."""
     config = self._config
     status.say('building the networks')
-    spec = config.make_spec()
+    spec = self._spec
     self._insert_recorded(spec)
     iterator = iterators.make_iterator(
       self._replay.server_address,
@@ -165,10 +201,9 @@ class Learner:
     return states[training_lib.online_table(self._config).name].inserted
 
   def _insert_recorded(self, spec) -> None:
-    packing = packing_lib.Packing(spec)
     for names, episodes in training_lib.recorded(self._config, spec):
       for episode in episodes:
-        writing.insert(self._replay, packing, episode, names)
+        writing.insert(self._replay, self._packing, episode, names)
       logging.info('Inserted %d episodes: %s.', len(episodes), ', '.join(names))
 
   def _say_farewell(self, stop: threading.Event) -> None:
@@ -179,6 +214,38 @@ class Learner:
       if all_told or waited > _FAREWELL_S:
         return
       stop.wait(0.1)
+
+
+class _Watched:
+  """The states of a replay's tables, looked at from time to time.
+
+  A replay that is silent for a while has not failed: a busy machine may have
+  stopped it.
+  """
+
+  def __init__(self, client: tables.Client):
+    self._client = client
+    self.last = tables.states(client)
+    self._answered = self._looked = time.monotonic()
+
+  def states(self) -> dict[str, tables.TableState]:
+    """Returns the newest states that are known.
+
+    Raises:
+      ConnectionError: the replay has not answered for `_SILENCE_S`.
+    """
+    now = time.monotonic()
+    if now - self._looked < _POLL_S:
+      return self.last
+    self._looked = now
+    try:
+      self.last = tables.states(self._client)
+      self._answered = time.monotonic()
+    except ConnectionError as error:
+      if time.monotonic() - self._answered > _SILENCE_S:
+        raise
+      logging.warning('%s; asked again.', error)
+    return self.last
 
 
 def _sizes(states: dict[str, tables.TableState]) -> dict[str, int]:

@@ -9,14 +9,15 @@ import signal
 import sys
 import time
 import traceback
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from absl import logging
 import launchpad as lp
 
 from serl.programs import config as config_lib
+from serl.programs import interrupt
 from serl.programs import run_folder
-from serl.replay import tables
+from serl.programs.distributed import service
 
 _PR_SET_PDEATHSIG = 1
 _LAST_RESORT_S = 15  # after which a node that was asked to end is ended
@@ -27,14 +28,12 @@ class Served(NamedTuple):
 
   Fields:
     config: of the run.
-    replay: the server of its tables.
-    learner: its learner's node.
-    address: where that is, to say for whom a node waits.
+    learner: its learner.
+    address: of the learner, for messages.
   """
 
   config: config_lib.RunConfig
-  replay: tables.Client
-  learner: Any
+  learner: service.Learner
   address: str
 
 
@@ -49,19 +48,20 @@ def prepare(folder: pathlib.Path, node: str) -> None:
   """Makes this process the node's: its log file, and how it ends.
 
   Call it in the process's main thread. The launcher alone decides on a stop: a
-  Ctrl-C reaches the whole process group, and nodes that took it themselves
-  would stop before those that still need them.
+  Ctrl-C or a terminal that is closed reaches the whole process group, and nodes
+  that took it themselves would stop before those that still need them.
   """
   path = run_folder.log(folder, node)
   path.parent.mkdir(parents=True, exist_ok=True)
-  file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+  file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
   for stream in (sys.stdout, sys.stderr):
     stream.flush()
     os.dup2(file, stream.fileno())
   os.close(file)
   logging.set_verbosity(logging.INFO)
   logging.use_absl_handler()
-  signal.signal(signal.SIGINT, signal.SIG_IGN)
+  for number in interrupt.SIGNALS:
+    signal.signal(number, signal.SIG_IGN)
   stop = lp.stop_event()
 
   def ask_to_stop(*_) -> None:

@@ -2,25 +2,34 @@
 
 import dataclasses
 import functools
+import os
 import pathlib
+import shutil
 import socket
+import tempfile
 import time
 from typing import Literal, NamedTuple, get_args
 
 import launchpad as lp
 from launchpad import address as lp_address
+from launchpad.nodes import base
+import reverb
 
 from serl.programs import config as config_lib
+from serl.programs import training
 from serl.programs.distributed import actor
 from serl.programs.distributed import evaluator
+from serl.programs.distributed import keys
 from serl.programs.distributed import learner
 from serl.programs.distributed import process
+from serl.programs.distributed import rpc
+from serl.programs.distributed import service
+from serl.replay import loopback
 from serl.replay import tables
 
-Role = Literal['all', 'learner', 'actor', 'evaluator']
+_REVERB_FOLDER = '.reverb_'
 
-REPLAY = 'replay'
-_CALL_TIMEOUT_S = 5.0
+Role = Literal['all', 'learner', 'actor', 'evaluator']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,15 +40,17 @@ class Placement:
     role: 'all' nodes on this machine; or the 'learner' with the replay; or the
       'actor' of the robot's machine; or the 'evaluator', which any machine can
       be that simulates.
-    port_base: the replay listens on it and the learner on the next one, those
-      of another run on the next two; None takes free ones, which only 'all'
-      can.
+    port_base: the learner listens on it, that of another run on the next one;
+      None takes free ones, which only 'all' can.
     learner_host: where actor and evaluator find the learner.
+    key_file: of an actor or evaluator, the learner's key; None for that in the
+      run's folder. See `keys`.
   """
 
   role: Role = 'all'
   port_base: int | None = None
   learner_host: str = 'localhost'
+  key_file: str | os.PathLike | None = None
 
   def __post_init__(self):
     if self.role not in get_args(Role):
@@ -49,8 +60,23 @@ class Placement:
     if self.role != 'all' and self.port_base is None:
       raise ValueError(
         f'The role {self.role!r} needs port_base: both sides must agree on '
-        'the ports (the replay takes it, the learner the next one).'
+        'the port of the learner.'
       )
+    if self.key_file is not None and self.serves:
+      raise ValueError(
+        f'key_file is {os.fspath(self.key_file)!r} for the role {self.role!r}, '
+        'which makes the key in its run folder: name it for actor or evaluator.'
+      )
+
+  @property
+  def serves(self) -> bool:
+    """Whether the learner is in this launch."""
+    return self.role in ('all', 'learner')
+
+  @property
+  def host(self) -> str:
+    """The address that the learner listens on: only by role beyond this one."""
+    return '[::]' if self.role == 'learner' else '127.0.0.1'
 
   def check_ports(self, runs: int = 1) -> None:
     """Raises OSError if a port that this launch listens on is taken.
@@ -58,18 +84,35 @@ class Placement:
     Args:
       runs: how many runs there are.
     """
-    if self.port_base is None or self.role in ('actor', 'evaluator'):
+    if self.port_base is None or not self.serves:
       return
-    for port in range(self.port_base, self.port_base + 2 * runs):
+    for port in range(self.port_base, self.port_base + runs):
       with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-          probe.bind(('', port))
+          probe.bind(('' if self.role == 'learner' else self.host, port))
         except OSError as error:
           raise OSError(
             f'Port {port} cannot be listened on ({error.strerror}): another '
             'run may be using it. Stop it, or choose another port_base.'
           ) from error
+
+  def prepare_key(self, folder: pathlib.Path) -> pathlib.Path:
+    """Returns the file of the launch's key, made where this launch serves.
+
+    A learner's key stays while its run does: the other machines have a copy.
+
+    Raises:
+      KeyFileError: an actor or evaluator has none, or other users can read it.
+    """
+    if self.key_file is not None:
+      file = pathlib.Path(self.key_file).expanduser().resolve()
+    else:
+      file = keys.path(folder)
+    if self.role == 'all' or (self.serves and not file.exists()):
+      keys.make(file)
+    keys.read(file)
+    return file
 
 
 HERE = Placement()
@@ -94,8 +137,6 @@ def make_nodes(
   runs = config_lib.runs_of(config)
   if role in ('all', 'learner'):
     for task, run in runs.items():
-      if run.replay == 'process':
-        nodes[_label(task, REPLAY)] = Node(run.folder, REPLAY)
       nodes[_label(task, learner.NAME)] = Node(run.folder, learner.NAME)
   if role in ('all', 'evaluator') and any(r.evaluate for r in runs.values()):
     nodes[evaluator.NAME] = Node(config.folder, evaluator.NAME)
@@ -124,7 +165,7 @@ def make_program(
   """Returns the Launchpad program of a run or of several, or one role's part.
 
   Args:
-    config: of the run or runs. Several take two ports each, one after another.
+    config: of the run or runs. Several take a port each, one after another.
     placement: which nodes, and where.
     clock: of the launch; a new one by default.
   """
@@ -138,33 +179,25 @@ def make_program(
       program.add_node(node)
 
   runs = config_lib.runs_of(config)
+  key_file = placement.prepare_key(config.folder)
   acted: dict[str, process.Served] = {}
   for number, (task, run) in enumerate(runs.items()):
     replay_node = _ReplayNode(functools.partial(_make_tables, run), run.folder)
-    replay = replay_node.create_handle()
     learner_node = _LearnerNode(
-      learner.Learner,
       run,
-      replay,
+      replay_node.create_handle(),
       clock,
-      is_alone=placement.role == 'learner',
+      placement,
+      key_file,
     )
-    learner_node.folder = run.folder
-    served = learner_node.create_handle()
-    served.set_client_kwargs(call_timeout=_CALL_TIMEOUT_S)
     where = placement.learner_host
     if placement.port_base is not None:
-      port = placement.port_base + 2 * number
-      _place(replay_node, where, port)
-      _place(learner_node, where, port + 1)
-      where = f'{where}:{port + 1}'
-    acted[task] = process.Served(run, replay, served, where)
-    if placement.role in ('all', 'learner'):
-      if run.replay == 'learner':
-        learner_node = _Together([replay_node, learner_node])
-      else:
-        add(_label(task, REPLAY), replay_node)
-      add(_label(task, learner.NAME), learner_node)
+      where = f'{where}:{placement.port_base + number}'
+      _place(learner_node, where)
+    acted[task] = process.Served(run, learner_node.create_handle(), where)
+    if placement.serves:
+      node = _Together([replay_node, learner_node])
+      add(_label(task, learner.NAME), node)
   if evaluator.NAME in nodes:
     evaluated = {
       task: served for task, served in acted.items() if served.config.evaluate
@@ -179,6 +212,16 @@ def make_program(
       make = config.make_environment
       add(label, _Node(actor.Actor, acted, make, config.folder, index, clock))
   return program
+
+
+def listeners(program: lp.Program) -> list[str]:
+  """Returns a line for each port that a launched program listens on."""
+  lines = []
+  for label, nodes in program.groups.items():
+    for node in nodes:
+      for inner in getattr(node, 'nodes', ()):
+        lines.append(f'{label}: {inner.describe_listener()}')
+  return lines
 
 
 def _make_tables(config: config_lib.RunConfig):
@@ -205,25 +248,114 @@ class _Node(_Prepared, lp.PyClassNode):
   """A node that serves nothing."""
 
 
-class _LearnerNode(_Prepared, lp.CourierNode):
-  """The learner; where the replay is in its process, that ends with it."""
+class _LearnerHandle(base.Handle):
+  """Gives the other nodes a `service.RemoteLearner`."""
+
+  def __init__(
+    self,
+    address: lp_address.Address,
+    key_file: pathlib.Path,
+    config: config_lib.RunConfig,
+  ):
+    self._address = address
+    self._key_file = key_file
+    self._config = config
+
+  def dereference(self) -> service.RemoteLearner:
+    client = rpc.Client(self._address.resolve(), keys.read(self._key_file))
+    return service.RemoteLearner(
+      client, functools.partial(training.policy_params_like, self._config)
+    )
+
+
+class _LearnerNode(lp.PyClassNode):
+  """The learner, and the door by which the other nodes call it."""
+
+  def __init__(
+    self,
+    config: config_lib.RunConfig,
+    replay: base.Handle,
+    clock: process.Clock,
+    placement: Placement,
+    key_file: pathlib.Path,
+  ):
+    is_alone = placement.role == 'learner'
+    super().__init__(learner.Learner, config, replay, clock, is_alone=is_alone)
+    self._config = config
+    self._host = placement.host
+    self._key_file = key_file
+    self._address = lp_address.Address(learner.NAME)
+    self.allocate_address(self._address)
+
+  def create_handle(self) -> _LearnerHandle:
+    return self._track_handle(
+      _LearnerHandle(self._address, self._key_file, self._config)
+    )
+
+  def describe_listener(self) -> str:
+    """Returns where it listens once it is launched, and for whom."""
+    where = (
+      'on every interface' if self._host == '[::]' else 'for this machine alone'
+    )
+    return (
+      f'calls on {self._listens_on}, {where}, by the key in {self._key_file}'
+    )
+
+  @property
+  def _listens_on(self) -> str:
+    port = lp_address.get_port_from_address(self._address.resolve())
+    return f'{self._host}:{port}'
 
   def run(self) -> None:
-    super().run()
-    if not self.name:
+    """Serves the learner's calls while it trains."""
+    instance = self._construct_instance()
+    server = rpc.Server(
+      service.methods(instance), self._listens_on, keys.read(self._key_file)
+    )
+    try:
+      instance.run()
+    finally:
+      server.stop()
+      # The replay, which is in this process, ends with it.
       lp.stop_event().set()
 
 
-class _Together(_Prepared, lp.MultiThreadingColocation):
-  """Replay and learner in one process."""
+class _ReplayNode(lp.ReverbNode):
+  """The replay, which only the learner's process uses.
 
+  Reverb listens on every interface: its sockets are moved to the loopback.
+  """
 
-class _ReplayNode(_Prepared, lp.ReverbNode):
-  """The replay."""
-
-  def __init__(self, make_tables, folder):
+  def __init__(self, make_tables, folder: pathlib.Path):
     super().__init__(make_tables)
-    self.folder = folder
+    self._folder = folder
+
+  def describe_listener(self) -> str:
+    """Returns where it listens once it is launched, and for whom."""
+    port = lp_address.get_port_from_address(self._address.resolve())
+    return f'replay on 127.0.0.1:{port}, for this machine alone'
+
+  def run(self) -> None:
+    """Serves the tables until the learner ends."""
+    port = lp_address.get_port_from_address(self._address.resolve())
+    for left in self._folder.glob(f'{_REVERB_FOLDER}*'):  # by one killed
+      shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(
+      prefix=_REVERB_FOLDER, dir=self._folder
+    ) as folder:
+      server = reverb.Server(
+        self._priority_tables_fn(),
+        port,
+        # It is never asked to write: its own would be left behind.
+        reverb.checkpointers.DefaultCheckpointer(folder),
+      )
+      loopback.confine(port)
+      lp.wait_for_stop()
+      server.stop()
+
+
+class _Together(_Prepared, lp.MultiThreadingColocation):
+  """Replay and learner in one process: what is drawn crosses no socket."""
 
 
 class _At(lp_address.AbstractAddressBuilder):
@@ -236,12 +368,12 @@ class _At(lp_address.AbstractAddressBuilder):
     return self._address
 
 
-def _place(node: lp.ReverbNode | lp.CourierNode, host: str, port: int) -> None:
+def _place(node: _LearnerNode, address: str) -> None:
   """Gives a node an address that another machine can know too."""
 
   def bind_addresses(**_) -> None:
-    for address in node.addresses:
-      address.bind(_At(f'{host}:{port}'))
+    for each in node.addresses:
+      each.bind(_At(address))
 
   # Launchpad binds the nodes of its own launch only.
   bind_addresses()

@@ -1,6 +1,6 @@
 """Watches over the nodes of a launched program until all of them are gone."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 import contextlib
 import pathlib
 import signal
@@ -10,12 +10,12 @@ import time
 from launchpad.launch import worker_manager
 
 from serl.programs import errors
+from serl.programs import interrupt
 from serl.programs import run_folder
 from serl.programs.distributed import program as program_lib
 
 _FAILURE_GRACE_S = 3.5  # the run ends within 5 s after a node has died
 _STOP_GRACE_S = 8.0  # and within 10 s after a Ctrl-C
-_REPLAY_GRACE_S = 1.0  # more for the replays, where the others took it all
 _TRACEBACK_LINES = 60
 
 
@@ -49,8 +49,13 @@ class Supervisor:
 
   @contextlib.contextmanager
   def handle_signals(self) -> Iterator['Supervisor']:
-    """Takes Ctrl-C and SIGTERM as the wish to stop."""
-    signals = (signal.SIGINT, signal.SIGTERM)
+    """Takes the signals that end a program as the wish to stop."""
+    signals = [
+      number
+      for number in interrupt.SIGNALS
+      # nohup's, which a run is to outlive.
+      if signal.getsignal(number) != signal.SIG_IGN
+    ]
 
     def note(number, _):
       self._interrupted = number
@@ -92,37 +97,26 @@ class Supervisor:
   def stop(self, grace_s: float = _STOP_GRACE_S) -> None:
     """Asks the nodes to end, and kills those that have not in `grace_s`.
 
-    The replay goes last: the learner may be waiting for a batch. Where the
-    others took all the time it gets a second more.
-
     Raises:
       NodeLateError: some had to be killed.
       NodeDiedError: a node failed while it ended.
     """
     deadline = time.monotonic() + grace_s
-    failures, late = [], []
-    replays = [
-      name
-      for name in self._alive
-      if self._nodes[name].name == program_lib.REPLAY
+    nodes, self._alive = self._alive, {}
+    for node in nodes.values():
+      node.send_signal(signal.SIGTERM)
+    for node in nodes.values():
+      with contextlib.suppress(subprocess.TimeoutExpired):
+        node.wait(max(0.0, deadline - time.monotonic()))
+    late = [name for name, node in nodes.items() if node.poll() is None]
+    _kill([nodes[name] for name in late])
+    failures = [
+      self._describe(name, node.returncode)
+      for name, node in nodes.items()
+      # A node that was asked to end before it could listen dies of it.
+      if name not in late and node.returncode not in (0, -signal.SIGTERM)
     ]
-    for names in ([n for n in self._alive if n not in replays], replays):
-      if names is replays:
-        deadline = max(deadline, time.monotonic() + _REPLAY_GRACE_S)
-      for name in names:
-        self._alive[name].send_signal(signal.SIGTERM)
-      for name in names:
-        node = self._alive.pop(name)
-        try:
-          code = node.wait(max(0.2, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-          node.kill()
-          node.wait()
-          late.append(f'{name} did not end within {grace_s} s: killed.')
-          continue
-        # A node that was asked to end before it could listen dies of it.
-        if code not in (0, -signal.SIGTERM):
-          failures.append(self._describe(name, code))
+    late = [f'{name} did not end within {grace_s} s: killed.' for name in late]
     if failures:
       raise errors.NodeDiedError('\n'.join(failures + late))
     if late:
@@ -130,10 +124,8 @@ class Supervisor:
 
   def kill(self) -> None:
     """Kills the nodes that are still there, at once."""
-    for name in list(self._alive):
-      node = self._alive.pop(name)
-      node.kill()
-      node.wait()
+    nodes, self._alive = self._alive, {}
+    _kill(nodes.values())
 
   def stop_after_failure(
     self, failure: errors.NodeDiedError
@@ -155,6 +147,13 @@ class Supervisor:
       else f'ended with code {code}'
     )
     return f'The node {name!r} {how}. Its log: {path}\n{_traceback(path)}'
+
+
+def _kill(nodes: Iterable[subprocess.Popen]) -> None:
+  for node in nodes:
+    node.kill()
+  for node in nodes:
+    node.wait()
 
 
 def _traceback(path: pathlib.Path) -> str:

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ pytest.importorskip(
 )
 
 from serl.demos import files
+from serl.programs.distributed import keys
 from serl.utils import checkpointing
 from serl.utils import loggers
 from tests.programs.distributed import fake_run
@@ -179,15 +181,15 @@ def test_ends_when_the_evaluator_has_seen_enough(launch):
 def test_whatever_is_killed_or_stopped_the_run_goes_on(launch):
   run = launch()
   run.until_training()
-  for node in ('replay', 'learner', 'actor_0', 'evaluator'):
+  for node in ('learner', 'actor_0', 'evaluator'):
     run.node(node).kill()
     assert run.wait() == 1, run.output()
     assert f"The node '{node}' was killed by SIGKILL" in run.output()
     assert not run.alive()
     run = _resume(launch, run.folder)
-  for number in (signal.SIGINT, signal.SIGTERM):
-    if number == signal.SIGINT:
-      # A Ctrl-C reaches the whole foreground group, nodes included.
+  for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+    if number != signal.SIGTERM:
+      # A Ctrl-C or Ctrl-\\ reaches the whole foreground group, nodes included.
       os.killpg(run.process.pid, number)
     else:
       run.process.send_signal(number)
@@ -276,15 +278,40 @@ def test_no_node_waits_for_a_learner_that_does_not_answer(launch):
   assert not run.alive()
 
 
-def test_replay_in_the_learners_process(launch):
-  run = launch('--replay=learner')
-  run.until_training()
-  assert not (run.folder / 'logs' / 'replay.txt').exists()
-  steps = run.learner_steps()
-  run.process.send_signal(signal.SIGINT)
+def test_a_default_run_is_open_to_this_machine_alone(launch):
+  run = launch()
+  run.until_training(1)
+  run._remember_nodes()
+  listening = {
+    (connection.laddr.ip, connection.laddr.port)
+    for process in (psutil.Process(run.process.pid), *run.alive())
+    for connection in process.net_connections('tcp')
+    if connection.status == psutil.CONN_LISTEN
+  }
+  assert len(listening) == 2
+  for host, port in listening:
+    assert host == '127.0.0.1'
+    assert f'127.0.0.1:{port}, for this machine alone' in run.output()
+    with pytest.raises(ConnectionRefusedError):
+      socket.create_connection(('127.0.0.2', port), 5)
+  assert (run.folder / 'key.pem').stat().st_mode & 0o777 == 0o600
+  # Reverb's own folder goes with the run's, and with its end.
+  assert list(run.folder.glob('.reverb_*'))
+  run.process.send_signal(signal.SIGHUP)  # its terminal is closed
   assert run.wait() == 130, run.output()
   assert not run.alive()
-  assert _checkpoints(run.folder / 'checkpoints')[-1] >= steps
+  assert not list(run.folder.glob('.reverb_*'))
+  last = loggers.read_metrics(run.folder, 'learner')[-1]['learner_steps']
+  assert _checkpoints(run.folder / 'checkpoints')[-1] == last
+
+
+def test_a_folder_that_is_deleted_ends_the_run_and_is_named(launch):
+  run = launch()
+  run.until_training(1)
+  run.folder.rename(run.folder.with_name('moved'))
+  assert run.wait() == 1, run.output()
+  assert f'{run.folder} was deleted or moved' in run.output()
+  assert not run.alive()
 
 
 def test_exception_is_told_with_its_traceback(launch):
@@ -331,7 +358,13 @@ def test_taken_port_is_named(launch):
 
 
 def test_launches_by_role_survive_a_restart_of_the_learner(launch, tmp_path):
-  port = _free_ports()
+  port = _free_port()
+  learner_key = tmp_path / 'run' / 'key.pem'
+  keys.make(learner_key)  # a learner keeps it; the others have a copy
+  actor_run = tmp_path / 'actor' / 'run'
+  actor_run.mkdir(parents=True)
+  shutil.copy(learner_key, actor_run)
+  key_flags = {'actor': (), 'evaluator': (f'--key-file={learner_key}',)}
   actor, evaluator = others = [
     Launch(
       tmp_path / role / 'run',
@@ -339,6 +372,7 @@ def test_launches_by_role_survive_a_restart_of_the_learner(launch, tmp_path):
       f'--port-base={port}',
       # Another address than the one that everything else here has.
       '--learner-host=127.0.0.2',
+      *key_flags[role],
     )
     for role in ('actor', 'evaluator')
   ]
@@ -351,6 +385,7 @@ def test_launches_by_role_survive_a_restart_of_the_learner(launch, tmp_path):
     flags = ('--role=learner', f'--port-base={port}')
     learner = launch(*flags)
     learner.until_training()
+    assert f'[::]:{port}, on every interface' in learner.output()
     evaluator.until(
       lambda: loggers.read_metrics(evaluator.folder, 'evaluator'), 'a sweep'
     )
@@ -373,14 +408,39 @@ def test_launches_by_role_survive_a_restart_of_the_learner(launch, tmp_path):
       other.close()
 
 
-def _free_ports() -> int:
-  """Returns a port that is free together with the next one."""
-  for port in range(20_000 + os.getpid() % 10_000, 60_000, 2):
-    with socket.socket() as first, socket.socket() as second:
-      try:
-        first.bind(('', port))
-        second.bind(('', port + 1))
-      except OSError:
-        continue
-      return port
-  raise AssertionError('no free ports')
+def test_a_learner_of_another_agent_or_key_is_refused(launch, tmp_path):
+  port = _free_port()
+  learner = launch('--role=learner', f'--port-base={port}')
+  key = tmp_path / 'run' / 'key.pem'
+  learner.until(key.exists, 'the key')
+  keys.make(tmp_path / 'other.pem')
+  flags = ('--role=actor', f'--port-base={port}')
+  others = [
+    Launch(tmp_path / name / 'run', *flags, *more)
+    for name, more in (
+      ('keyless', ()),
+      ('stranger', (f'--key-file={tmp_path / "other.pem"}',)),
+      ('another', (f'--key-file={key}', '--learning_rate=0.5')),
+    )
+  ]
+  keyless, stranger, another = others
+  try:
+    assert keyless.wait() == 1
+    assert 'key.pem is not there' in keyless.output()
+    stranger.until(
+      lambda: 'holds another key than this node' in stranger.output(),
+      'the word of the key',
+    )
+    assert another.wait() == 1
+    expected = 'critic_learning_rate: 0.001 at the learner, 0.5 now'
+    assert expected in another.output()
+    assert not _logged_steps(stranger.folder)
+  finally:
+    for other in others:
+      other.close()
+
+
+def _free_port() -> int:
+  with socket.socket() as probe:
+    probe.bind(('', 0))
+    return probe.getsockname()[1]

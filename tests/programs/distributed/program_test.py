@@ -6,6 +6,7 @@ pytest.importorskip(
   'launchpad', reason='Launchpad has wheels for Python 3.10 alone'
 )
 
+from serl.programs.distributed import keys
 from serl.programs.distributed import program
 from tests.programs.distributed import fake_run
 
@@ -17,7 +18,7 @@ def test_every_node_has_one_role(tmp_path):
     for role in ('learner', 'actor', 'evaluator')
   }
   assert parts == {
-    'learner': {'replay', 'learner'},
+    'learner': {'learner'},
     'actor': {'actor_0', 'actor_1'},
     'evaluator': {'evaluator'},
   }
@@ -34,3 +35,32 @@ def test_on_a_real_robot_nobody_evaluates_beside_the_actor(tmp_path):
 def test_refuses_an_unknown_role():
   with pytest.raises(ValueError, match="role is 'boss', expected one of"):
     program.Placement('boss')
+
+
+def test_an_actor_needs_the_learners_key(tmp_path):
+  config = fake_run.make_config(tmp_path / 'run')
+  placement = program.Placement('actor', port_base=5300)
+  with pytest.raises(keys.KeyFileError, match=r'key.pem is not there.*scp -p'):
+    program.make_program(config, placement)
+  keys.make(tmp_path / 'copied.pem')
+  named = program.Placement('actor', 5300, key_file=tmp_path / 'copied.pem')
+  program.make_program(config, named)
+  (tmp_path / 'copied.pem').chmod(0o644)
+  with pytest.raises(keys.KeyFileError, match=r'0644.*chmod 600'):
+    program.make_program(config, named)
+  with pytest.raises(ValueError, match="for the role 'all'"):
+    program.Placement(key_file='key.pem')
+
+
+def test_only_a_learner_by_role_is_open_to_other_machines():
+  assert program.Placement().host == '127.0.0.1'
+  assert program.Placement('learner', port_base=5300).host == '[::]'
+
+
+def test_a_learners_key_stays_and_that_of_one_machine_is_new(tmp_path):
+  by_role = program.Placement('learner', port_base=5300)
+  file = by_role.prepare_key(tmp_path)
+  first = keys.read(file)
+  assert file.stat().st_mode & 0o777 == 0o600
+  assert keys.read(by_role.prepare_key(tmp_path)) == first
+  assert keys.read(program.HERE.prepare_key(tmp_path)) != first

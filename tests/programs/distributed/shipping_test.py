@@ -1,21 +1,15 @@
-"""The shipper against a ledger and a replay that come and go."""
+"""The shipper against a learner that comes and goes."""
 
 import time
 
 import pytest
 
-pytest.importorskip('reverb', reason='Reverb has wheels for Python 3.10 alone')
-
-import numpy as np
-import reverb
+pytest.importorskip('grpc', reason='it comes with the extra `launch`')
 
 from serl.demos import log as log_lib
-from serl.programs import training
+from serl.programs.distributed import rpc
 from serl.programs.distributed import shipping
-from serl.replay import packing
-from serl.replay import tables
 from serl.testing import fakes
-from tests.programs.distributed import fake_run
 
 SPEC = fakes.make_state_spec()
 
@@ -27,27 +21,31 @@ class Learner:
     self.restart()
 
   def restart(self):
-    self.down = False
+    self.down = self.mute = self.refuses = False
     self.episodes = []
     self.count = 0
-
-  def insert(self, episode):
-    self._check()
-    self.episodes.append(episode)
 
   def inserted_episodes(self, actor):
     self._check()
     assert actor == 'actor_0'
     return self.count
 
-  def episode_inserted(self, actor, index):
+  def insert_episode(self, actor, index, episode):
     self._check()
-    assert index == self.count
-    self.count += 1
+    assert actor == 'actor_0'
+    if self.refuses:
+      raise ValueError('reward: missing')
+    if index == self.count:
+      self.episodes.append(episode)
+      self.count += 1
+    if self.mute:  # it was inserted, but the answer is lost
+      self.mute = False
+      raise rpc.CallError('no answer')
+    return self.count
 
   def _check(self):
     if self.down:
-      raise ConnectionError('down')
+      raise rpc.CallError('down')
 
 
 @pytest.fixture
@@ -63,7 +61,7 @@ def log(tmp_path):
 @pytest.fixture
 def shipper(learner, log, monkeypatch):
   monkeypatch.setattr(shipping, '_RETRY_S', 0.01)
-  made = shipping.Shipper(log, learner.insert, learner, 'actor_0')
+  made = shipping.Shipper(log, learner, 'actor_0')
   yield made
   made.close(10)
 
@@ -121,29 +119,19 @@ def test_fresh_replay_gets_the_whole_log(learner, log, shipper):
   assert _lengths(learner) == [3, 4]
 
 
-def test_steps_of_a_person_are_demonstrations_live_and_from_the_log(
-  tmp_path,
-):
-  config = fake_run.make_config(tmp_path / 'run')
-  log = log_lib.EpisodeLog(tmp_path / 'log', fake_run.SPEC)
-  by_person = np.uint8((0, 1, 1, 0, 0, 1, 0, 0, 0, 0))
-  episode = fakes.make_episode(fake_run.SPEC)
-  log.append(episode._replace(extras={'intervened': by_person}))
-  log.append(episode)  # by a launch in which nobody could
-  for _ in range(2):  # the second replay is a fresh one
-    made = tables.make_tables(config.builder.make_tables(), fake_run.SPEC)
-    server = reverb.Server(made)
-    client = reverb.Client(f'localhost:{server.port}')
-    insert = shipping.make_insert(
-      client,
-      packing.Packing(fake_run.SPEC),
-      lambda found: training.destinations(config, found),
-    )
-    ledger = Learner()
-    shipper = shipping.Shipper(log, insert, ledger, 'actor_0')
-    shipper.start()
-    _until(lambda of=ledger: of.count == 2)
-    shipper.close(10)
-    sizes = {name: s.size for name, s in tables.states(client).items()}
-    assert sizes == {'replay': 20, 'demonstrations': 3}
-    server.stop()
+def test_sends_nothing_twice_where_an_answer_is_lost(learner, log, shipper):
+  for length in (3, 4):
+    log.append(fakes.make_episode(SPEC, length))
+  learner.mute = True
+  shipper.start()
+  _until(lambda: learner.count == 2)
+  assert _lengths(learner) == [3, 4]
+
+
+def test_an_episode_that_is_refused_is_not_sent_for_ever(learner, log, shipper):
+  log.append(fakes.make_episode(SPEC, 3))
+  learner.refuses = True
+  shipper.start()
+  _until(lambda: shipper.failure is not None)
+  assert str(shipper.failure) == 'reward: missing'
+  assert learner.episodes == []

@@ -79,7 +79,7 @@ def test_killed_node_is_named_with_its_last_traceback(supervise, tmp_path):
 
 def test_stop_ends_all_and_says_nothing(supervise):
   supervisor, processes = supervise(
-    learner=_SLEEP, replay=_SLEEP, actor_0=_SLEEP
+    learner=_SLEEP, evaluator=_SLEEP, actor_0=_SLEEP
   )
   supervisor.stop()
   assert not supervisor.alive

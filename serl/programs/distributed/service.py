@@ -1,0 +1,187 @@
+"""What the other nodes ask of a learner: both ends of each call.
+
+`methods` is the learner's end, `RemoteLearner` that of an actor or evaluator.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from serl import core
+from serl import specs
+from serl import types
+from serl.programs.distributed import rpc
+
+_CALL_S = 5.0
+# Parameters and episodes are megabytes, and the other machine may be busy.
+_TRANSFER_S = 60.0
+
+
+class Learner(Protocol):
+  """What a learner answers; see `learner.Learner`."""
+
+  def differences(self, described: Mapping[str, Any]) -> list[str]:
+    """Returns in what a node's run differs from this one, a line each."""
+
+  def get_variables(self, after: int) -> core.Variables | None:
+    """Returns newer policy parameters; see `core.VariableSource`."""
+
+  def inserted_episodes(self, actor: str) -> int:
+    """Returns how many of an actor's logged episodes are in the replay."""
+
+  def insert_episode(
+    self, actor: str, index: int, episode: types.Episode
+  ) -> int:
+    """Inserts episode `index` of an actor's log if it is the next one.
+
+    Returns:
+      How many are in the replay now.
+
+    Raises:
+      ValueError: the episode does not fit the environment's spec.
+    """
+
+  def over(self, caller: str) -> str:
+    """Returns why the run is over; nothing while it is not."""
+
+  def evaluated(self, successes: int, episodes: int) -> None:
+    """Takes the outcome of the evaluator's best sweep."""
+
+
+def methods(learner: Learner) -> dict[str, rpc.Method]:
+  """Returns the calls that a learner answers, by their names."""
+
+  def get_variables(message: rpc.Message) -> rpc.Message:
+    variables = learner.get_variables(int(message.fields['after']))
+    if variables is None:
+      return rpc.Message()
+    fields = variables._replace(params=None)._asdict()
+    return rpc.Message(fields, dict(_named_leaves(variables.params)))
+
+  def insert_episode(message: rpc.Message) -> rpc.Message:
+    actor, index = message.fields['actor'], message.fields['index']
+    episode = types.Episode(**specs.unflatten(message.arrays))
+    return _result(learner.insert_episode(str(actor), int(index), episode))
+
+  return {
+    'differences': lambda m: _result(learner.differences(m.fields)),
+    'get_variables': get_variables,
+    'inserted_episodes': lambda m: _result(
+      learner.inserted_episodes(str(m.fields['actor']))
+    ),
+    'insert_episode': insert_episode,
+    'over': lambda m: _result(learner.over(str(m.fields['caller']))),
+    'evaluated': lambda m: _result(
+      learner.evaluated(int(m.fields['successes']), int(m.fields['episodes']))
+    ),
+  }
+
+
+class RemoteLearner(Learner):
+  """A learner in another process, on this machine or elsewhere.
+
+  Every method raises `rpc.CallError` where the learner does not answer in time.
+  """
+
+  def __init__(
+    self, client: rpc.Client, make_params_like: Callable[[], types.Params]
+  ):
+    """Initialises the learner's handle.
+
+    Args:
+      client: calls the learner's process.
+      make_params_like: returns a tree of the shapes and dtypes of the policy's
+        parameters; called by the first `get_variables`.
+    """
+    self._client = client
+    self._make_params_like = make_params_like
+    self._like: tuple[dict[str, Any], Any] | None = None
+
+  def differences(self, described: Mapping[str, Any]) -> list[str]:
+    """Returns in what this node's run differs from the learner's."""
+    return self._call('differences', _CALL_S, described)
+
+  def get_variables(self, after: int) -> core.Variables | None:
+    """Returns newer policy parameters; see `core.VariableSource`.
+
+    Raises:
+      ValueError: they are the parameters of another agent.
+    """
+    fields, arrays = self._client.call(
+      'get_variables', rpc.Message({'after': after}), _TRANSFER_S
+    )
+    if not fields:
+      return None
+    return core.Variables(**{**fields, 'params': self._unflatten(arrays)})
+
+  def inserted_episodes(self, actor: str) -> int:
+    """Returns how many of an actor's logged episodes are in the replay."""
+    return self._call('inserted_episodes', _CALL_S, {'actor': actor})
+
+  def insert_episode(
+    self, actor: str, index: int, episode: types.Episode
+  ) -> int:
+    """Inserts an episode if it is the next one; returns how many are in."""
+    # Of the extras, which training does not read, a message takes numbers.
+    extras = {
+      name: column
+      for name, column in episode.extras.items()
+      if np.asarray(column).dtype.kind in 'biuf'
+    }
+    episode = episode._replace(extras=extras)
+    return self._call(
+      'insert_episode',
+      _TRANSFER_S,
+      {'actor': actor, 'index': index},
+      specs.flatten(episode._asdict()),
+    )
+
+  def over(self, caller: str) -> str:
+    """Returns why the run is over; nothing while it is not."""
+    return self._call('over', _CALL_S, {'caller': caller})
+
+  def evaluated(self, successes: int, episodes: int) -> None:
+    """Gives the learner the outcome of the best sweep."""
+    outcome = {'successes': successes, 'episodes': episodes}
+    return self._call('evaluated', _CALL_S, outcome)
+
+  def _call(
+    self,
+    method: str,
+    timeout_s: float,
+    fields: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray] | None = None,
+  ) -> Any:
+    message = rpc.Message(fields, arrays or {})
+    return self._client.call(method, message, timeout_s).fields['result']
+
+  def _unflatten(self, arrays: Mapping[str, np.ndarray]) -> types.Params:
+    """Returns arrays by their paths as the tree of the policy's parameters."""
+    if self._like is None:
+      like = self._make_params_like()
+      self._like = dict(_named_leaves(like)), jax.tree.structure(like)
+    leaves, structure = self._like
+    lines = specs.differences(
+      {path: (array.shape, array.dtype.name) for path, array in arrays.items()},
+      {path: (leaf.shape, leaf.dtype.name) for path, leaf in leaves.items()},
+    )
+    if lines:
+      raise ValueError(
+        "The learner's parameters are those of another agent; start both with "
+        'the same agent and task:\n  ' + '\n  '.join(lines)
+      )
+    return jax.tree.unflatten(structure, [arrays[path] for path in leaves])
+
+
+def _result(value: Any) -> rpc.Message:
+  return rpc.Message({'result': value})
+
+
+def _named_leaves(tree: Any) -> list[tuple[str, Any]]:
+  """Returns the leaves of a tree in order, each with its path."""
+  return [
+    (jax.tree_util.keystr(path), leaf)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+  ]
