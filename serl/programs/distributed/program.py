@@ -4,16 +4,13 @@ import dataclasses
 import functools
 import os
 import pathlib
-import shutil
 import socket
-import tempfile
 import time
 from typing import Literal, NamedTuple, get_args
 
 import launchpad as lp
 from launchpad import address as lp_address
 from launchpad.nodes import base
-import reverb
 
 from serl.programs import config as config_lib
 from serl.programs import training
@@ -24,10 +21,8 @@ from serl.programs.distributed import learner
 from serl.programs.distributed import process
 from serl.programs.distributed import rpc
 from serl.programs.distributed import service
-from serl.replay import loopback
+from serl.replay import server as replay_server
 from serl.replay import tables
-
-_REVERB_FOLDER = '.reverb_'
 
 Role = Literal['all', 'learner', 'actor', 'evaluator']
 
@@ -323,7 +318,7 @@ class _LearnerNode(lp.PyClassNode):
 class _ReplayNode(lp.ReverbNode):
   """The replay, which only the learner's process uses.
 
-  Reverb listens on every interface: its sockets are moved to the loopback.
+  See `replay.server`.
   """
 
   def __init__(self, make_tables, folder: pathlib.Path):
@@ -338,20 +333,8 @@ class _ReplayNode(lp.ReverbNode):
   def run(self) -> None:
     """Serves the tables until the learner ends."""
     port = lp_address.get_port_from_address(self._address.resolve())
-    for left in self._folder.glob(f'{_REVERB_FOLDER}*'):  # by one killed
-      shutil.rmtree(left)
-    with tempfile.TemporaryDirectory(
-      prefix=_REVERB_FOLDER, dir=self._folder
-    ) as folder:
-      server = reverb.Server(
-        self._priority_tables_fn(),
-        port,
-        # It is never asked to write: its own would be left behind.
-        reverb.checkpointers.DefaultCheckpointer(folder),
-      )
-      loopback.confine(port)
+    with replay_server.serving(self._priority_tables_fn(), port, self._folder):
       lp.wait_for_stop()
-      server.stop()
 
 
 class _Together(_Prepared, lp.MultiThreadingColocation):
