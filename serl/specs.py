@@ -33,6 +33,17 @@ def make_environment_spec(environment: dm_env.Environment) -> EnvironmentSpec:
   )
 
 
+def steps_per_second(environment: dm_env.Environment) -> float | None:
+  """Returns the rate of `environment`'s clock, Hz; None if it has none.
+
+  It is that of the environment's own time, which a simulation need not keep.
+  """
+  timestep = getattr(environment, 'control_timestep', None)
+  if callable(timestep):  # as dm_control has it
+    timestep = timestep()
+  return None if timestep is None else float(1 / timestep)
+
+
 def zeros_like(spec: types.NestedSpec) -> types.NestedArray:
   """Returns zeros of the shapes and dtypes of `spec`."""
   return tree.map_structure(lambda s: np.zeros(s.shape, s.dtype), spec)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from serl import specs
+from serl.environments.wrappers import base
 from serl.testing import fakes
 
 
@@ -32,6 +33,15 @@ def test_a_described_spec_comes_back(spec):
   assert specs.to_dict(again) == described
   for path, leaf in specs.flatten(again).items():
     assert leaf == specs.flatten(spec)[path]
+
+
+@pytest.mark.parametrize('timestep', [0.02, lambda: 0.02])
+def test_the_rate_is_that_of_the_environments_clock(timestep):
+  environment = fakes.FakeEnvironment(fakes.make_state_spec())
+  assert specs.steps_per_second(environment) is None
+  environment.control_timestep = timestep
+  assert specs.steps_per_second(environment) == 50
+  assert specs.steps_per_second(base.EnvironmentWrapper(environment)) == 50
 
 
 def test_bounds_become_specs_of_floats():

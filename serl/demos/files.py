@@ -9,7 +9,8 @@ them stands 'header', JSON as bytes:
     spec         observations and actions, each as `specs.to_dict` gives them
     schema       shape and dtype of every array
     checksum     sha256 over names, dtypes, shapes and bytes of the arrays
-    metadata     free: success, task, created, actor, ...
+    metadata     free: success, task, created, actor, ...; 'steps_per_second',
+                 where it is known, is the rate of the environment's clock, Hz
 
 A file is written under a hidden name and appears whole or not at all; none is
 ever overwritten.
@@ -20,6 +21,7 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import os
 import pathlib
 import struct
@@ -36,6 +38,8 @@ from serl.replay import adders
 FORMAT = 'serl-episode'
 VERSION = 1
 SUFFIX = '.npz'
+# The name in the metadata of the environment's control rate, Hz.
+RATE = 'steps_per_second'
 _HEADER = 'header'
 # What zipfile and numpy raise when bytes of an archive are wrong.
 _DAMAGES = (
@@ -95,8 +99,9 @@ def write(
   Raises:
     FileExistsError: there is such a file; nothing is overwritten.
     OSError: the folder is not writable or full.
-    ValueError: the episode does not fit `spec`.
+    ValueError: the episode does not fit `spec`, or its rate is no rate.
   """
+  check_rate((metadata or {}).get(RATE))
   path = pathlib.Path(path)
   if path.suffix != SUFFIX or path.name.startswith('.'):
     raise ValueError(f'{path}: an episode is called NAME{SUFFIX}')
@@ -194,6 +199,20 @@ def read_header(
   if spec is not None:
     _check_spec(path, header['spec'], spec)
   return header
+
+
+def check_rate(steps_per_second: float | None) -> None:
+  """Refuses a rate that is none; None stands for one that is not known.
+
+  Raises:
+    ValueError: it is not a positive, finite number.
+  """
+  rate = steps_per_second
+  number = isinstance(rate, (int, float)) and not isinstance(rate, bool)
+  if rate is not None and not (number and 0 < rate < math.inf):
+    raise ValueError(
+      f'{RATE} is {rate!r}, expected a positive number of steps per second'
+    )
 
 
 def find(folder: str | os.PathLike) -> list[pathlib.Path]:

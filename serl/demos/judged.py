@@ -88,7 +88,8 @@ def write(
     if number >= len(log):
       judged = judge(record.episode, is_success)
       successes += judged.reward[-1] == 1
-      log.append(judged)
+      rate = record.metadata.get(files.RATE)
+      log.append(judged, None if rate is None else {files.RATE: rate})
   total = len(log)
   logging.info(
     '%s: the classifier sees success in %d of %d demonstrations.',

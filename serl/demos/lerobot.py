@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping
 import io
 import itertools
 import json
+import math
 import os
 import pathlib
 from typing import Any, NamedTuple
@@ -27,6 +28,7 @@ import numpy as np
 from PIL import Image
 
 from serl import specs
+from serl.demos import files
 from serl.demos import folders
 from serl.demos import records
 
@@ -77,7 +79,6 @@ def write(
   folder: str | os.PathLike,
   found: Iterable[records.Record],
   spec: specs.EnvironmentSpec,
-  steps_per_second: int,
   task: str,
   robot: str = 'franka',
 ) -> None:
@@ -85,21 +86,23 @@ def write(
 
   Args:
     folder: of the data set.
-    found: the episodes; read one at a time.
+    found: the episodes; read one at a time. The metadata of each have the rate
+      of all, `files.RATE`.
     spec: that they fit. Its actions are a vector; its images have a name each
       and no stack of frames.
-    steps_per_second: at which they were recorded, Hz.
     task: what is done in them, as one would tell a person.
     robot: which one does it.
 
   Raises:
+    FileError: the rate is missing, not the same of all, or not a whole number.
     FileExistsError: there is such a folder or file.
     ValueError: `spec` is not such a one, or there is no episode.
   """
-  found = iter(found)
+  found = records.rated(found)
   first = next(found, None)
   if first is None:
     raise ValueError(f'{folder}: no episode to write; expected some')
+  steps_per_second = _rate(first)
   has_success = 'success' in first.episode.extras
   features = _features(spec, has_success)
   with folders.new(folder) as unfinished:
@@ -107,6 +110,7 @@ def write(
     rows, stats = [], []
     total = 0
     for index, record in enumerate(itertools.chain([first], found)):
+      _rate(record)
       length = record.episode.length
       steps = np.arange(length)
       columns = {
@@ -142,6 +146,23 @@ def write(
       'features': {name: f._asdict() for name, f in features.items()},
     }
     _write_json(unfinished / 'meta/info.json', info)
+
+
+def _rate(record: records.Record) -> int:
+  """Returns the steps per second, of which the format keeps whole numbers."""
+  rate = record.metadata.get(files.RATE)
+  if rate is None:
+    raise files.FileError(
+      f'{record.name}: no {files.RATE} in its metadata, expected the rate at '
+      'which it was recorded: name it, as python -m serl.tools.convert_data '
+      'does by --steps-per-second=HZ'
+    )
+  if not math.isclose(rate, round(rate), rel_tol=1e-6):
+    raise files.FileError(
+      f'{record.name}: recorded at {rate:g} steps per second, expected a whole '
+      'number: LeRobot has no other; write RLDS (--to=rlds)'
+    )
+  return round(rate)
 
 
 class _DataFiles:

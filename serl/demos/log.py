@@ -21,6 +21,7 @@ class EpisodeLog:
     folder: str | os.PathLike,
     spec: specs.EnvironmentSpec,
     metadata: Mapping[str, Any] | None = None,
+    steps_per_second: float | None = None,
   ):
     """Opens the log, making its folder where there is none.
 
@@ -28,6 +29,8 @@ class EpisodeLog:
       folder: of the files.
       spec: of the environment that all episodes come from.
       metadata: JSON data to keep with each new episode.
+      steps_per_second: the environment's control rate, Hz, to keep as well; see
+        `specs.steps_per_second`. None where it is not known.
 
     Raises:
       FileError: an episode that is there already is damaged or of another spec.
@@ -36,6 +39,8 @@ class EpisodeLog:
     self._folder = pathlib.Path(folder)
     self._spec = spec
     self._metadata = dict(metadata or {})
+    if steps_per_second is not None:
+      self._metadata[files.RATE] = steps_per_second
     self._folder.mkdir(parents=True, exist_ok=True)
     self._lengths: dict[pathlib.Path, int] = {}
     for path in files.find(self._folder):

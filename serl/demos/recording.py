@@ -156,7 +156,12 @@ def open_log(
 ) -> log_lib.EpisodeLog:
   """Opens a log for what `actor` does in `environment`."""
   spec = specs.make_environment_spec(environment)
-  return log_lib.EpisodeLog(folder, spec, {'actor': type(actor).__name__})
+  return log_lib.EpisodeLog(
+    folder,
+    spec,
+    {'actor': type(actor).__name__},
+    steps_per_second=specs.steps_per_second(environment),
+  )
 
 
 def append(

@@ -1,6 +1,7 @@
 """Episodes of any origin, and how they are brought into a spec or refused."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,40 @@ class Record(NamedTuple):
   name: str  # where it came from, for messages
   episode: types.Episode
   metadata: Mapping[str, Any] = {}  # JSON data, as `files` keeps it
+
+
+def rated(
+  found: Iterable[Record], steps_per_second: float | None = None
+) -> Iterator[Record]:
+  """Yields the records, whose rates are all one.
+
+  Args:
+    found: the records; read one at a time.
+    steps_per_second: the rate of those without one, Hz; None leaves them so.
+
+  Raises:
+    FileError: a rate is none, or differs from `steps_per_second` or from that
+      of a record before.
+  """
+  files.check_rate(steps_per_second)
+  expected, by = steps_per_second, 'the rate that was given'
+  for record in found:
+    rate = record.metadata.get(files.RATE, steps_per_second)
+    try:
+      files.check_rate(rate)
+    except ValueError as error:
+      raise files.FileError(f'{record.name}: {error}') from error
+    if rate is None:
+      yield record
+      continue
+    if expected is None:
+      expected, by = rate, f'that of {record.name}'
+    if not math.isclose(rate, expected, rel_tol=1e-6):
+      raise files.FileError(
+        f'{record.name}: recorded at {rate:g} steps per second, expected '
+        f'{expected:g}, {by}; convert data of different rates apart'
+      )
+    yield record._replace(metadata={**record.metadata, files.RATE: rate})
 
 
 def infer_spec(record: Record) -> specs.EnvironmentSpec:

@@ -7,8 +7,8 @@ is_first, is_last and is_terminal. The last step of T + 1 has an observation
 alone; its action, reward and discount mean nothing.
 
 What RLDS has no place for stands beside it: the extras as 'extras' of a step,
-zeros in the last one; an episode's metadata as JSON in 'metadata'; the spec in
-the data set's metadata.json.
+zeros in the last one; an episode's metadata as JSON in 'metadata', the rate of
+its steps among them; the spec and that rate in the data set's metadata.json.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -130,15 +130,17 @@ def write(
 
   Raises:
     FileExistsError: there is such a folder or file.
-    FileError: an episode is a single step, and no snapshot.
+    FileError: an episode is a single step, and no snapshot; or was recorded at
+      another rate than one before.
     ValueError: the extras of an episode are others than those before.
   """
-  found = iter(found)
+  found = records.rated(found)
   first = next(found)
   extras = _extras_spec(first.episode)
   with folders.new(folder) as unfinished:
     writer = tfds.core.SequentialWriter(
-      _info(unfinished, spec, extras), max_examples_per_shard=_EPISODES_IN_FILE
+      _info(unfinished, spec, extras, first.metadata.get(files.RATE)),
+      max_examples_per_shard=_EPISODES_IN_FILE,
     )
     writer.initialize_splits([_SPLIT])
     for record in itertools.chain([first], found):
@@ -214,7 +216,10 @@ def _episode(name: str, found: Mapping[str, Any]) -> types.Episode:
 
 
 def _info(
-  folder: pathlib.Path, spec: specs.EnvironmentSpec, extras: Any
+  folder: pathlib.Path,
+  spec: specs.EnvironmentSpec,
+  extras: Any,
+  rate: float | None,
 ) -> tfds.core.DatasetInfo:
   described = {
     'observations': specs.to_dict(spec.observations),
@@ -236,7 +241,9 @@ def _info(
     data_dir=str(folder),
     module_name='',
   )
-  return rlds_base.build_info(config, identity, {_SPEC: described})
+  return rlds_base.build_info(
+    config, identity, {_SPEC: described, files.RATE: rate}
+  )
 
 
 def _features(spec: types.NestedSpec) -> Any:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from serl import specs
+from serl.demos import files
 from serl.demos import records
 
 
@@ -51,6 +52,7 @@ class Summary:
   terminated: np.ndarray  # [N] bool; else cut by time
   successes: np.ndarray  # [N] 0 or 1, NaN where it is not told
   actions: dict[str, np.ndarray]  # [S, size] by path
+  rates: list[float]  # of the recording, Hz, sorted; of episodes with one
   bytes: int  # of all arrays
   films: list[Film]
 
@@ -80,6 +82,7 @@ def summarise(
   ranges: dict[str, Range] = {}
   actions: dict[str, list[np.ndarray]] = {}
   rewards, terminated, successes, films = [], [], [], []
+  rates = set()
   size = 0
   for record in found:
     episode = record.episode
@@ -99,6 +102,8 @@ def summarise(
     rewards.append(episode.reward)
     terminated.append(episode.discount[-1] == 0)
     successes.append(_success(record))
+    if files.RATE in record.metadata:
+      rates.add(record.metadata[files.RATE])
     size += sum(c.nbytes for c in specs.flatten(episode._asdict()).values())
     if images and len(films) < film_episodes:
       chosen = np.linspace(0, episode.length, film_frames).round().astype(int)
@@ -112,6 +117,7 @@ def summarise(
     terminated=np.array(terminated, bool),
     successes=np.array(successes),
     actions={path: np.concatenate(parts) for path, parts in actions.items()},
+    rates=sorted(rates),
     bytes=size,
     films=films,
   )

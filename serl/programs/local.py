@@ -110,7 +110,11 @@ class _Run:
       config.seed,
     )
     self._tables = [table.name for table in config.builder.make_tables()]
-    log = log_lib.EpisodeLog(run_folder.episodes(config.folder, _ACTOR), spec)
+    log = log_lib.EpisodeLog(
+      run_folder.episodes(config.folder, _ACTOR),
+      spec,
+      steps_per_second=specs.steps_per_second(environment),
+    )
     self._fill_replay(spec, log)
     self._training = training_lib.Training(
       config, spec, iter(self._replay), self._loggers['learner']

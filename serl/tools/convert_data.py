@@ -18,6 +18,7 @@ from rich import progress
 
 from serl import specs
 from serl.demos import datasets
+from serl.demos import files
 from serl.demos import records
 
 _FORMATS = ('episodes', 'rlds', 'lerobot')
@@ -29,7 +30,8 @@ def convert(flags: argparse.Namespace) -> list[str]:
   success = None if flags.success is None else flags.success == 'yes'
   dataset = datasets.read(flags.source, spec, flags.time_limit, success)
   tally: collections.Counter[str] = collections.Counter()
-  found = _tallied(dataset.records, tally)
+  found = records.rated(dataset.records, flags.steps_per_second)
+  found = _tallied(found, tally)
   shown = progress.track(found, f'{dataset.kind} to {flags.to}')
   if flags.to == 'episodes':
     datasets.write(flags.folder, shown, dataset.spec)
@@ -41,13 +43,7 @@ def convert(flags: argparse.Namespace) -> list[str]:
   else:
     from serl.demos import lerobot
 
-    lerobot.write(
-      flags.folder,
-      shown,
-      dataset.spec,
-      flags.steps_per_second,
-      flags.instruction,
-    )
+    lerobot.write(flags.folder, shown, dataset.spec, flags.instruction)
   return _report(flags, dataset.kind, tally)
 
 
@@ -130,9 +126,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
   parser.add_argument(
     '--steps-per-second',
     metavar='HZ',
-    type=_positive,
-    default=10,
-    help='for lerobot: at which the data were recorded (default: 10)',
+    type=_rate,
+    help='rate of the recording, for data without one in their headers: all '
+    'that is not recorded by this project, or by a version before it was kept. '
+    'LeRobot needs it',
   )
   parser.add_argument(
     '--instruction',
@@ -150,6 +147,15 @@ def _positive(text: str) -> int:
   value = int(text)
   if value < 1:
     raise argparse.ArgumentTypeError(f'{value}, expected at least 1')
+  return value
+
+
+def _rate(text: str) -> float:
+  value = float(text)
+  try:
+    files.check_rate(value)
+  except ValueError as error:
+    raise argparse.ArgumentTypeError(str(error)) from error
   return value
 
 

@@ -107,6 +107,8 @@ def _episodes_table(
   table.add_row('episodes', f'{count:,}')
   table.add_row('steps', f'{found.lengths.sum():,}')
   table.add_row('size in memory', f'{found.bytes / 1e6:,.1f} MB')
+  rates = ', '.join(f'{rate:g}' for rate in found.rates)
+  table.add_row('steps per second', rates or 'not told')
   table.add_row('length', _spread(found.lengths, '{:.0f}'))
   table.add_row('return', _spread(found.returns, '{:.2f}'))
   terminated = int(found.terminated.sum())

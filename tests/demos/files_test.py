@@ -42,6 +42,14 @@ def _assert_equal(given, expected):
     assert a.dtype == b.dtype
 
 
+@pytest.mark.parametrize('rate', [0, -1.0, np.inf, np.nan, '50', True, [5]])
+def test_refuses_a_rate_that_is_none(tmp_path, rate):
+  spec = _spec()
+  episode = fakes.make_episode(spec)
+  with pytest.raises(ValueError, match=r'steps_per_second is .* positive'):
+    files.write(tmp_path / 'a.npz', episode, spec, {files.RATE: rate})
+
+
 def test_an_episode_comes_back_as_it_was(tmp_path):
   extras = {'time': np.arange(4.0), 'human': {'acted': np.zeros(4, bool)}}
   episode = _write(

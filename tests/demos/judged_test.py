@@ -91,6 +91,14 @@ def test_success_in_none_is_refused(demos, tmp_path):
     judged.write(demos, tmp_path / 'run', SPEC, _reached(4), 'strict')
 
 
+def test_the_rate_stays_known(demos, tmp_path):
+  log = log_lib.EpisodeLog(demos, SPEC, {'note': 'x'}, steps_per_second=20.0)
+  log.append(_episode(7, 3))
+  judged.write(demos, tmp_path / 'run', SPEC, _reached(4))
+  told = [files.read(path)[1] for path in files.find(tmp_path / 'run')]
+  assert [t.get(files.RATE) for t in told] == [None, None, None, 20]
+
+
 def test_others_in_the_folder_are_refused(demos, tmp_path):
   judged.write(demos, tmp_path / 'run', SPEC, _reached(4))
   demos.rename(tmp_path / 'others')

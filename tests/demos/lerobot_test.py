@@ -12,6 +12,7 @@ parquet = pytest.importorskip(
 )
 
 from serl import specs
+from serl.demos import files
 from serl.demos import lerobot
 from serl.demos import records
 from serl.testing import fakes
@@ -24,7 +25,7 @@ def _records(spec, lengths=(3, 2)):
     episode.discount[-1] = i  # the first terminates, the second does not
     extras = {'success': np.eye(1, length, length - 1, dtype=np.uint8)[0]}
     episode = episode._replace(extras=extras)
-    found.append(records.Record(f'number {i}', episode))
+    found.append(records.Record(f'number {i}', episode, {files.RATE: 10.0}))
   return found
 
 
@@ -36,7 +37,7 @@ def _rows(path):
 def written(tmp_path):
   spec = fakes.make_image_spec()
   found = _records(spec)
-  lerobot.write(tmp_path / 'data', found, spec, 10, 'lift the cube')
+  lerobot.write(tmp_path / 'data', found, spec, 'lift the cube')
   return tmp_path / 'data', [record.episode for record in found]
 
 
@@ -132,7 +133,7 @@ def test_a_full_file_is_followed_by_the_next(tmp_path, monkeypatch):
   monkeypatch.setattr(lerobot, '_FILE_MEGABYTES', 0)
   monkeypatch.setattr(lerobot, '_FILES_IN_CHUNK', 2)
   spec = fakes.make_state_spec()
-  lerobot.write(tmp_path / 'data', _records(spec, (2, 2, 2)), spec, 10, 'lift')
+  lerobot.write(tmp_path / 'data', _records(spec, (2, 2, 2)), spec, 'lift')
   found = sorted((tmp_path / 'data/data').glob('*/*'))
   assert [str(path.relative_to(tmp_path / 'data/data')) for path in found] == [
     'chunk-000/file-000.parquet',
@@ -153,9 +154,8 @@ def test_refuses_what_the_format_has_no_place_for(tmp_path):
   stacked = spec._replace(
     observations={'front': specs.BoundedArray((2, 8, 8, 3), np.uint8, 0, 255)}
   )
-  write = lambda found, spec: lerobot.write(
-    tmp_path / 'data', found, spec, 10, 'lift'
-  )
+  out = tmp_path / 'data'
+  write = lambda found, spec: lerobot.write(out, found, spec, 'lift')
   with pytest.raises(ValueError, match="'front' is a stack of shape"):
     write(_records(stacked), stacked)
   nested = spec._replace(actions={'arm': spec.actions})
@@ -167,4 +167,29 @@ def test_refuses_what_the_format_has_no_place_for(tmp_path):
     write([first, second], spec)
   with pytest.raises(ValueError, match='no episode to write'):
     write([], spec)
+  assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+  ('rates', 'message'),
+  [
+    ([None, 10.0], r'number 0: no steps_per_second .* --steps-per-second'),
+    ([10.0, None], 'number 1: no steps_per_second'),
+    (
+      [10.0, 50.0],
+      r'number 1: recorded at 50 .* 10, that of number 0',
+    ),
+    ([33.3, 33.3], 'number 0: recorded at 33.3 .* expected a whole number'),
+    ([0, 0], 'number 0: steps_per_second is 0, expected a positive'),
+    (['10', '10'], "number 0: steps_per_second is '10'"),
+  ],
+)
+def test_refuses_rates_that_would_be_wrong(tmp_path, rates, message):
+  spec = fakes.make_state_spec()
+  found = [
+    record._replace(metadata={} if rate is None else {files.RATE: rate})
+    for record, rate in zip(_records(spec), rates)
+  ]
+  with pytest.raises(files.FileError, match=message):
+    lerobot.write(tmp_path / 'data', found, spec, 'lift')
   assert list(tmp_path.iterdir()) == []

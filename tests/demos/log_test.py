@@ -61,6 +61,12 @@ def test_keeps_metadata_of_the_log_and_of_the_episode(tmp_path):
   }
 
 
+def test_keeps_the_rate(tmp_path):
+  log = log_lib.EpisodeLog(tmp_path, _spec(), steps_per_second=50.0)
+  path = log.append(fakes.make_episode(_spec()), {'success': 1.0})
+  assert files.read(path)[1] == {'success': 1.0, 'steps_per_second': 50.0}
+
+
 def test_reads_one_episode_at_a_time(tmp_path):
   log = log_lib.EpisodeLog(tmp_path, _spec())
   for length in (3, 5):

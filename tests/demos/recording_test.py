@@ -36,6 +36,16 @@ def test_records_as_many_as_asked_for(tmp_path):
   assert metadata['episode_return'] == pytest.approx(first.reward.sum(), 1e-5)
 
 
+def test_keeps_the_rate_of_the_environment(tmp_path):
+  environment = fakes.FakeEnvironment(_spec(), success=1.0)
+  environment.control_timestep = 0.02
+  actor = fakes.FakeActor(_spec())
+  recording.record(lambda seed: environment, actor, 1, tmp_path)
+  assert files.read(tmp_path / '000000.npz')[1][files.RATE] == 50
+  _record(1.0, 1, tmp_path / 'unknown')
+  assert files.RATE not in files.read(tmp_path / 'unknown' / '000000.npz')[1]
+
+
 def test_keeps_only_those_that_succeeded():
   # Of this environment's first three episodes, the seed lets some fail.
   taken = []

@@ -235,6 +235,19 @@ def test_episodes_with_other_extras_are_refused(rlds, tmp_path):
   assert list(tmp_path.iterdir()) == []
 
 
+def test_the_rate_is_kept(rlds, tfds, tmp_path):
+  found = [r._replace(metadata={files.RATE: 50.0}) for r in _records()]
+  rlds.write(tmp_path / 'data', found, _spec())
+  builder = tfds.builder_from_directory(tmp_path / 'data')
+  assert builder.info.metadata[files.RATE] == 50
+  for record in rlds.read(tmp_path / 'data'):
+    assert record.metadata == {files.RATE: 50}
+  other = found[1]._replace(metadata={files.RATE: 10.0})
+  with pytest.raises(files.FileError, match='number 1: recorded at 10 steps'):
+    rlds.write(tmp_path / 'mixed', [found[0], other], _spec())
+  assert not (tmp_path / 'mixed').exists()
+
+
 def test_never_overwrites(rlds, tmp_path):
   (tmp_path / 'data').mkdir()
   with pytest.raises(FileExistsError, match='data exists'):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from serl import programs
+from serl.demos import files
 from serl.demos import log as log_lib
 from serl.programs import run_folder
 from serl.programs import training
@@ -34,6 +35,14 @@ def test_ends_when_an_evaluation_succeeded(tmp_path):
   assert not (tmp_path / 'run' / 'evaluation.mp4').exists()
   log = (tmp_path / 'run' / 'logs' / 'video.txt').read_text()
   assert log.startswith('Traceback')
+
+
+def test_its_episodes_carry_the_rate_of_the_environment(tmp_path):
+  folder = tmp_path / 'run'
+  programs.run_local(_config(folder, evaluate=False))
+  for path in files.paths(folder / 'episodes' / 'actor_0'):
+    # Of its own clock: at which rate it is stepped is another matter.
+    assert files.read(path)[1][files.RATE] == 20
 
 
 def test_a_page_needs_something_to_show(tmp_path):

@@ -95,6 +95,29 @@ def test_writes_for_lerobot(tmp_path):
   assert (info['total_frames'], info['fps']) == (6, 50)
 
 
+def test_lerobots_rate_is_that_of_the_episodes(tmp_path, capsys):
+  parquet = pytest.importorskip(
+    'pyarrow.parquet', reason='the extra [lerobot] is not installed'
+  )
+  unknown = _write_episodes(tmp_path / 'unknown')
+  known, out = str(tmp_path / 'known'), tmp_path / 'out'
+  convert_data.main([unknown, known, '--steps-per-second=50'])
+  lerobot = ['--to=lerobot', '--instruction=lift']
+  convert_data.main([known, str(out), *lerobot])
+  assert json.loads((out / 'meta/info.json').read_text())['fps'] == 50
+  rows = parquet.read_table(out / 'data/chunk-000/file-000.parquet')
+  assert rows['timestamp'].to_pylist() == pytest.approx([0, 0.02, 0.04] * 2)
+  for source, flags, message in (
+    (unknown, [], 'no steps_per_second in its metadata, expected the rate'),
+    (known, ['--steps-per-second=10'], 'recorded at 50 steps per second, expe'),
+    (unknown, ['--steps-per-second=nan'], 'expected a positive number'),
+  ):
+    with pytest.raises(SystemExit):
+      convert_data.main([source, str(tmp_path / 'no'), *lerobot, *flags])
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / 'no').exists()
+
+
 def test_writes_rlds_and_reads_it(tmp_path):
   pytest.importorskip(
     'tensorflow_datasets', reason='the extra [rlds] is not installed'

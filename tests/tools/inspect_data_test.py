@@ -18,7 +18,8 @@ def _write(folder, spec, count=2):
     episode = fakes.make_episode(spec, length=4 + i, seed=i)
     episode = episode._replace(extras={'success': np.full(4 + i, i, np.uint8)})
     episode.action[:, 0] = 0.5
-    files.write(folder / f'{i}.npz', episode, spec)
+    metadata = {files.RATE: 50} if i else {}
+    files.write(folder / f'{i}.npz', episode, spec, metadata)
   return str(folder)
 
 
@@ -30,6 +31,7 @@ def test_prints_and_draws_a_data_set(tmp_path, capsys, monkeypatch):
   for expected in (
     '│ episodes │ 2 │',
     '│ steps │ 9 │',
+    '│ steps per second │ 50 │',
     '│ length │ 4 to 5, median 4 │',
     '│ ended by │ 0 termination, 2 time or cut │',
     '│ success │ 1 of 2 │',

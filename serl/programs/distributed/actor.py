@@ -105,7 +105,9 @@ class _Part:
     self._name = name(index)
     spec = specs.make_environment_spec(environment)
     log = log_lib.EpisodeLog(
-      run_folder.episodes(config.folder, self._name), spec
+      run_folder.episodes(config.folder, self._name),
+      spec,
+      steps_per_second=specs.steps_per_second(environment),
     )
     self._shipper = shipping.Shipper(log, served.learner, self._name)
     self._shipper.start()

@@ -29,6 +29,8 @@ SPEC = fakes.make_state_spec()._replace(
 class FaultyEnvironment(fakes.FakeEnvironment):
   """Goes wrong in its 15th episode."""
 
+  control_timestep = 0.05
+
   def __init__(self, fault: str, **kwargs):
     super().__init__(**kwargs)
     self._fault = fault

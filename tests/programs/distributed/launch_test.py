@@ -163,6 +163,8 @@ def test_ends_when_the_evaluator_has_seen_enough(launch):
   assert 'succeeded in 3 of 3 new episodes' in run.output()
   summary = json.loads((run.folder / 'summary.json').read_text())
   assert summary['successes'] == 3
+  for path in (run.folder / 'episodes').rglob('*.npz'):
+    assert files.read_header(path)['metadata'][files.RATE] == 20
   assert (
     _checkpoints(run.folder / 'checkpoints')[-1] == (summary['learner_steps'])
   )
