@@ -1,6 +1,7 @@
 """The hybrid's learning rule: SAC's round, and the gripper critic beside it."""
 
 from collections.abc import Callable
+import dataclasses
 import functools
 from typing import NamedTuple
 
@@ -186,4 +187,6 @@ def without_gripper(batch: types.Transition) -> types.Transition:
 def _make_optimiser(
   agent_config: sac_config.SACConfig,
 ) -> optax.GradientTransformation:
-  return sac_learning.make_optimisers(agent_config).critic
+  # It is stepped with the critics alone, whatever others are.
+  config = dataclasses.replace(agent_config, step_idle_optimisers=False)
+  return sac_learning.make_optimisers(config).critic

@@ -34,7 +34,9 @@ class SACConfig:
   policy_learning_rate: float = 3e-4
   critic_learning_rate: float = 3e-4
   temperature_learning_rate: float = 3e-4
-  # Updates over which the rate of policy and critics rises linearly from 0.
+  # Updates over which the rate of policy and critics rises linearly from 0. As
+  # in SERL, each update counts for all rates, and a round has updates_per_round
+  # of the critics and one of policy and temperature: 2000 are 222 rounds of 8.
   warmup_steps: int = 2000
   # The same for the temperature.
   temperature_warmup_steps: int = 0

@@ -1,5 +1,6 @@
 """SAC's learning rule: one call of `update_round` is a whole UTD round."""
 
+from collections.abc import Callable
 import functools
 from typing import Any, NamedTuple
 
@@ -84,19 +85,37 @@ def init(
 
 
 def learning_rates(config: sac_config.SACConfig) -> losses.SACParams:
-  """Returns the schedules: count of an optimiser's updates -> rate."""
+  """Returns the schedules: count of an optimiser's updates -> rate.
 
-  def schedule(rate: float, warmup_steps: int) -> optax.Schedule:
+  A warm-up counts all updates before, those of the other optimisers included.
+  """
+  updates = config.updates_per_round  # of the critics, one of the policy after
+
+  def before_critic(count: jax.Array) -> jax.Array:
+    return count + count // updates
+
+  def before_policy(count: jax.Array) -> jax.Array:
+    return count * (updates + 1) + updates
+
+  def schedule(
+    rate: float, warmup_steps: int, before: Callable[[jax.Array], jax.Array]
+  ) -> optax.Schedule:
     if not warmup_steps:
       return optax.constant_schedule(rate)
-    return optax.linear_schedule(0.0, rate, warmup_steps)
+    rising = optax.linear_schedule(0.0, rate, warmup_steps)
+    if config.step_idle_optimisers:  # which thereby count all updates
+      return rising
+    # At most, lest the product overflows.
+    return lambda count: rising(before(jnp.minimum(count, warmup_steps)))
 
   warmup_steps = config.warmup_steps
   return losses.SACParams(
-    policy=schedule(config.policy_learning_rate, warmup_steps),
-    critic=schedule(config.critic_learning_rate, warmup_steps),
+    policy=schedule(config.policy_learning_rate, warmup_steps, before_policy),
+    critic=schedule(config.critic_learning_rate, warmup_steps, before_critic),
     temperature=schedule(
-      config.temperature_learning_rate, config.temperature_warmup_steps
+      config.temperature_learning_rate,
+      config.temperature_warmup_steps,
+      before_policy,
     ),
   )
 

@@ -268,6 +268,92 @@ def test_idle_optimisers_step_as_serls_do_with_a_warmup(spec):
     )
 
 
+def _serls_rates(config, rounds):
+  """Returns the rate of each update by SERL's rule: one count of all of them.
+
+  Its `apply_gradients` (common/common.py) updates all optimisers, and its
+  `update_high_utd` (agents/continuous/sac.py) does the critics' updates, then
+  one of actor and temperature.
+  """
+
+  def rate(peak, warmup_steps, count):
+    return peak * min(1.0, count / warmup_steps) if warmup_steps else peak
+
+  warmup_steps = config.warmup_steps
+  found = losses.SACParams([], [], [])
+  count = 0
+  for _ in range(rounds):
+    for _ in range(config.updates_per_round):
+      peak = config.critic_learning_rate
+      found.critic.append(rate(peak, warmup_steps, count))
+      count += 1
+    peak = config.policy_learning_rate
+    found.policy.append(rate(peak, warmup_steps, count))
+    found.temperature.append(
+      rate(
+        config.temperature_learning_rate, config.temperature_warmup_steps, count
+      )
+    )
+    count += 1
+  return found
+
+
+@pytest.mark.parametrize(
+  'config',
+  [
+    sac_config.serl(),
+    sac_config.SACConfig(updates_per_round=1, warmup_steps=50),
+    sac_config.SACConfig(
+      updates_per_round=4, warmup_steps=0, temperature_warmup_steps=300
+    ),
+    sac_config.SACConfig(
+      updates_per_round=20, warmup_steps=1999, critic_learning_rate=1e-3
+    ),
+  ],
+)
+def test_the_rates_rise_by_serls_rule(config):
+  rounds = 300
+  for expected, schedule in zip(
+    _serls_rates(config, rounds), learning.learning_rates(config)
+  ):
+    rates = schedule(jnp.arange(len(expected)))
+    np.testing.assert_allclose(rates, expected, rtol=1e-5, atol=1e-10)
+  # Optax counts up to the largest int32 there is.
+  for schedule in learning.learning_rates(config):
+    last = jax.jit(schedule)(jnp.iinfo(jnp.int32).max)
+    np.testing.assert_allclose(last, schedule(10_000), rtol=1e-6)
+
+
+def test_serls_preset_is_warm_after_222_rounds():
+  config = sac_config.serl()
+  rates = learning.learning_rates(config)
+  policy = [float(rates.policy(n)) for n in (0, 220, 221, 222)]
+  np.testing.assert_allclose(
+    policy,
+    [3e-4 * 8 / 2000, 3e-4 * 1988 / 2000, 3e-4 * 1997 / 2000, 3e-4],
+    rtol=1e-4,
+  )
+  # That in which each optimiser steps with each update is of the same rates.
+  idle = dataclasses.replace(config, step_idle_optimisers=True)
+  for n in (0, 100, 222):
+    np.testing.assert_allclose(
+      rates.policy(n), learning.learning_rates(idle).policy(9 * n + 8)
+    )
+
+
+def test_a_round_of_a_warmup_moves_the_policy_by_its_rate(spec, make_batch):
+  # Adam's first step moves each parameter by the rate: here after 3 of 100.
+  config = dataclasses.replace(CONFIG, warmup_steps=100)
+  networks, state = _setup(spec, config)
+  update = jax.jit(learning.make_algorithm(networks, config).update)
+  after, _ = update(state, make_batch((3, 6)))
+  moved = jax.tree.map(
+    lambda x, y: np.abs(x - y).max(), state.params.policy, after.params.policy
+  )
+  largest = max(jax.tree.leaves(moved))
+  np.testing.assert_allclose(largest, 0.03 * config.policy_learning_rate, 1e-3)
+
+
 def test_the_first_update_of_a_warmup_moves_nothing(spec, make_batch):
   config = dataclasses.replace(CONFIG, warmup_steps=10)
   networks, state = _setup(spec, config)
