@@ -1,7 +1,9 @@
 """Evaluates a checkpoint of a run that an example here has trained.
 
 Prints the success rate with its 95 % interval (Wilson) and the cycle time, and
-writes both, and with --video a film, to evaluations/ in the run's folder.
+writes both, and with --video a film, to evaluations/ in the run's folder. No
+file that the run folder names is run: name the FILE.py of a task yourself. More
+flags of the program that trained the run can follow after --.
 """
 
 import os
@@ -11,6 +13,7 @@ import sys
 from absl import app
 from absl import flags
 
+from serl.programs import relaunch
 from serl.programs import run_folder
 
 _HERE = pathlib.Path(__file__).resolve().parent
@@ -24,12 +27,20 @@ _STEP = flags.DEFINE_string(
   'Learner step of the checkpoint, by default the best policy; of one of two '
   'directions forward:STEP or backward:STEP.',
 )
+_TASK = flags.DEFINE_string(
+  'task', None, 'The FILE.py of the task, for a run that was trained on one.'
+)
 _VIDEO = flags.DEFINE_bool('video', False, 'Film the episodes.')
 
 
-def main(_):
+def main(argv):
+  given = argv[1:]
+  if _TASK.value is not None:
+    given = [f'--task={_TASK.value}', *given]
   try:
-    command = run_folder.relaunch(pathlib.Path(_RUN.value), _HERE)
+    command = relaunch.command_line(
+      pathlib.Path(_RUN.value), _HERE, flags=given
+    )
   except run_folder.AnotherRunError as error:
     sys.exit(str(error))
   command.append(f'--evaluate={_EPISODES.value}')

@@ -311,9 +311,13 @@ def test_both_directions_are_cloned(tmp_path):
   assert done.returncode == 1
   assert f'the folder that they share, {run}; of a checkpoint' in done.stderr
   assert '--step=backward:STEP' in done.stderr
-  done = _run(
-    'evaluate.py', f'--run={run}', '--episodes=1', '--step=backward:2'
-  )
+  evaluate = ('evaluate.py', f'--run={run}', '--episodes=1')
+  done = _run(*evaluate, '--step=backward:2')
+  assert done.returncode == 1
+  # The user names the files of tasks, not the folder.
+  assert 'Name the file of your own: --task=FILE.py' in done.stderr
+  files = ','.join(f'{tmp_path / name}.py' for name in ('forward', 'backward'))
+  done = _run(*evaluate, '--step=backward:2', f'--task={files}')
   assert done.returncode == 0, done.stderr
   for task in ('forward', 'backward'):
     assert f'learner step 2 of {run / task}' in done.stdout
@@ -326,7 +330,7 @@ def test_evaluation_refuses_what_no_example_here_trained(tmp_path):
   (tmp_path / 'config.json').write_text('{"command": ["../mine.py"]}')
   done = _run('evaluate.py', f'--run={tmp_path}')
   assert done.returncode == 1
-  assert 'was trained by ../mine.py, which is not in' in done.stderr
+  assert "was trained by '../mine.py', which is not one of" in done.stderr
 
 
 @pytest.mark.parametrize(

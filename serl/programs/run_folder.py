@@ -167,44 +167,27 @@ def command(folder: pathlib.Path) -> list[str]:
     folder: of the run, or of what runs that alternate share.
 
   Raises:
-    AnotherRunError: the folder holds no run; says what it holds.
+    AnotherRunError: the folder holds no run, which is described, or the
+      command is no list of strings.
   """
   if not (folder / _CONFIG).is_file():
     folder = next((p.parent for p in folder.glob(f'*/{_CONFIG}')), folder)
-  return _read(folder)['command']
-
-
-def relaunch(folder: pathlib.Path, programs: pathlib.Path) -> list[str]:
-  """Returns the command line that makes a run's agent and environment again.
-
-  It is the one that began the run. Of two equal flags the last one counts, so
-  that some which train nothing can follow.
-
-  Args:
-    folder: of the run.
-    programs: the folder where the program is looked for.
-
-  Raises:
-    AnotherRunError: the folder holds no run, or one that takes turns with
-      others, or its program is not there.
-  """
-  name, *arguments = command(folder)
-  path = folder / _CONFIG
-  if path.is_file() and (task := _read(folder).get('task')):
+  found = _read(folder).get('command')
+  is_command = isinstance(found, list) and found
+  if not is_command or not all(isinstance(word, str) for word in found):
     raise AnotherRunError(
-      f'{folder} is one of several runs that took turns. Name the folder that '
-      f'they share, {folder.resolve().parent}; of a checkpoint of this one '
-      f'alone, --step={task}:STEP.'
+      f'{folder / _CONFIG} has the command {found!r}, expected the name of a '
+      'program and its arguments.'
     )
-  program = programs / name
-  # A name alone: a folder may come from anybody, and runs nothing else.
-  if program.parent != programs or not program.is_file():
-    raise AnotherRunError(
-      f'{folder} was trained by {name}, which is not in {programs}. Call that '
-      'program with its own flags, and with --evaluate=20 or '
-      '--interventions=FILE.png.'
-    )
-  return [sys.executable, str(program), *arguments, f'--run={folder}']
+  return found
+
+
+def task(folder: pathlib.Path) -> str:
+  """Returns the name of a run among those that it takes turns with, or ''."""
+  if not (folder / _CONFIG).is_file():
+    return ''
+  name = str(_read(folder).get('task') or '')
+  return name if name.isprintable() else repr(name)
 
 
 def what_acts(

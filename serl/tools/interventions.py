@@ -4,8 +4,10 @@
 
 For each episode: the share of its steps that they overruled, how long an
 intervention took, and the advantage of their actions over the policy's by the
-critic of the last checkpoint. The program that trained the run makes its agent
-again, by the flags of the run.
+critic of the last checkpoint. The example that trained the run makes its agent
+again, by the flags of the run. No file that the run folder names is run: name
+the FILE.py of a task, or a program of your own, yourself. Flags for it can
+follow after --.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import pathlib
 import subprocess
 import sys
 
+from serl.programs import relaunch
 from serl.programs import run_folder
 
 _EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / 'examples'
@@ -35,15 +38,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     'the run; of several tasks each has its name at the end',
   )
   parser.add_argument(
-    '--programs',
-    metavar='FOLDER',
+    '--program',
+    metavar='FILE.py',
     type=pathlib.Path,
-    default=_EXAMPLES,
-    help='where the program is that trained the run, default: the examples',
+    help='a program of your own that trained the run, default: its example',
   )
-  options = parser.parse_args(arguments)
+  parser.add_argument(
+    '--task',
+    metavar='FILE.py',
+    help='of the task, for a run that was trained on one',
+  )
+  options, given = parser.parse_known_args(arguments)
+  given = [flag for flag in given if flag != '--']
+  if options.task is not None:
+    given.append(f'--task={options.task}')
   try:
-    command = run_folder.relaunch(options.run, options.programs)
+    command = relaunch.command_line(
+      options.run, _EXAMPLES, options.program, given
+    )
   except run_folder.AnotherRunError as error:
     parser.error(str(error))
   picture = options.output or options.run / 'interventions.png'

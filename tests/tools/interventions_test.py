@@ -1,5 +1,4 @@
 import json
-import pathlib
 
 import pytest
 
@@ -27,9 +26,17 @@ def test_the_runs_program_makes_its_agent_again(tmp_path, capfd):
   arguments = [str(folder), f'--output={tmp_path / "drawn.png"}']
   with pytest.raises(SystemExit):
     interventions.main(arguments)
-  assert 'trained by fake_run.py, which is not in' in capfd.readouterr().err
-  programs_folder = pathlib.Path(fake_run.__file__).parent
-  arguments.append(f'--programs={programs_folder}')
+  assert (
+    "trained by 'fake_run.py', which is not one of" in capfd.readouterr().err
+  )
+  # The user names the program, and what a folder may not set.
+  arguments.append(f'--program={fake_run.__file__}')
+  with pytest.raises(SystemExit):
+    interventions.main(arguments)
+  assert "sets 'learning_rate', which a run folder may not" in (
+    capfd.readouterr().err
+  )
+  arguments += ['--', '--learning_rate=0.002']
   assert interventions.main(arguments) == 0
   lines = capfd.readouterr().out.splitlines()
   assert [line.split(':')[0] for line in lines] == [
