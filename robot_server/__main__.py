@@ -157,7 +157,7 @@ def _serve(args: argparse.Namespace) -> None:
       _log.error('the arm is not ready: %s', error)
     _log.info('serving at http://%s:%d/', args.host, args.port)
     app = app_lib.make_app(driver, governor, token)
-    serving.make_server(app, driver.now, args.host, args.port).run()
+    serving.Server(app, driver.now, args.host, args.port).run()
 
 
 def _end(signal_number: int, frame: Any) -> None:

@@ -16,6 +16,7 @@ import flask
 from werkzeug import exceptions
 
 from robot_server import governor as governor_lib
+from robot_server import lease as lease_lib
 from robot_server import limits as limits_lib
 from robot_server import openapi
 from robot_server import protocol
@@ -25,6 +26,7 @@ from robot_server import serving
 _log = logging.getLogger(__name__)
 
 _MAX_BODY = 16 * 1024  # bytes; a command has hundreds
+_MAX_NAME = 64  # characters
 # They tell nothing of the arm and do nothing to it.
 _OPEN_PATHS = ('/', '/openapi.json')
 _PAGE_POLICY = (
@@ -84,9 +86,9 @@ def _view(route: routes_lib.Route, governor: governor_lib.Governor) -> Any:
   """Returns Flask's view of a route."""
 
   def view() -> flask.Response:
+    caller = _caller(flask.request, lenient=route.stops)
     body = {} if route.body is None else _read_body(flask.request, route.body)
-    came = _asked_at(flask.request)
-    answer = route.run(governor, body, came)
+    answer = route.run(governor, body, caller)
     if isinstance(answer, str):
       return flask.Response(answer, mimetype='text/plain')
     response = flask.jsonify(answer)
@@ -97,26 +99,66 @@ def _view(route: routes_lib.Route, governor: governor_lib.Governor) -> Any:
   return view
 
 
-def _asked_at(request: flask.Request) -> float | None:
-  """Returns when it came, s on the driver's clock, or was sent, if it tells.
+def _caller(request: flask.Request, lenient: bool) -> lease_lib.Caller:
+  """Returns whose request it is, and of when.
+
+  Args:
+    request: with the headers of `protocol`, or without.
+    lenient: whether headers that make no sense are ignored.
 
   Raises:
-    exceptions.BadRequest: what it tells is no time.
+    exceptions.BadRequest: they make none.
   """
-  came = request.environ.get(serving.ARRIVAL)
-  told = request.headers.get(protocol.SENT)
-  if told is None:
-    return came
+  sent = name = None
   try:
-    sent = float(told)
+    sent = _sent(request.headers.get(protocol.SENT))
+    name = _name(request.headers.get(protocol.CLIENT))
+  except exceptions.BadRequest:
+    if not lenient:
+      raise
+  came = request.environ.get(serving.ARRIVAL)
+  if sent is not None and (came is None or sent < came):
+    # A clock that is ahead makes nothing younger.
+    came = sent
+  client = lease_lib.Client(
+    request.remote_addr or '', name, request.environ.get(serving.CONNECTION)
+  )
+  return lease_lib.Caller(client, came, sent)
+
+
+def _sent(header: str | None) -> float | None:
+  """Returns when a request was sent, s on the driver's clock, if that is known.
+
+  Raises:
+    exceptions.BadRequest: the header holds no time.
+  """
+  if header is None:
+    return None
+  try:
+    sent = float(header)
   except ValueError:
     sent = math.nan
   if not math.isfinite(sent):
     raise exceptions.BadRequest(
-      f'{protocol.SENT} is {told!r}; expected seconds'
+      f'{protocol.SENT} is {header!r}; expected seconds'
     )
-  # A clock that is ahead makes nothing younger.
-  return sent if came is None else min(came, sent)
+  return sent
+
+
+def _name(header: str | None) -> str | None:
+  """Returns a client's name, if it has one.
+
+  Raises:
+    exceptions.BadRequest: the header holds none.
+  """
+  if header is None:
+    return None
+  if not 0 < len(header) <= _MAX_NAME or not header.isprintable():
+    raise exceptions.BadRequest(
+      f'{protocol.CLIENT} is {header[:_MAX_NAME]!r}; expected 1 to '
+      f'{_MAX_NAME} printable characters'
+    )
+  return header
 
 
 def _page() -> flask.Response:

@@ -8,11 +8,15 @@ import logging
 from logging import handlers
 import os
 import time
-from typing import Any
+from typing import Any, Callable
+
+_log = logging.getLogger(__name__)
 
 _BYTES = 10_000_000
 _FILES = 5
 _KEPT = 20
+# An error that goes on is recorded again after, s.
+_REPEAT_S = 5.0
 
 
 class AuditLog:
@@ -55,3 +59,28 @@ class AuditLog:
     """Closes the file."""
     if self._handler is not None:
       self._handler.close()
+
+
+class ErrorLog:
+  """Keeps the last error for the status, and records a new one."""
+
+  def __init__(self, now: Callable[[], float], audit: AuditLog):
+    """Initialises the log; there is no error.
+
+    Args:
+      now: the driver's clock, s.
+      audit: gets the errors.
+    """
+    self.last = ''
+    self._now = now
+    self._audit = audit
+    self._noted = float('-inf')  # when it was recorded, s
+
+  def note(self, error: str) -> None:
+    """Keeps an error; the same one that goes on is recorded now and then."""
+    now = self._now()
+    if error != self.last or now - self._noted > _REPEAT_S:
+      _log.error('%s', error)
+      self._audit.record('error', error=error)
+      self._noted = now
+    self.last = error

@@ -1,9 +1,8 @@
-"""The last instance before the arm: every command passes here or is refused."""
+"""Checks every command before the driver gets it, or refuses it."""
 
 from __future__ import annotations
 
-import collections
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import logging
 import threading
@@ -12,23 +11,24 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from robot_server import audit as audit_lib
+from robot_server import gate as gate_lib
+from robot_server import gripping
+from robot_server import lease as lease_lib
 from robot_server import limits as limits_lib
 from robot_server import protocol
+from robot_server import reading as reading_lib
+from robot_server import recovery as recovery_lib
+from robot_server import states
 
 _log = logging.getLogger(__name__)
 
-# An error that goes on is recorded again after, s.
-_REPEAT_S = 5.0
-# That the arm gets to recover until it is told again, s.
-_RECOVERY_S = 1.0
+RefusedError = gate_lib.RefusedError
 
-
-class RefusedError(RuntimeError):
-  """A sensible command that must not be executed now; `kind` says why."""
-
-  def __init__(self, kind: str, message: str):
-    super().__init__(message)
-    self.kind = kind
+# The longest wait for a driver that may hang, s of real time: for a state (or
+# the life of a command, if that is longer), and for the end of another command.
+_STATE_S = 0.25
+_COMMAND_S = 0.5
+_HANGS = "the arm's driver does not return from a command; nothing else can"
 
 
 class Sent(NamedTuple):
@@ -44,14 +44,16 @@ class _Command(NamedTuple):
 
 
 class Governor:
-  """Keeps an arm within its limits, and holds it when nobody leads it.
+  """Keeps an arm within its limits, and holds it when commands stop.
 
   Its methods may be called from several threads. Those that move the arm raise
   a DriverError if it cannot, a CommandError for what makes no sense and a
   RefusedError for what must not be now; the arm does not move then.
 
-  They take `came`: when somebody asked for it, s on the driver's clock; by
-  default now. What has waited longer than a command lives is refused.
+  They take the `caller`, by default the server itself. A request that has
+  waited longer than a command lives, that a later one of the same client has
+  overtaken, or of a client that does not lead the arm is refused. What stops
+  the arm is done for anybody, however late.
   """
 
   def __init__(
@@ -70,91 +72,86 @@ class Governor:
     self.limits = limits
     self.audit = audit or audit_lib.AuditLog()
     self._driver = driver
-    # Whoever commands the tool's pose has it. What may take long does without:
-    # the watchdog and a hold must not wait for it.
+    now = lambda: driver.now()
+    self._errors = audit_lib.ErrorLog(now, self.audit)
+    self._gate = gate_lib.Gate(now, limits.command_ttl, self.audit)
+    self._recovery = recovery_lib.Recovery(
+      driver, limits, self.audit, self._errors
+    )
+    self._gripper = gripping.Gripping(driver, limits, self.audit, self._gate)
+    patience = max(_STATE_S, limits.command_ttl)
+    self._state = reading_lib.Reader(lambda: driver.read_state(), patience)
+    self._arm = reading_lib.Reader(lambda: driver.read_arm(), patience)
+    # Guards pose commands; slow calls do not take it.
     self._lock = threading.RLock()
     # The last pose that was sent, while nothing else moved the arm.
     self._previous: _Command | None = None
-    self._sent_at = -np.inf  # when any was, s, on the driver's clock
-    self._recovering_until = -np.inf  # s, before which it is not told again
+    # When the arm was last commanded to move, s, on the driver's clock: a hold
+    # is no motion.
+    self._moved_at = -np.inf
     self._expires = False  # the arm has to be held if no command follows
-    self._held = False
-    self._changing = threading.Lock()  # who changes the compliance has it
-    self._busy = ''  # what the arm does that takes no commands
-    self._recoveries: collections.deque[float] = collections.deque()
-    self._last_error = ''
-    self._noted = -np.inf  # when it was recorded, s, on the driver's clock
+    self._changing = threading.Lock()  # guards changes of the compliance
+    self._stopping = threading.Lock()  # guards requests to stop the controller
+
+  @property
+  def _held(self) -> bool:
+    return self._gate.held
+
+  @property
+  def _busy(self) -> str:
+    return self._gate.busy
 
   def read_state(self) -> protocol.State:
-    """Returns the arm's newest state.
+    """Returns the arm's newest state; a driver that hangs is not waited for.
 
     Raises:
       DriverError: there is none that one could act on.
     """
-    with self._noting_errors():
-      state = self._driver.read_state()
-      _demand_finite(
-        state.pose,
-        state.vel,
-        state.force,
-        state.torque,
-        state.q,
-        state.dq,
-        state.jacobian,
-      )
-      if state.mode not in (*protocol.STOPPED, 'recovering'):
-        # The next reflex is another one.
-        self._recovering_until = -np.inf
-      return state
+    return self._checked_state(self._state)
 
   def read_arm(self) -> protocol.Reading:
-    """Returns the arm's newest reading; it needs no gripper.
+    """Returns the arm's newest reading, likewise; it needs no gripper.
 
     Raises:
       DriverError: there is none that one could act on.
     """
-    with self._noting_errors():
-      reading = self._driver.read_arm()
-      _demand_finite(reading.pose, reading.force, reading.torque)
-      return reading
+    return self._checked_reading(self._arm)
 
   def age_of(self, state: protocol.State) -> float:
     """Returns how old a state is, s."""
     return self._driver.now() - state.time
 
-  def command(self, pose: Sequence[float], came: float | None = None) -> Sent:
+  def command(
+    self, pose: Sequence[float], caller: lease_lib.Caller | None = None
+  ) -> Sent:
     """Commands the tool's pose, within the limits.
 
     Args:
       pose: [7], xyz in m and quaternion xyzw, base frame.
-      came: see the class.
+      caller: see the class.
 
     Returns:
       What was sent in its place.
     """
-    came = self._driver.now() if came is None else came
-    with self._lock:
-      asked = self._checked('pose', limits_lib.check_pose, pose)
-      self._demand_free('pose', came)
-      state = self.read_state()
+    caller = self._gate.dated(caller)
+    asked = self._checked('pose', limits_lib.check_pose, pose)
+    # Another client does not wait for the one that leads.
+    self._gate.demand_free('pose', caller)
+    with self._alone():
+      self._gate.demand_free('pose', caller)
+      state = self._checked_state(self._driver.read_state)
       self._demand_able(state)
       # The driver may have taken its time to answer.
-      self._demand_free('pose', came)
-      if limits_lib.exceeds_forces(state, self.limits):
-        sent = Sent(state.pose, ('force',))
+      self._gate.demand_free('pose', caller)
+      moves = not limits_lib.exceeds_forces(state, self.limits)
+      if moves:
+        sent = self._limited(asked, state.pose)
       else:
-        # After `command_ttl` the arm stands. Sooner, whatever else led it, a
-        # pose may differ by no more than the speed allows in that time.
-        elapsed = max(self._driver.now() - self._sent_at, 0.0)
-        previous, start = self._previous, state.pose
-        if elapsed < self.limits.command_ttl and previous:
-          start = previous.pose
-        elapsed = min(elapsed, self.limits.command_ttl)
-        sent = Sent(
-          *limits_lib.limit_pose(asked, state.pose, start, elapsed, self.limits)
-        )
-      self._send(sent.pose)
-      self._expires = True
+        sent = Sent(state.pose, ('force',))
+      now = self._send(sent.pose)
+      if moves:
+        self._moved_at = now
+      self._expires, self._gripper.until = True, -np.inf
       self.audit.record(
         'pose',
         asked=asked.tolist(),
@@ -163,107 +160,119 @@ class Governor:
       )
       return sent
 
-  def set_compliance(self, parameters: Any, came: float | None = None) -> None:
+  def set_compliance(
+    self, parameters: Any, caller: lease_lib.Caller | None = None
+  ) -> None:
     """Changes parameters of the impedance law, by name, within the limits."""
+    caller = self._gate.dated(caller)
     checked = self._checked(
       'compliance',
       lambda given: limits_lib.check_compliance(given, self.limits),
       parameters,
     )
-    self._demand_free('compliance', came)
-    # One at a time: those that wait would take the threads that a hold needs.
-    if not self._changing.acquire(blocking=False):
-      error = RefusedError('busy', 'the compliance is being changed')
-      self.audit.record('compliance', refused=str(error))
-      raise error
-    try:
+    self._gate.demand_free('compliance', caller)
+    # One at a time: those that wait would take the threads that others need.
+    with self._at_most_one(
+      self._changing, 'compliance', 'the compliance is being changed'
+    ):
+      self._gate.demand_free('compliance', caller)
       with self._noting_errors():
         self._driver.set_compliance(checked)
-    finally:
-      self._changing.release()
+      self._gate.keep_lead(caller)
     self.audit.record('compliance', **checked)
 
-  def move_gripper(self, position: Any, came: float | None = None) -> None:
+  def move_gripper(
+    self, position: Any, caller: lease_lib.Caller | None = None
+  ) -> None:
     """Moves the gripper to a position from 0 (open) to 255 (closed)."""
     checked = self._checked(
       'gripper', limits_lib.check_gripper_position, position
     )
-    self._demand_free('gripper', came)
     with self._noting_errors():
-      self._driver.gripper.move(checked)
-    self.audit.record('gripper', command='move', position=checked)
+      self._gripper.command('move', caller, position=checked)
 
-  def command_gripper(self, command: str, came: float | None = None) -> None:
+  def command_gripper(
+    self, command: str, caller: lease_lib.Caller | None = None
+  ) -> None:
     """Commands the gripper: 'activate', 'reset', 'open' or 'close'."""
-    self._demand_free('gripper', came)
     with self._noting_errors():
-      getattr(self._driver.gripper, command)()
-    self.audit.record('gripper', command=command)
+      self._gripper.command(command, caller)
 
-  def reset_gripper(self, came: float | None = None) -> None:
+  def reset_gripper(self, caller: lease_lib.Caller | None = None) -> None:
     """Clears the gripper's faults and activates it, unless held meanwhile."""
-    self.command_gripper('reset', came)
+    self.command_gripper('reset', caller)
     # Activation moves the fingers, and the reset may have taken its time.
-    self.command_gripper('activate')
+    self.command_gripper('activate', caller and caller._replace(came=None))
 
-  def start_impedance(self, came: float | None = None) -> None:
+  def start_impedance(self, caller: lease_lib.Caller | None = None) -> None:
     """Starts the impedance controller; it holds the arm where it is."""
-    with self._occupied('start_impedance', came):
+    with self._occupied('start_impedance', caller):
       self._driver.start_impedance()
 
-  def stop_impedance(self) -> None:
+  def stop_impedance(self, caller: lease_lib.Caller | None = None) -> None:
     """Stops the controller that runs, also in the midst of a joint reset."""
+    self._gate.note_stop(caller)
     self._forget()
-    with self._noting_errors():
+    # What is being stopped need not be stopped twice, and nothing starts then.
+    with self._at_most_one(
+      self._stopping, 'stop_impedance', 'the controller is being stopped'
+    ), self._noting_errors():
       self._driver.stop_impedance()
     self.audit.record('stop_impedance')
 
-  def reset_joints(self, came: float | None = None) -> None:
+  def reset_joints(self, caller: lease_lib.Caller | None = None) -> None:
     """Moves the joints to their reset target; returns when there."""
-    with self._occupied('reset_joints', came):
+    with self._occupied('reset_joints', caller):
       # The other controller takes the arm from the last command.
       self._expires = False
       self._driver.reset_joints()
 
-  def clear_errors(self, came: float | None = None) -> None:
+  def clear_errors(self, caller: lease_lib.Caller | None = None) -> None:
     """Recovers from a reflex, if not too many had to be of late."""
-    came = self._driver.now() if came is None else came
-    with self._lock:
-      self._demand_free('clear_errors', came)
-      state = None
-      with contextlib.suppress(protocol.DriverError):
-        # Without a state one cannot tell; then it counts as a recovery.
-        state = self._driver.read_arm()
-      stopped = state is None or state.mode in protocol.STOPPED
-      if stopped and not self._is_recovering():
-        self._recover()
-        return
-      # No error, or one that is being recovered from: no further recovery.
+    caller = self._gate.dated(caller)
+    self._gate.demand_free('clear_errors', caller)
+    with self._alone():
+      self._gate.demand_free('clear_errors', caller)
+      mode = self._mode()
       with self._noting_errors():
-        self._driver.clear_errors()
+        recovery_lib.demand_no_person(mode)
+        self._recovery.clear_errors(mode)
 
-  def hold(self) -> None:
+  def hold(self, caller: lease_lib.Caller | None = None) -> None:
     """Holds the arm where it is and refuses what moves it, until `release`."""
-    # Before the lock: who has it sees at once that the arm is held.
-    self._held = True
+    # Before the lock: a command under way sees at once that the arm is held.
+    self._gate.close()
+    self._gate.note_stop(caller)
     _log.warning('the arm is held')
-    with self._lock:
+    locked = self._lock.acquire(timeout=_STATE_S)
+    try:
       busy = self._busy
       self.audit.record('hold', stops=busy)
       if not busy:
         # If this fails the watchdog tries again.
         self._previous, self._expires = None, True
-        self._hold_pose()
+        self._demand_lock(locked)
+        self._hold_pose(self.read_arm)
+    finally:
+      if locked:
+        self._lock.release()
+      # A command of the gripper that has begun before ends before this returns.
+      self._gripper.finish()
     if busy:
-      self.stop_impedance()
+      # Another thread may stop it already.
+      with contextlib.suppress(RefusedError):
+        self.stop_impedance()
 
-  def release(self, came: float | None = None) -> None:
+  def release(self, caller: lease_lib.Caller | None = None) -> None:
     """Takes commands again; the recoveries so far are forgiven."""
-    came = self._driver.now() if came is None else came
-    with self._lock:
-      self._demand_young('release', came)
-      self._held = False
-      self._recoveries.clear()
+    caller = self._gate.dated(caller)
+    with self._alone():
+      self._gate.demand_young('release', caller)
+      self._gate.demand_in_order('release', caller)
+      with self._noting_errors():
+        recovery_lib.demand_no_person(self._mode())
+      self._gate.held = False
+      self._recovery.forgive()
       self.audit.record('release')
 
   def check(self) -> None:
@@ -271,9 +280,10 @@ class Governor:
 
     A person's stop holds it, too: when the button is let go of nothing moves
     before somebody releases the arm. The watchdog calls it many times within
-    the life of a command.
+    the life of a command. It waits for a driver that hangs: `guard` notices.
     """
-    self._heed_stop()
+    if not self._held:
+      self._mode(self._driver.read_arm)
     if self._held and self._busy:
       # What leads it began just as the hold came, and has not noticed.
       with self._noting_errors():
@@ -288,33 +298,19 @@ class Governor:
     with self._lock:
       if not self._expires or self._busy:
         return
-      # Without the lock too, whoever meets an error forgets it.
-      previous = self._previous
+      read = lambda: self._checked_reading(self._driver.read_arm)
+      # Without the lock too, an error forgets it.
+      previous, ttl = self._previous, self.limits.command_ttl
       if previous is None:
         reason = 'nobody leads the arm'
-      elif self._driver.now() - previous.time > self.limits.command_ttl:
-        reason = f'no command within {self.limits.command_ttl:g} s'
-      elif limits_lib.exceeds_forces(self.read_arm(), self.limits):
+      elif self._driver.now() - max(previous.time, self._gripper.until) > ttl:
+        reason = f'no command within {ttl:g} s'
+      elif limits_lib.exceeds_forces(read(), self.limits):
         reason = 'force'
       else:
         return
-      self._hold_pose()
+      self._hold_pose(read)
       self.audit.record('watchdog', reason=reason)
-
-  def _heed_stop(self) -> None:
-    """Holds an arm that a person has stopped by its button."""
-    if self._held:
-      return
-    # Who has no state has nothing to heed, and is told so elsewhere.
-    with contextlib.suppress(protocol.DriverError):
-      if self._driver.read_arm().mode == 'user_stopped':
-        self._held = True
-        self.note('a person has stopped the arm; POST /release to go on')
-
-  def _meets_force(self) -> bool:
-    with contextlib.suppress(protocol.DriverError):
-      return limits_lib.exceeds_forces(self._driver.read_arm(), self.limits)
-    return False
 
   def status(self) -> dict[str, Any]:
     """Returns how the arm and its server are, as plain data."""
@@ -333,20 +329,15 @@ class Governor:
       'state_age': self.age_of(state) if state else None,
       'now': self._driver.now(),
       'held': self._held,
-      'recoveries_left': self.limits.max_recoveries - self._count_recoveries(),
-      'last_error': self._last_error,
+      'recoveries_left': self._recovery.left(),
+      'last_error': self._errors.last,
       'last_commands': self.audit.last(),
       'state': state.to_json() if state else None,
     }
 
   def note(self, error: str) -> None:
     """Keeps an error; the same one that goes on is recorded now and then."""
-    now = self._driver.now()
-    if error != self._last_error or now - self._noted > _REPEAT_S:
-      _log.error('%s', error)
-      self.audit.record('error', error=error)
-      self._noted = now
-    self._last_error = error
+    self._errors.note(error)
 
   def _checked(self, event: str, check: Any, value: Any) -> Any:
     """Returns `check(value)`; a refusal is recorded."""
@@ -356,139 +347,148 @@ class Governor:
       self.audit.record(event, refused=str(error))
       raise
 
-  def _demand_free(self, event: str, came: float | None) -> None:
-    """Raises RefusedError if the arm takes no commands now, or not this one.
+  def _checked_state(self, read: Callable[[], protocol.State]) -> Any:
+    """Returns a state that one could act on.
 
-    Args:
-      event: what was asked for.
-      came: when; None is now.
+    Raises:
+      DriverError: there is none.
     """
-    if self._held:
-      error = RefusedError('held', 'the arm is held; POST /release to go on')
-    elif self._busy:
-      error = RefusedError('busy', f'the arm is busy with {self._busy}')
-    else:
-      self._demand_young(event, came)
-      return
-    self.audit.record(event, refused=str(error))
-    raise error
+    with self._noting_errors():
+      state = read()
+      states.check_state(state)
+      self._recovery.note_mode(state.mode)
+      return state
 
-  def _demand_young(self, event: str, came: float | None) -> None:
-    """Raises RefusedError if somebody asked so long ago that nobody means it.
+  def _checked_reading(self, read: Callable[[], protocol.Reading]) -> Any:
+    """Returns a reading, likewise."""
+    with self._noting_errors():
+      reading = read()
+      states.check_reading(reading)
+      return reading
 
-    That is what waited behind a driver that did not answer.
+  def _mode(
+    self, read: Callable[[], protocol.Reading] | None = None
+  ) -> str | None:
+    """Returns the arm's mode; None without a state, which others report.
 
-    Args:
-      event: what was asked for.
-      came: when; None is now.
+    An arm that a person has stopped by its button is held from now on.
     """
-    age = 0.0 if came is None else self._driver.now() - came
-    if age <= self.limits.command_ttl:
-      return
-    error = RefusedError(
-      'late',
-      f'it waited {age:.2f} s for the arm, longer than the '
-      f'{self.limits.command_ttl:g} s that a command counts; send again',
-    )
-    self.audit.record(event, refused=str(error))
-    raise error
+    mode = None
+    with contextlib.suppress(protocol.DriverError):
+      mode = (read or self._arm)().mode
+    if mode == 'user_stopped' and not self._held:
+      self._gate.close()
+      self.note('a person has stopped the arm; POST /release to go on')
+    return mode
+
+  def _meets_force(self) -> bool:
+    with contextlib.suppress(protocol.DriverError):
+      return limits_lib.exceeds_forces(self._driver.read_arm(), self.limits)
+    return False
 
   def _demand_able(self, state: protocol.State) -> None:
     """Raises DriverError if the arm cannot obey; begins to recover it."""
-    faults = ', '.join(state.faults) or 'no fault is named'
-    if state.mode in ('user_stopped', 'guiding'):
+    if state.mode not in ('moving', 'other', 'recovering'):
       self._forget()
-      with self._noting_errors():
-        raise protocol.UserStopError(
-          f'the arm is {state.mode}: release the stop and the guiding button'
-        )
-    if state.mode == 'idle':
-      self._forget()
-      with self._noting_errors():
-        raise protocol.ControllerError(
-          'the arm is idle, no controller moves it; POST /clearerr and '
-          '/startimp'
-        )
-    if state.mode == 'reflex':
-      self._forget()
-      self._recover()
-      with self._noting_errors():
-        raise protocol.ReflexError(
-          f'the arm stopped itself ({faults}); it is being recovered, send '
-          'again'
-        )
-    if state.mode == 'recovering':
-      with self._noting_errors():
-        raise protocol.ReflexError('the arm is recovering; send again')
-
-  def _recover(self) -> None:
-    """Clears the arm's errors, or refuses to if that was needed too often."""
-    if self._is_recovering():
-      return
-    now = self._driver.now()
-    if self._count_recoveries() >= self.limits.max_recoveries:
-      error = RefusedError(
-        'recovery_limit',
-        f'{self.limits.max_recoveries} recoveries within '
-        f'{self.limits.recovery_window:g} s; look at the arm, then POST '
-        '/release',
-      )
-      self.note(f'{error.kind}: {error}')
-      raise error
-    self._recoveries.append(now)
-    self._recovering_until = now + _RECOVERY_S
-    _log.warning('recovering from a reflex')
     with self._noting_errors():
-      self._driver.clear_errors()
-    self.audit.record('recovery', number=len(self._recoveries))
+      self._recovery.demand_able(state)
 
-  def _is_recovering(self) -> bool:
-    """Returns whether the arm was told to recover a moment ago."""
-    return self._driver.now() < self._recovering_until
+  def _limited(self, asked: np.ndarray, measured: np.ndarray) -> Sent:
+    """Returns the allowed pose that is nearest to the asked one, [7] both."""
+    # After `command_ttl` the arm stands. Sooner, whatever else led it, a pose
+    # may differ by no more than the speed allows since the arm last was
+    # commanded to move.
+    ttl = self.limits.command_ttl
+    elapsed = max(self._driver.now() - self._moved_at, 0.0)
+    previous, start = self._previous, measured
+    if elapsed < ttl and previous:
+      start = previous.pose
+    elapsed = min(elapsed, ttl)
+    return Sent(
+      *limits_lib.limit_pose(asked, measured, start, elapsed, self.limits)
+    )
 
-  def _count_recoveries(self) -> int:
-    """Returns how many there were within the window."""
-    with self._lock:
-      oldest = self._driver.now() - self.limits.recovery_window
-      while self._recoveries and self._recoveries[0] < oldest:
-        self._recoveries.popleft()
-      return len(self._recoveries)
-
-  def _hold_pose(self) -> None:
-    """Commands the pose that the tool has."""
-    self._send(self.read_arm().pose)
+  def _hold_pose(self, read: Callable[[], protocol.Reading]) -> None:
+    """Commands the pose that the tool has, which `read` returns."""
+    self._send(read().pose)
     self._expires = False
 
-  def _send(self, pose: np.ndarray) -> None:
+  def _send(self, pose: np.ndarray) -> float:
+    """Sends a pose, [7]; returns when, s, on the driver's clock."""
     now = self._driver.now()
     with self._noting_errors():
       self._driver.command_pose(pose.tolist())
-    self._previous, self._sent_at = _Command(pose, now), now
+    self._previous = _Command(pose, now)
+    return now
 
   def _forget(self) -> None:
     """Forgets the last pose that was sent: the arm is led by something else."""
     self._previous = None
     self._expires = False
 
+  def _demand_lock(self, locked: bool) -> None:
+    if not locked:
+      with self._noting_errors():
+        raise protocol.DriverError(_HANGS)
+
   @contextlib.contextmanager
-  def _occupied(self, event: str, came: float | None) -> Iterator[None]:
+  def _alone(self) -> Iterator[None]:
+    """Lets no other pose be commanded meanwhile.
+
+    Raises:
+      DriverError: the driver is at another command and does not return.
+    """
+    self._demand_lock(self._lock.acquire(timeout=_COMMAND_S))
+    try:
+      yield
+    finally:
+      self._lock.release()
+
+  @contextlib.contextmanager
+  def _at_most_one(
+    self, lock: threading.Lock, event: str, otherwise: str
+  ) -> Iterator[None]:
+    """Raises RefusedError while another thread is at the same."""
+    if not lock.acquire(blocking=False):
+      self._gate.refuse(event, 'busy', otherwise)
+    try:
+      yield
+    finally:
+      lock.release()
+
+  @contextlib.contextmanager
+  def _occupied(
+    self, event: str, caller: lease_lib.Caller | None
+  ) -> Iterator[None]:
     """Lets something lead the arm that takes seconds and no commands.
+
+    While a person stops the arm nothing starts, and what has started is
+    stopped: it would move the arm when the stop is let go of.
 
     Args:
       event: what that is.
-      came: when it was asked for; None is now.
+      caller: see the class.
     """
-    came = self._driver.now() if came is None else came
-    with self._lock:
-      self._demand_free(event, came)
-      self._busy = event
+    caller = self._gate.dated(caller)
+    with self._alone():
+      self._gate.demand_free(event, caller)
+      with self._noting_errors():
+        recovery_lib.demand_no_person(self._mode())
+      if self._stopping.locked():
+        self._gate.refuse(event, 'busy', 'the controller is being stopped')
+      self._gate.busy = event
       self._previous = None
     try:
       with self._noting_errors():
         yield
+        mode = self._mode()
+        if mode in recovery_lib.BY_A_PERSON:
+          self._driver.stop_impedance()
+        recovery_lib.demand_no_person(mode)
       self.audit.record(event)
     finally:
-      self._busy = ''
+      self._gate.keep_lead(caller)
+      self._gate.busy = ''
 
   @contextlib.contextmanager
   def _noting_errors(self) -> Iterator[None]:
@@ -500,10 +500,3 @@ class Governor:
       # The controller may be another one when it answers again.
       self._previous = None
       raise
-
-
-def _demand_finite(*arrays: np.ndarray) -> None:
-  if not all(np.all(np.isfinite(array)) for array in arrays):
-    raise protocol.DriverError(
-      'the state of the arm is not finite; its driver is broken'
-    )

@@ -47,6 +47,8 @@ class Limits:
   max_force: float = 60.0  # N, measured; above it the arm is held
   max_torque: float = 20.0  # N m, measured; above it the arm is held
   command_ttl: float = 0.15  # s without a command until the arm is held
+  # s longer after a command of the gripper: clients wait for the fingers.
+  gripper_seconds: float = 0.7
   max_recoveries: int = 5  # from reflexes, within `recovery_window`
   recovery_window: float = 60.0  # s
   # Ranges by name, within those that the controller takes; the others' are

@@ -16,8 +16,8 @@ _ERRORS = {
   '400': 'The body or a value in it is wrong, or outside of the limits.',
   '401': 'The token is missing or wrong.',
   '403': 'The request came from a page of another site.',
-  '409': 'Not now: the arm is held, busy, was recovered too often, or the '
-  'request has waited too long.',
+  '409': 'Not now: the arm is held, busy, led by another client or was '
+  'recovered too often, or the request has waited too long.',
   '413': 'The body is too large.',
   '415': 'The body is not application/json.',
   '503': 'The arm cannot: "kind" says why.',

@@ -28,9 +28,11 @@ MODES = (
 # is idle, whatever controller is started.
 STOPPED = ('reflex', 'idle')
 
-# The header by which a client tells when it sent a request, s on the driver's
-# clock, which /health tells: what the network delivers late is refused as late.
+# The header with the time at which a client sent a request, s on the driver's
+# clock, which /health answers: what the network delivers late is refused.
 SENT = 'X-Sent'
+# The header with a client's name, one for each process that leads an arm.
+CLIENT = 'X-Client'
 
 # The gripper's commands, from open to closed.
 GRIPPER_RANGE = (0, 255)
@@ -137,6 +139,12 @@ class StaleStateError(DriverError):
   """The last state is too old to act on: the arm or its computer is silent."""
 
   kind = 'stale_state'
+
+
+class BadStateError(DriverError):
+  """The state is none that an arm can have: zeros, NaN, an impossible pose."""
+
+  kind = 'bad_state'
 
 
 class ControllerError(DriverError):

@@ -22,6 +22,7 @@ from scipy.spatial import transform
 
 from robot_server import processes
 from robot_server import protocol
+from robot_server import states
 
 _log = logging.getLogger(__name__)
 
@@ -452,9 +453,20 @@ def needing_roscore() -> Any:
 
 
 def _read(arrived: _Arrived) -> protocol.Reading:
-  """Returns what a FrankaState says."""
+  """Returns the reading in a FrankaState.
+
+  Raises:
+    BadStateError: no arm can have it.
+  """
   message, time_s = arrived
-  matrix = np.reshape(message.O_T_EE, (4, 4), order='F')
+  matrix = np.reshape(np.array(message.O_T_EE, float), (4, 4), order='F')
+  states.check_transform(matrix)
+  mode = int(message.robot_mode)
+  if mode not in range(len(protocol.MODES)):
+    raise protocol.BadStateError(
+      f'the arm reports robot_mode {mode}; expected 0 to '
+      f'{len(protocol.MODES) - 1}, as {", ".join(protocol.MODES)}'
+    )
   rotation = transform.Rotation.from_matrix(matrix[:3, :3])
   wrench = np.array(message.K_F_ext_hat_K, float)
   errors = message.current_errors
@@ -463,7 +475,7 @@ def _read(arrived: _Arrived) -> protocol.Reading:
     force=wrench[:3],
     torque=wrench[3:],
     time=time_s,
-    mode=protocol.MODES[message.robot_mode],
+    mode=protocol.MODES[mode],
     faults=tuple(name for name in errors.__slots__ if getattr(errors, name)),
   )
 

@@ -7,17 +7,17 @@ and answer. The application and its description are both made from this table.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Callable, Dict, NamedTuple, Optional
+from typing import Any, Callable, Dict, NamedTuple
 
 from scipy.spatial import transform
 
 from robot_server import governor as governor_lib
+from robot_server import lease as lease_lib
 from robot_server import protocol
 
 Schema = Dict[str, Any]  # JSON Schema
 Body = Dict[str, Any]
-# The last argument: when the request had come, s on the driver's clock.
-Handler = Callable[[governor_lib.Governor, Body, Optional[float]], Any]
+Handler = Callable[[governor_lib.Governor, Body, lease_lib.Caller], Any]
 
 
 class Route(NamedTuple):
@@ -29,6 +29,7 @@ class Route(NamedTuple):
   body: Schema | None = None
   answer: Schema | None = None
   method: str = 'POST'
+  stops: bool = False  # the arm: done for anybody, however late
 
 
 def _numbers(length: int) -> Schema:
@@ -130,16 +131,16 @@ def _euler_pose(governor: governor_lib.Governor, *_: Any) -> Any:
 
 
 def _move(
-  governor: governor_lib.Governor, body: Body, came: float | None
+  governor: governor_lib.Governor, body: Body, caller: lease_lib.Caller
 ) -> str:
-  limited_by = governor.command(body['arr'], came).limited_by
+  limited_by = governor.command(body['arr'], caller).limited_by
   return f'Moved, limited by {", ".join(limited_by)}' if limited_by else 'Moved'
 
 
 def _step(
-  governor: governor_lib.Governor, body: Body, came: float | None
+  governor: governor_lib.Governor, body: Body, caller: lease_lib.Caller
 ) -> Any:
-  sent = governor.command(body['arr'], came)
+  sent = governor.command(body['arr'], caller)
   state = governor.read_state()
   return {
     **state.to_json(),
@@ -153,34 +154,26 @@ def _step(
 
 
 def _move_gripper(
-  governor: governor_lib.Governor, body: Body, came: float | None
+  governor: governor_lib.Governor, body: Body, caller: lease_lib.Caller
 ) -> str:
-  governor.move_gripper(body['gripper_pos'], came)
+  governor.move_gripper(body['gripper_pos'], caller)
   return 'Moved Gripper'
 
 
 def _update_param(
-  governor: governor_lib.Governor, body: Body, came: float | None
+  governor: governor_lib.Governor, body: Body, caller: lease_lib.Caller
 ) -> str:
-  governor.set_compliance(body, came)
+  governor.set_compliance(body, caller)
   return 'Updated compliance parameters'
 
 
 def _does(name: str, text: str, *args: str) -> Handler:
   """Returns what calls a method of the governor and answers `text`."""
 
-  def run(governor: governor_lib.Governor, _: Body, came: float | None) -> str:
-    getattr(governor, name)(*args, came=came)
-    return text
-
-  return run
-
-
-def _stops(name: str, text: str) -> Handler:
-  """Returns the same of what stops the arm: better late than never."""
-
-  def run(governor: governor_lib.Governor, *_: Any) -> str:
-    getattr(governor, name)()
+  def run(
+    governor: governor_lib.Governor, _: Body, caller: lease_lib.Caller
+  ) -> str:
+    getattr(governor, name)(*args, caller=caller)
     return text
 
   return run
@@ -282,7 +275,8 @@ _SERL = (
   Route(
     '/stopimp',
     'Stop the controller, a joint reset too.',
-    _stops('stop_impedance', 'Stopped impedance'),
+    _does('stop_impedance', 'Stopped impedance'),
+    stops=True,
   ),
   Route(
     '/jointreset',
@@ -312,7 +306,8 @@ ROUTES = (
   Route(
     '/hold',
     'Emergency: hold the arm where it is and refuse all commands.',
-    _stops('hold', 'Held'),
+    _does('hold', 'Held'),
+    stops=True,
   ),
   Route(
     '/release',

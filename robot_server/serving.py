@@ -1,39 +1,66 @@
-"""waitress, which tells the application when a request had come.
+"""waitress, for an arm: no client keeps another's hold waiting.
 
-Between that and its execution lies the wait for a thread. Behind a driver that
-hangs it can take long, and nobody means a command any more that waited so.
+A request knows when it had come and by which connection. Between its arrival
+and its execution lies the wait for a thread: behind a driver that hangs it can
+take long, and nobody means a command any more that waited so.
+
+A connection costs whoever opens it nothing, and many of them are what a program
+without an end leaves behind, or what an attack opens. So connections are closed
+that are silent or slow, and the oldest of these where there are too many; a new
+one is always accepted. Holds have threads of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 import logging
+import socket
+import time
 from typing import Any
 
 import flask
+from waitress import adjustments
 from waitress import channel
 from waitress import parser
 from waitress import task
+from waitress import wasyncore
 import waitress.server
 
 _log = logging.getLogger(__name__)
 
-# In the environment of a request: when it had come in full, s.
+# In the environment of a request: when it had come in full, s, and its
+# connection, see `lease.Client`.
 ARRIVAL = 'robot_server.arrival'
+CONNECTION = 'robot_server.connection'
 
 _THREADS = 8
+_HOLD_THREADS = 2
+_HOLD = '/hold'
 # Requests that are read from a connection while one of its own is executed. A
 # client that has hung up is noticed by that, and what it has asked is dropped.
 _LOOKAHEAD = 16
+_MAX_HEADER = 16 * 1024  # bytes
+# Connections: of one address, and of all.
+_PER_ADDRESS = 64
+_CONNECTIONS = 256
+# Fewer than those, or what a connection asks might not be read in time.
+_ACCEPTED_AT_ONCE = 16
+# Until a connection is closed, s: one that has asked nothing yet, one that has
+# sent a part of a request or has not read an answer, and one that was of use.
+_GREETING_S = 3.0
+_REQUEST_S = 2.0
+_IDLE_S = 60.0
+_SWEEP_S = 0.5
 
 
 class _Request(parser.HTTPRequestParser):
-  """A request that knows when it had come."""
+  """A request that knows when it began and when it had come."""
 
-  def __init__(self, adjustments: Any, now: Callable[[], float]):
-    super().__init__(adjustments)
+  def __init__(self, adj: Any, now: Callable[[], float]):
+    super().__init__(adj)
     self._now = now
-    self.arrival: float | None = None  # s
+    self.began = time.monotonic()
+    self.arrival: float | None = None  # s, on the driver's clock
 
   def received(self, data: bytes) -> int:
     consumed = super().received(data)
@@ -43,57 +70,203 @@ class _Request(parser.HTTPRequestParser):
 
 
 class _Task(task.WSGITask):
-  """Tells it to the application."""
+  """Passes that on to the application."""
 
   def get_environment(self) -> dict[str, Any]:
-    return {**super().get_environment(), ARRIVAL: self.request.arrival}
+    return {
+      **super().get_environment(),
+      ARRIVAL: self.request.arrival,
+      CONNECTION: self.channel,
+    }
 
 
 class _Channel(channel.HTTPChannel):
+  """A connection."""
+
   task_class = _Task
 
-  def parser_class(self, adjustments: Any) -> _Request:
-    return _Request(adjustments, self.server.now)
+  def __init__(self, *args: Any, **kwargs: Any):
+    self.answered = 0  # requests
+    self.since = time.monotonic()  # it was opened, or a request answered, s
+    super().__init__(*args, **kwargs)
+
+  def parser_class(self, adj: Any) -> _Request:
+    return _Request(adj, self.server.now)
 
   def readable(self) -> bool:
     # What is left unread would count from when it is read, however late that
-    # is. Nobody who reads the answers has asked that much.
+    # is. No client that reads the answers has asked that much.
     if len(self.requests) > self.adj.channel_request_lookahead:
       _log.error('%s asks without reading the answers: hung up', self.addr)
       self.cancel()
     return super().readable()
 
+  def service(self) -> None:
+    super().service()
+    self.answered += 1
+    self.since = time.monotonic()
 
-def make_server(
-  app: flask.Flask,
-  now: Callable[[], float],
-  host: str,
-  port: int,
-  sockets: dict[int, Any] | None = None,
-) -> Any:
-  """Returns waitress's server of the application; `run` serves.
+  def is_open(self) -> bool:
+    """Returns whether the client has not hung up, as far as that is known.
 
-  Args:
-    app: of `app.make_app`.
-    now: the clock that stamps the arrivals, the driver's.
-    host: the address to serve at.
-    port: likewise; 0 takes a free one.
-    sockets: gets what it listens on, for whoever runs the loop himself.
+    That may be known to the system before this server's loop has seen it.
+    """
+    if not self.connected:
+      return False
+    try:
+      return bool(self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    except BlockingIOError:
+      return True
+    except OSError:
+      return False
+
+  def is_overdue(self, now: float) -> bool:
+    """Returns whether the connection is to be closed, at `now`, s."""
+    if self.requests:
+      return False
+    silent, partial = now - self.since, self.request
+    if partial is not None and now - partial.began > _REQUEST_S:
+      return True
+    if self.total_outbufs_len:
+      return silent > _REQUEST_S
+    return silent > (_IDLE_S if self.answered else _GREETING_S)
+
+  def use(self) -> tuple[bool, bool, float]:
+    """Returns what orders connections by how much their clients need them."""
+    return bool(self.requests), bool(self.answered), self.since
+
+
+class _Listener(waitress.server.TcpWSGIServer):
+  """Listens at one address."""
+
+  channel_class = _Channel
+
+  def __init__(self, *args: Any, now: Callable[[], float], **kwargs: Any):
+    self.now = now
+    self._next_sweep = 0.0
+    super().__init__(*args, **kwargs)
+
+  def readable(self) -> bool:
+    now = time.monotonic()
+    if now >= self._next_sweep:
+      self._next_sweep = now + _SWEEP_S
+      _close([c for c in self._channels() if c.is_overdue(now)])
+    return self.accepting
+
+  def handle_accept(self) -> None:
+    # Many that wait: one of the last may be the one that is to hold the arm.
+    for _ in range(_ACCEPTED_AT_ONCE):
+      before = len(self._map)
+      super().handle_accept()
+      if len(self._map) == before:
+        break
+    _close(_superfluous(self._channels()))
+
+  def _channels(self) -> list[_Channel]:
+    return [part for part in self._map.values() if isinstance(part, _Channel)]
+
+
+class _Dispatcher(task.ThreadedTaskDispatcher):
+  """Executes requests in threads, of which some are kept for holds."""
+
+  def __init__(self):
+    super().__init__()
+    self._holding = task.ThreadedTaskDispatcher()
+    self.set_thread_count(_THREADS)
+    self._holding.set_thread_count(_HOLD_THREADS)
+
+  def add_task(self, task: _Channel) -> None:
+    if getattr(task.requests[0], 'path', '') == _HOLD:
+      self._holding.add_task(task)
+    else:
+      super().add_task(task)
+
+  def shutdown(self, *args: Any, **kwargs: Any) -> bool:
+    self._holding.shutdown(*args, **kwargs)
+    return super().shutdown(*args, **kwargs)
+
+
+class Server:
+  """Serves an application; `port` is where."""
+
+  def __init__(
+    self, app: flask.Flask, now: Callable[[], float], host: str, port: int
+  ):
+    """Listens; requests are answered while `run` or `poll` are called.
+
+    Args:
+      app: of `app.make_app`.
+      now: the clock that stamps the arrivals, the driver's.
+      host: the address to serve at.
+      port: likewise; 0 takes a free one.
+    """
+    settings = adjustments.Adjustments(
+      host=host,
+      port=port,
+      channel_request_lookahead=_LOOKAHEAD,
+      max_request_header_size=_MAX_HEADER,
+      # Flask refuses larger ones in JSON; this bounds what is read at all.
+      max_request_body_size=4 * app.config['MAX_CONTENT_LENGTH'],
+      ident=None,
+    )
+    self._sockets: dict[int, Any] = {}
+    self._dispatcher = _Dispatcher()
+    # One for each address of the host.
+    listeners = [
+      _Listener(
+        app,
+        self._sockets,
+        dispatcher=self._dispatcher,
+        adj=settings,
+        sockinfo=address,
+        now=now,
+      )
+      for address in settings.listen
+    ]
+    self.port = int(listeners[0].effective_port)
+
+  def run(self) -> None:
+    """Serves until a signal ends the program."""
+    try:
+      while True:
+        self.poll(_SWEEP_S)
+    except (SystemExit, KeyboardInterrupt):
+      self.close()
+
+  def poll(self, timeout: float) -> None:
+    """Answers what comes within a time, s; returns when anything has come."""
+    # select() would end the server at a file descriptor beyond 1023.
+    wasyncore.loop(timeout=timeout, use_poll=True, map=self._sockets, count=1)
+
+  def close(self) -> None:
+    """Ends the threads and closes all connections, kept-alive ones too."""
+    self._dispatcher.shutdown()
+    wasyncore.close_all(self._sockets)
+
+
+def _superfluous(channels: list[_Channel]) -> list[_Channel]:
+  """Returns the connections to close so that there are not too many.
+
+  Each address keeps those that are of most use. Where all together are too
+  many, the address with the most gives up the next.
   """
-  sockets = {} if sockets is None else sockets
-  server = waitress.server.create_server(
-    app,
-    map=sockets,
-    host=host,
-    port=port,
-    threads=_THREADS,
-    channel_request_lookahead=_LOOKAHEAD,
-    # Flask refuses larger ones in JSON; this bounds what is read at all.
-    max_request_body_size=4 * app.config['MAX_CONTENT_LENGTH'],
-    ident=None,
-  )
-  # One for each address of the host.
-  for part in sockets.values():
-    if isinstance(part, waitress.server.BaseWSGIServer):
-      part.channel_class, part.now = _Channel, now
-  return server
+  groups: dict[str, list[_Channel]] = {}
+  for each in sorted(channels, key=_Channel.use):
+    groups.setdefault(each.addr[0], []).append(each)
+  superfluous = []
+  for group in groups.values():
+    superfluous += group[:-_PER_ADDRESS]
+    del group[:-_PER_ADDRESS]
+  kept = [group for group in groups.values() if group]
+  for _ in range(sum(map(len, kept)) - _CONNECTIONS):
+    # Among equals the one with the connection of least use.
+    largest = min(kept, key=lambda group: (-len(group), group[0].use()))
+    superfluous.append(largest.pop(0))
+    kept = [group for group in kept if group]
+  return superfluous
+
+
+def _close(channels: Iterable[_Channel]) -> None:
+  for each in channels:
+    _log.info('a connection of %s is closed: silent or slow', each.addr[0])
+    each.handle_close()

@@ -7,11 +7,10 @@ import contextlib
 import math
 import threading
 import time
-from typing import Any, Callable
+from typing import Callable
 
 import numpy as np
 from scipy.spatial import transform
-from waitress import wasyncore
 
 from robot_server import app as app_lib
 from robot_server import audit as audit_lib
@@ -200,28 +199,21 @@ def serving(
     The server's address, 'http://127.0.0.1:PORT/', as SERL's clients want it.
   """
   governor = governor_lib.Governor(driver, limits or limits_lib.Limits(), audit)
-  sockets: dict[int, Any] = {}
-  server = serving_lib.make_server(
-    app_lib.make_app(driver, governor, token),
-    driver.now,
-    '127.0.0.1',
-    port,
-    sockets,
+  server = serving_lib.Server(
+    app_lib.make_app(driver, governor, token), driver.now, '127.0.0.1', port
   )
   ended = threading.Event()
 
   def serve() -> None:
     while not ended.is_set():
-      wasyncore.loop(timeout=_POLL_S, map=sockets, count=1)
-    # Kept-alive connections too: a server that is gone answers nobody.
-    server.task_dispatcher.shutdown()
-    wasyncore.close_all(sockets)
+      server.poll(_POLL_S)
+    server.close()
 
   thread = threading.Thread(target=serve, name='server', daemon=True)
   thread.start()
   watchdog = watchdog_lib.Watchdog(governor)
   try:
-    yield f'http://127.0.0.1:{server.effective_port}/'
+    yield f'http://127.0.0.1:{server.port}/'
   finally:
     watchdog.close()
     ended.set()

@@ -13,7 +13,7 @@ from robot_server import protocol
 _log = logging.getLogger(__name__)
 
 # How often it looks within the life of a command.
-_LOOKS = 8
+LOOKS = 8
 
 
 class Watchdog:
@@ -30,7 +30,7 @@ class Watchdog:
       governor: of the arm.
       beat: tells whoever watches this thread that it has looked.
     """
-    self.period = governor.limits.command_ttl / _LOOKS
+    self.period = governor.limits.command_ttl / LOOKS
     self._governor = governor
     self._beat = beat or (lambda: None)
     self._stop = threading.Event()

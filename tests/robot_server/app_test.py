@@ -420,12 +420,13 @@ def test_a_silent_client_is_noticed_over_http(driver):
   assert len(driver.commands) == 2
 
 
-def test_many_clients_at_once(driver):
+def test_many_connections_of_a_client_at_once(driver):
   with testing.serving(driver, PATIENT) as url:
     codes = []
 
     def ask():
-      with httpx.Client(base_url=url) as client:
+      name = {protocol.CLIENT: 'a run'}
+      with httpx.Client(base_url=url, headers=name) as client:
         for _ in range(10):
           codes.append(client.post('step', json={'arr': POSE}).status_code)
 

@@ -10,6 +10,7 @@ from urllib import parse
 import httpx
 
 from robot_server import governor as governor_lib
+from robot_server import protocol
 from robot_server import routes
 from robot_server import testing
 
@@ -31,13 +32,12 @@ THREADS = 8  # the server's
 
 
 class HangingDriver(testing.KinematicDriver):
-  """Answers nothing until it is freed; its time is the test's."""
+  """Its time is the test's, and with it what is taken for late."""
 
   def __init__(self):
     self.time = 100.0
     self.asked = 0  # for its state
     self.arrived = 0  # requests in the server
-    self.hangs = False
     self.freed = threading.Event()
     self.resets = 0
     super().__init__(now=self._tell_time)
@@ -45,12 +45,6 @@ class HangingDriver(testing.KinematicDriver):
   def _tell_time(self):
     self.arrived += threading.current_thread().name == 'server'
     return self.time
-
-  def read_state(self):
-    if self.hangs and threading.current_thread().name != 'watchdog':
-      self.asked += 1
-      assert self.freed.wait(60)
-    return super().read_state()
 
   def reset_joints(self):
     self.resets += 1
@@ -76,12 +70,19 @@ def wait_until(is_so):
 
 @contextlib.contextmanager
 def deaf_server(monkeypatch):
-  """Serves an arm that hangs, with all threads of the server at it."""
+  """Serves an arm, with all threads of the server but a hold's hanging."""
   # Nobody else asks the arm then.
   monkeypatch.setattr(governor_lib.Governor, 'check', lambda self: None)
   driver = HangingDriver()
+  read = governor_lib.Governor.read_state
+
+  def hang(governor):
+    driver.asked += 1
+    assert driver.freed.wait(60)
+    return read(governor)
+
+  monkeypatch.setattr(governor_lib.Governor, 'read_state', hang)
   with testing.serving(driver) as url, contextlib.ExitStack() as stack:
-    driver.hangs = True
     stack.callback(driver.freed.set)
     readers = [Asking(driver, url, '/getq') for _ in range(THREADS)]
     wait_until(lambda: driver.asked == THREADS)
@@ -140,10 +141,12 @@ def test_one_that_waited_a_little_is_obeyed(monkeypatch):
 
 def test_a_hold_is_obeyed_however_late(monkeypatch):
   with deaf_server(monkeypatch) as (driver, url):
-    asking = Asking(driver, url, '/hold')
-    driver.time += 10.0
+    headers = {protocol.SENT: '1.0'}
+    answer = httpx.post(url + 'hold', headers=headers, timeout=60)
+    assert answer.status_code == 200
+    # All the other threads still hang: it did not wait for one of them.
+    assert not driver.freed.is_set()
     driver.freed.set()
-    assert asking.answer().status_code == 200
     assert httpx.post(url + 'close_gripper').json()['kind'] == 'held'
 
 

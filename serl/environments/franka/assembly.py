@@ -78,7 +78,9 @@ def make_several(
   made = {}
   for name, config in configs.items():
     # Each its own connection, over which it holds the arm when it is closed.
-    robot = client.HttpRobot(config.url, token, clock.now)
+    robot = client.HttpRobot(
+      config.url, token, clock.now, name=client.process_name()
+    )
     environment = environment_lib.FrankaEnvironment(
       config, robot, cameras, clock, seed
     )

@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 import json
 import os
 import pathlib
+import socket
 import time
 from typing import Any
+import uuid
 
 import numpy as np
 import urllib3
@@ -17,6 +19,9 @@ from serl.environments.franka import robot
 # motion precedes.
 _CONNECT_S = 0.5
 _PATIENT_S = 60.0
+# The most by which an estimate of the server's clock may be corrected, s.
+_SLACK_S = 1.0
+_MAX_HOST = 40  # characters of a host's name
 # Where the mistake is on this side, so that to try again is of no use.
 _MISTAKES = (400, 401, 403, 404, 405, 413, 415)
 _READ_AGAIN = urllib3.Retry(total=1, status=0, redirect=0, other=0)
@@ -35,11 +40,19 @@ def read_token(path: str | os.PathLike | None) -> str | None:
   return None if path is None else pathlib.Path(path).read_text().strip()
 
 
+def process_name() -> str:
+  """Returns the name by which the server knows this process from others."""
+  return f'{socket.gethostname()[:_MAX_HOST]}:{os.getpid()}'
+
+
 class HttpRobot:
   """A `robot.Robot` over one connection that is kept alive.
 
   What only reads is asked once more when the connection broke; a command is
   not, since it may have arrived.
+
+  One client leads the arm at a time: while another one commands it, commands
+  raise a RobotError with the server's word 'led'.
   """
 
   def __init__(
@@ -48,6 +61,7 @@ class HttpRobot:
     token: str | None = None,
     now: Callable[[], float] = time.monotonic,
     patience: float = 0.3,
+    name: str | None = None,
   ):
     """Initialises the client; it connects with the first request.
 
@@ -56,6 +70,8 @@ class HttpRobot:
       token: that the server demands.
       now: the environment's clock, s.
       patience: until an answer comes that nothing precedes, s of real time.
+      name: of the client, by default one of its own. Robots with one name may
+        take turns, as those of a process do that has several tasks.
 
     Raises:
       ValueError: the address is none.
@@ -66,9 +82,13 @@ class HttpRobot:
     self._url = url
     self._now = now
     self._patience = patience
-    # Of the server's clock, s. None until it has told.
+    # Of the server's clock, s. None until it is known.
     self._ahead: float | None = None
-    self._headers = {'Content-Type': 'application/json'}
+    self._sent = -np.inf  # when the last command was, s, on that clock
+    self._headers = {
+      'Content-Type': 'application/json',
+      protocol.CLIENT: name or f'{process_name()}/{uuid.uuid4().hex[:8]}',
+    }
     if token is not None:
       self._headers['Authorization'] = f'Bearer {token}'
     self._pool = urllib3.connection_from_url(url, maxsize=1, block=True)
@@ -81,8 +101,7 @@ class HttpRobot:
     asked = self._now()
     health = self.health()
     answered = self._now()
-    # At the most: it was told somewhat later than it was asked.
-    self._ahead = health['now'] - asked
+    self._ahead = _ahead(asked, answered, health['now'], self._sent)
     if health['mode'] is not None:
       robot.demand_able(health['mode'], health['faults'])
     if health['held']:
@@ -156,7 +175,8 @@ class HttpRobot:
     headers = self._headers
     if method == 'POST' and self._ahead is not None:
       # The network may deliver it when nobody means it any more.
-      headers = {**headers, protocol.SENT: f'{self._now() + self._ahead:.6f}'}
+      self._sent = self._now() + self._ahead
+      headers = {**headers, protocol.SENT: f'{self._sent:.6f}'}
     try:
       response = self._pool.request(
         method,
@@ -185,6 +205,23 @@ class HttpRobot:
     if response.status in _MISTAKES:
       raise RequestError(text)
     raise robot.RobotError(text)
+
+
+def _ahead(asked: float, answered: float, now: float, sent: float) -> float:
+  """Returns by how much the server's clock is ahead of this one, s.
+
+  Args:
+    asked: when the server was asked for its time, s on this clock.
+    answered: when the answer came, likewise.
+    now: the answer, s on the server's clock.
+    sent: when the last command was sent, likewise, by an earlier estimate.
+  """
+  # At the most: the server's time is of somewhat later than it was asked for.
+  ahead = now - asked
+  # By a better estimate than the last one a command would seem to be older than
+  # the one before. A clock that was set back is another matter.
+  behind = sent - (answered + ahead)
+  return ahead + behind if 0 < behind < _SLACK_S else ahead
 
 
 _ARRAYS = ('pose', 'vel', 'force', 'torque', 'q', 'dq', 'jacobian')

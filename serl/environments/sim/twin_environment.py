@@ -119,7 +119,12 @@ class TwinEnvironment(environment.FrankaEnvironment):
     robot = robot_lib.LocalRobot(twin)
     if http:
       # Its time is not the machine's, which may be busy.
-      robot = client.HttpRobot(http, now=twin.now, patience=_PATIENCE_S)
+      robot = client.HttpRobot(
+        http,
+        now=twin.now,
+        patience=_PATIENCE_S,
+        name=client.process_name(),
+      )
     super().__init__(task, robot, cameras, twin.clock, seed)
     self._done = False  # as the scene knows it
     if tells:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from robot_server import limits
+from robot_server import serving
 from robot_server import testing
 from serl import core
 from serl import environment_loop
@@ -278,7 +279,7 @@ def test_the_run_goes_on_after_the_server_was_deaf(setup, caplog, monkeypatch):
   def fail(_):
     # Not a request is read any more.
     monkeypatch.setattr(
-      testing.wasyncore, 'loop', lambda **_: released.wait(60)
+      serving.wasyncore, 'loop', lambda **_: released.wait(60)
     )
 
   def repair(_):
