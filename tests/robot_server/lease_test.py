@@ -1,4 +1,4 @@
-"""One client leads the arm; the order in which its requests were sent counts."""
+"""One client leads the arm, and its requests count in the order of sending."""
 
 import contextlib
 import http.client

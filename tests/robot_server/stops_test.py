@@ -147,3 +147,83 @@ def test_what_was_sent_long_ago_is_late(governor, driver, route):
     assert post(wrong).status_code == 400
   # A clock that is ahead does no harm.
   assert post(now + 5.0).status_code == 200
+
+
+@pytest.mark.parametrize('mode', ['user_stopped', 'guiding'])
+@pytest.mark.parametrize('name', ['start_impedance', 'reset_joints'])
+def test_nothing_starts_while_a_person_stops_the_arm(
+  governor, driver, monkeypatch, mode, name
+):
+  started = []
+  monkeypatch.setattr(driver, name, lambda: started.append(1))
+  driver.mode = mode
+  # The watchdog has not looked yet.
+  with pytest.raises(protocol.UserStopError, match=mode):
+    getattr(governor, name)()
+  driver.mode = 'idle'
+  governor.check()
+  assert not started
+  assert governor.status()['held'] == (mode == 'user_stopped')
+
+
+@pytest.mark.parametrize('name', ['start_impedance', 'reset_joints'])
+def test_what_came_up_while_a_person_stops_the_arm_is_stopped(
+  governor, driver, monkeypatch, name
+):
+  # There is no state before a controller runs.
+  driver.silent_since = 0.0
+
+  def start():
+    driver.silent_since, driver.mode, driver.running = (
+      None,
+      'user_stopped',
+      True,
+    )
+
+  monkeypatch.setattr(driver, name, start)
+  with pytest.raises(protocol.UserStopError):
+    getattr(governor, name)()
+  assert not driver.running
+  driver.mode = 'moving'  # somebody lets go of it
+  assert governor.status()['held']
+  with pytest.raises(governor_lib.RefusedError, match='held'):
+    governor.start_impedance()
+
+
+def test_a_start_is_refused_over_http_while_a_person_stops_the_arm(driver):
+  governor = governor_lib.Governor(driver, limits_lib.Limits())
+  client = app_lib.make_app(driver, governor).test_client()
+  driver.mode, driver.running = 'user_stopped', False
+  answer = client.post('/startimp')
+  assert (answer.status_code, answer.json['kind']) == (503, 'user_stop')
+  answer = client.post('/startimp')
+  assert (answer.status_code, answer.json['kind']) == (409, 'held')
+  assert client.post('/release').json['kind'] == 'user_stop'
+  assert client.post('/clearerr').json['kind'] == 'held'
+  driver.mode = 'idle'
+  governor.check()
+  assert not driver.running and not driver.recoveries
+  assert client.post('/release').status_code == 200
+  assert client.post('/startimp').status_code == 200
+  assert driver.running
+
+
+def test_a_controller_that_is_being_stopped_is_not_started(
+  governor, driver, monkeypatch
+):
+  begun, freed = threading.Event(), threading.Event()
+
+  def slowly():
+    begun.set()
+    assert freed.wait(60)
+
+  monkeypatch.setattr(driver, 'stop_impedance', slowly)
+  thread = threading.Thread(target=governor.stop_impedance)
+  thread.start()
+  assert begun.wait(60)
+  for call in (governor.start_impedance, governor.stop_impedance):
+    with pytest.raises(governor_lib.RefusedError, match='being stopped'):
+      call()
+  freed.set()
+  thread.join(60)
+  governor.start_impedance()
