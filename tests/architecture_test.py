@@ -57,7 +57,7 @@ HOMES = {
   'reverb': ('serl.replay',),
   # RLDS is a format of tensorflow-datasets.
   'tensorflow': ('serl.replay', 'serl.demos.rlds'),
-  'tensorflow_datasets': ('serl.demos.rlds',),
+  'tensorflow_datasets': ('serl.demos.rlds', 'serl.demos.rlds_fields'),
   'pyarrow': ('serl.demos.lerobot',),
   'launchpad': ('serl.programs.distributed',),
   'wandb': ('serl.utils.loggers',),

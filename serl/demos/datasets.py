@@ -9,16 +9,19 @@ from typing import NamedTuple
 import numpy as np
 
 from serl import specs
+from serl.demos import fields
 from serl.demos import files
 from serl.demos import folders
 from serl.demos import log as log_lib
 from serl.demos import records
+from serl.demos import rlds_steps
 from serl.demos import serl_pickle
 
 EPISODES = 'episodes'
 SERL_PICKLE = "SERL's pickle"
 RLDS = 'RLDS'
 
+_ALL = fields.Choice()
 _SHOWN_ERRORS = 10
 
 
@@ -35,6 +38,8 @@ def read(
   spec: specs.EnvironmentSpec | None = None,
   time_limit: int | None = None,
   success: bool | None = None,
+  last_step: rlds_steps.LastStep | None = None,
+  choice: fields.Choice = _ALL,
 ) -> Dataset:
   """Returns the data set at `path`, in whichever format it is.
 
@@ -48,6 +53,9 @@ def read(
       tell, or `records.infer_spec` of the first episode.
     time_limit: see `serl_pickle.read`; of no other format.
     success: see `serl_pickle.read`; of no other format.
+    last_step: see `rlds.read`; of no other format.
+    choice: of the fields of the observation; of those of a dict of actions, if
+      the format is RLDS.
 
   Raises:
     FileError: nothing is there, or it is none of these; or, while it is read,
@@ -62,22 +70,34 @@ def read(
       f'{path}: a time limit and a success can be told only of {SERL_PICKLE}, '
       f'but this is {kind}'
     )
+  if kind != RLDS and last_step is not None:
+    raise ValueError(
+      f'{path}: what the last step is can be told only of {RLDS}, but this is '
+      f'{kind}'
+    )
+  told = None
   if kind == EPISODES:
     paths = files.paths(path)
-    spec = spec or _told_spec(paths[0])
-    return Dataset(kind, spec, _read_episodes(paths, spec))
-  if kind == SERL_PICKLE:
+    told = _told_spec(paths[0])
+    if choice == _ALL:
+      spec = spec or told
+      return Dataset(kind, spec, _read_episodes(paths, spec))
+    found = _read_episodes(paths, told)
+  elif kind == SERL_PICKLE:
     found = serl_pickle.read(path, time_limit, success)
   else:
     # TensorFlow stands behind this import, which not every reader has.
     from serl.demos import rlds
 
-    found, told = rlds.read(path), rlds.read_spec(path)
-    if told is not None and spec is not None:
-      _demand_same_actions(path, told, spec)
-    spec = spec or told
+    found = rlds.read(path, last_step, choice)
+    told = rlds.read_spec(path)
+  if choice != _ALL and (kind != RLDS or told is not None):
+    found = (fields.select(record, choice) for record in found)
+    told = told and fields.select_spec(told, choice)
+  if told is not None and spec is not None:
+    _demand_same_actions(path, told, spec)
   first = next(found)
-  spec = spec or records.infer_spec(first)
+  spec = spec or told or records.infer_spec(first)
   fitted = (
     records.fit(record, spec) for record in itertools.chain([first], found)
   )

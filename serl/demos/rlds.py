@@ -3,14 +3,16 @@
 Ramos et al. 2021, RLDS: an Ecosystem to Generate, Share and Use Datasets in
 Reinforcement Learning, arXiv 2111.02767. An episode is a data set of steps with
 an observation, the action taken on it, the reward and discount that this gave,
-is_first, is_last and is_terminal. The last step of T + 1 has an observation
-alone; its action, reward and discount mean nothing.
+is_first, is_last and is_terminal. The last step of T + 1 that we write has an
+observation alone; its action, reward and discount mean nothing. What others
+mean by theirs is found out, see `rlds_steps`.
 
 What RLDS has no place for stands beside it: the extras as 'extras' of a step,
 zeros in the last one; an episode's metadata as JSON in 'metadata', the rate of
 its steps among them; the spec and that rate in the data set's metadata.json.
 """
 
+import collections
 from collections.abc import Iterable, Iterator, Mapping
 import itertools
 import json
@@ -24,9 +26,12 @@ import tree
 
 from serl import specs
 from serl import types
+from serl.demos import fields
 from serl.demos import files
 from serl.demos import folders
 from serl.demos import records
+from serl.demos import rlds_fields
+from serl.demos import rlds_steps
 
 try:
   import tensorflow as tf
@@ -43,61 +48,64 @@ _SPLIT = 'train'
 _SPEC = 'serl_spec'
 # Image episodes are some 10 MB each.
 _EPISODES_IN_FILE = 20
-# The fields of a step that make an episode's columns.
-_STEP = (
-  'observation',
-  'action',
-  'reward',
-  'discount',
-  'is_first',
-  'is_last',
-  'is_terminal',
-  'extras',
-)
+_ALL = fields.Choice()
+_CONVENTIONS = {
+  'acted': 'read as Open-X publishes RLDS: the last step of an episode has an '
+  'action and a reward, and its observation also stands for the one after it '
+  '(if these mean nothing there: --last-step=observed of convert_data)',
+  'observed': 'read as SERL logs RLDS: the last step of an episode is an '
+  'observation alone (if its action and reward mean something: '
+  '--last-step=acted of convert_data)',
+}
 
 
-def read(folder: str | os.PathLike) -> Iterator[records.Record]:
+def read(
+  folder: str | os.PathLike,
+  last_step: rlds_steps.LastStep | None = None,
+  choice: fields.Choice = _ALL,
+) -> Iterator[records.Record]:
   """Yields the episodes of all splits, one at a time.
 
-  The discount is 0 where is_terminal says so, and else that of the step, or 1
-  where there is none. Other fields of a step are left out, with a warning.
+  Where an episode ends, and what its last step is, `rlds_steps` finds out; data
+  that `write` made are 'observed'. What was found is logged, and what was left
+  out: episodes of fewer than two actions, for one.
 
   Args:
     folder: of the data set, or the one above with a single version in it.
+    last_step: the convention; that which is found by default.
+    choice: of the fields of others' data. Several of a dict of actions become
+      one vector.
 
   Raises:
-    FileError: it is no RLDS data set, empty or damaged, or an episode is one of
-      a single step.
+    FileError: it is no RLDS data set, empty or damaged, or has fields that are
+      no numbers of one shape.
   """
   folder = _find(folder)
-  # What others keep by that name is theirs.
-  has_metadata = read_spec(folder) is not None
-  count = 0
+  tally: collections.Counter[str] = collections.Counter()
   try:
-    builder = tfds.builder_from_directory(folder)
-    _check_features(folder, builder.info.features)
-    for split, told in builder.info.splits.items():
-      data = builder.as_dataset(split=split, shuffle_files=False)
-      before = count
-      for found in data:
-        name = f'{folder}, {split} episode {count - before}'
-        metadata = {}
-        if has_metadata:
-          metadata = json.loads(found['metadata'].numpy())
-        yield records.Record(name, _episode(name, found), metadata)
-        count += 1
-      if count - before != told.num_examples:
-        raise ValueError(f'{split} should have {told.num_examples}')
+    yield from _read(folder, last_step, choice, tally)
   except files.FileError:
     raise
   # What is torn is met by TensorFlow, what is missing by tensorflow-datasets.
   except (tf.errors.OpError, AssertionError, ValueError) as error:
     raise files.FileError(
-      f'{folder}: torn or damaged after {count} episodes ({error}); replace '
-      'the data set'
+      f'{folder}: torn or damaged after {tally["examples"]} episodes '
+      f'({error}); replace the data set'
     ) from error
-  if not count:
-    raise files.FileError(f'{folder}: no episode in it, expected some')
+  if tally['split'] or tally['short']:
+    logging.warning(
+      '%s: of %d episodes %d were split where is_first, is_last or is_terminal '
+      'is set amid them; %d of fewer than 2 actions were left out.',
+      folder,
+      tally['examples'],
+      tally['split'],
+      tally['short'],
+    )
+  if not tally['read']:
+    raise files.FileError(
+      f'{folder}: no episode of 2 actions or more among {tally["examples"]}, '
+      'expected some'
+    )
 
 
 def read_spec(folder: str | os.PathLike) -> specs.EnvironmentSpec | None:
@@ -177,42 +185,71 @@ def _find(folder: str | os.PathLike) -> pathlib.Path:
   return versions[0]
 
 
-def _check_features(folder: pathlib.Path, features: Any) -> None:
-  steps = features['steps'].feature if 'steps' in features else {}
-  missing = [
-    name
-    for name in ('observation', 'action', 'reward', 'is_last')
-    if name not in steps
-  ]
-  if missing:
-    raise files.FileError(
-      f'{folder}: no {", ".join(missing)} among '
-      f'{", ".join(steps or features)}; expected the steps of RLDS'
+def _read(
+  folder: pathlib.Path,
+  last_step: rlds_steps.LastStep | None,
+  choice: fields.Choice,
+  tally: collections.Counter[str],
+) -> Iterator[records.Record]:
+  """Yields the episodes; counts all, those that it split, and short ones."""
+  builder = rlds_fields.open_builder(folder)
+  features = rlds_fields.demand_steps(folder, builder.info.features)
+  # What others keep by the name of our metadata is theirs.
+  is_ours = read_spec(folder) is not None
+  if is_ours:
+    last_step = last_step or 'observed'
+    images, select = rlds_fields.leaves(features), lambda step: step
+  else:
+    kept = rlds_fields.choose(folder, features, choice)
+    images, select = kept.chosen, lambda step: rlds_steps.select(step, *kept)
+    last_step = last_step or rlds_steps.find_last_step(
+      rlds_steps.read_flags(name, list(tfds.as_numpy(found['steps'])))
+      for name, found in _examples(folder, builder, decoded=())
     )
-  ignored = sorted(set(steps) - set(_STEP))
-  if ignored:
-    logging.warning('%s: steps also have %s; left out.', folder, ignored)
+    logging.warning('%s: %s', folder, _CONVENTIONS[last_step])
+  for name, found in _examples(folder, builder, images):
+    metadata = json.loads(found['metadata'].numpy()) if is_ours else {}
+    steps = list(map(select, tfds.as_numpy(found['steps'])))
+    spans = rlds_steps.spans(rlds_steps.read_flags(name, steps), last_step)
+    tally['split'] += len(spans) > 1
+    tally['short'] += not spans
+    for begin, end in spans:
+      actions = end - begin - (last_step == 'observed')
+      is_snapshot = records.SNAPSHOT in steps[begin].get('extras', {})
+      if actions < (1 if is_snapshot else 2):
+        tally['short'] += 1
+        continue
+      part = name if len(spans) == 1 else f'{name}, steps {begin} to {end - 1}'
+      episode = rlds_steps.make_episode(part, steps[begin:end], last_step)
+      yield records.Record(part, episode, metadata)
+      tally['read'] += 1
+    tally['examples'] += 1
 
 
-def _episode(name: str, found: Mapping[str, Any]) -> types.Episode:
-  steps = list(tfds.as_numpy(found['steps']))
-  least = 2 if steps and records.SNAPSHOT in steps[0].get('extras', {}) else 3
-  if len(steps) < least:
-    raise files.FileError(
-      f'{name}: {len(steps)} steps with the last, which has no action; '
-      'expected an episode of at least 2 actions: remove it from the data set'
-    )
-  acted = steps[:-1]
-  discount = np.array([step.get('discount', 1.0) for step in acted], np.float32)
-  if steps[-1].get('is_terminal', False) or acted[-1].get('is_terminal', False):
-    discount[-1] = 0.0
-  return types.Episode(
-    observation=_stack([step['observation'] for step in steps]),
-    action=_stack([step['action'] for step in acted]),
-    reward=np.array([step['reward'] for step in acted], np.float32),
-    discount=discount,
-    extras=_stack([step.get('extras', {}) for step in acted]),
-  )
+def _examples(
+  folder: pathlib.Path, builder: Any, decoded: Iterable[str]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+  """Yields the name and the content of each example of all splits.
+
+  Args:
+    folder: of the data set.
+    builder: of the data set.
+    decoded: paths of fields of a step whose images are decoded.
+
+  Raises:
+    ValueError: there are others than were counted when they were written.
+  """
+  steps = builder.info.features['steps'].feature
+  decoders = rlds_fields.decoders(steps, decoded)
+  for split, told in builder.info.splits.items():
+    count = 0
+    for found in builder.as_dataset(
+      split=split, shuffle_files=False, decoders=decoders
+    ):
+      yield f'{folder}, {split} episode {count}', found
+      count += 1
+    if count != told.num_examples:
+      raise ValueError(f'{split} should have {told.num_examples}')
 
 
 def _info(
@@ -293,7 +330,3 @@ def _example(
       acted = {'action': acted['action']}
     steps.append({**step, **acted})
   return {'steps': steps, 'metadata': json.dumps(dict(record.metadata))}
-
-
-def _stack(steps: list[Any]) -> Any:
-  return tree.map_structure(lambda *leaves: np.stack(leaves), *steps)

@@ -12,14 +12,17 @@ import argparse
 import collections
 from collections.abc import Iterable, Iterator, Sequence
 import pathlib
+import typing
 from typing import Any
 
 from rich import progress
 
 from serl import specs
 from serl.demos import datasets
+from serl.demos import fields
 from serl.demos import files
 from serl.demos import records
+from serl.demos import rlds_steps
 
 _FORMATS = ('episodes', 'rlds', 'lerobot')
 
@@ -28,7 +31,10 @@ def convert(flags: argparse.Namespace) -> list[str]:
   """Converts what `flags` say; returns what is to be told of it, by lines."""
   spec = None if flags.task is None else _task_spec(flags.task)
   success = None if flags.success is None else flags.success == 'yes'
-  dataset = datasets.read(flags.source, spec, flags.time_limit, success)
+  choice = fields.Choice(tuple(flags.keep), tuple(flags.drop))
+  dataset = datasets.read(
+    flags.source, spec, flags.time_limit, success, flags.last_step, choice
+  )
   tally: collections.Counter[str] = collections.Counter()
   found = records.rated(dataset.records, flags.steps_per_second)
   found = _tallied(found, tally)
@@ -124,6 +130,24 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     help='of a pickle for the reward classifier: what all its transitions are',
   )
   parser.add_argument(
+    '--last-step',
+    choices=typing.get_args(rlds_steps.LastStep),
+    help="of RLDS: an episode's last step is an observation alone (observed; "
+    'SERL logs it so), or has an action and a reward (acted; Open-X publishes '
+    'it so); by default what is there decides',
+  )
+  for name, kept in (('keep', 'only these'), ('drop', 'all but these')):
+    parser.add_argument(
+      f'--{name}',
+      metavar='FIELD,...',
+      type=_names,
+      action='extend',
+      default=[],
+      help=f'fields of the observation, {kept} are read, as wrist_2 or '
+      'observation/wrist_2; of RLDS those of the action, too, as action/arm: '
+      'several that are kept become one vector, in this order',
+    )
+  parser.add_argument(
     '--steps-per-second',
     metavar='HZ',
     type=_rate,
@@ -148,6 +172,10 @@ def _positive(text: str) -> int:
   if value < 1:
     raise argparse.ArgumentTypeError(f'{value}, expected at least 1')
   return value
+
+
+def _names(text: str) -> list[str]:
+  return [name.strip() for name in text.split(',') if name.strip()]
 
 
 def _rate(text: str) -> float:

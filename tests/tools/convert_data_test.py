@@ -133,6 +133,41 @@ def test_writes_rlds_and_reads_it(tmp_path):
     np.testing.assert_array_equal(a.episode.action, b.episode.action)
 
 
+def test_the_last_step_of_rlds_is_as_asked(tmp_path, caplog):
+  pytest.importorskip(
+    'tensorflow_datasets', reason='the extra [rlds] is not installed'
+  )
+  source = _write_episodes(tmp_path / 'demos')
+  convert_data.main([source, str(tmp_path / 'rlds'), '--to=rlds'])
+  (tmp_path / 'rlds' / 'metadata.json').unlink()  # as if others wrote it
+  for out, flags, steps in (
+    ('a', [], 6),
+    ('b', ['--last-step=observed'], 6),
+    ('c', ['--last-step=acted'], 8),
+  ):
+    convert_data.main([str(tmp_path / 'rlds'), str(tmp_path / out), *flags])
+    found = datasets.read(tmp_path / out).records
+    assert sum(record.episode.length for record in found) == steps
+  assert 'read as SERL logs RLDS' in caplog.text
+  assert 'read as Open-X publishes RLDS' in caplog.text
+
+
+def test_fields_are_chosen(tmp_path):
+  source = _write_pickle(tmp_path / 'demos.pkl')
+  for out, flag, left in (
+    ('a', '--drop=wrist', {'front', 'state'}),
+    ('b', '--keep=observation/state, wrist', {'state', 'wrist'}),
+    ('c', '--drop=wrist,front', {'state'}),
+  ):
+    convert_data.main([source, str(tmp_path / out), flag])
+    dataset = datasets.read(tmp_path / out)
+    assert dataset.spec.observations.keys() == left
+    assert next(dataset.records).episode.observation.keys() == left
+  arguments = ['--drop=wrist', '--drop=state']
+  convert_data.main([source, str(tmp_path / 'd'), *arguments])
+  assert datasets.read(tmp_path / 'd').spec.observations.keys() == {'front'}
+
+
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [
@@ -140,6 +175,10 @@ def test_writes_rlds_and_reads_it(tmp_path):
     (['{}/demos', '{}/demos'], 'demos exists and is not overwritten'),
     (['{}/demos', '{}/out', '--time-limit=9'], 'only of SERL'),
     (['{}/demos', '{}/out', '--time-limit=0'], '0, expected at least 1'),
+    (['{}/demos', '{}/out', '--last-step=acted'], 'can be told only of RLDS'),
+    (['{}/demos', '{}/out', '--last-step=x'], "invalid choice: 'x'"),
+    (['{}/demos', '{}/out', '--drop=wrist'], "no field 'wrist' to keep or to"),
+    (['{}/demos', '{}/out', '--drop=gripper,tcp_pos'], 'nothing is left of'),
     (['{}/demos', '{}/out', '--to=lerobot'], 'needs an --instruction'),
     (['{}/demos', '{}/out', '--task=sort_socks'], "Unknown task 'sort_socks'"),
     (['{}/bomb.pkl', '{}/out'], 'mkdir, which is refused'),
