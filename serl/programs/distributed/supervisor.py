@@ -14,7 +14,7 @@ from serl.programs import interrupt
 from serl.programs import run_folder
 from serl.programs.distributed import program as program_lib
 
-_FAILURE_GRACE_S = 3.5  # the run ends within 5 s after a node has died
+_FAILURE_GRACE_S = 2.5  # the run ends within 5 s after a node has died
 _STOP_GRACE_S = 8.0  # and within 10 s after a Ctrl-C
 _TRACEBACK_LINES = 60
 
