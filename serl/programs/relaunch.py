@@ -69,6 +69,7 @@ _LEFT = (
   'interventions',
   'intervene',
   'intervene-scale',
+  'key-file',
   'learner-host',
   'live-port',
   'max-env-steps',

@@ -178,17 +178,14 @@ def make_program(
   acted: dict[str, process.Served] = {}
   for number, (task, run) in enumerate(runs.items()):
     replay_node = _ReplayNode(functools.partial(_make_tables, run), run.folder)
-    learner_node = _LearnerNode(
-      run,
-      replay_node.create_handle(),
-      clock,
-      placement,
-      key_file,
-    )
     where = placement.learner_host
+    address = lp_address.Address(learner.NAME)
     if placement.port_base is not None:
       where = f'{where}:{placement.port_base + number}'
-      _place(learner_node, where)
+      address = _KnownAddress(learner.NAME, where)
+    learner_node = _LearnerNode(
+      run, replay_node.create_handle(), clock, placement, key_file, address
+    )
     acted[task] = process.Served(run, learner_node.create_handle(), where)
     if placement.serves:
       node = _Together([replay_node, learner_node])
@@ -273,13 +270,14 @@ class _LearnerNode(lp.PyClassNode):
     clock: process.Clock,
     placement: Placement,
     key_file: pathlib.Path,
+    address: lp_address.Address,
   ):
     is_alone = placement.role == 'learner'
     super().__init__(learner.Learner, config, replay, clock, is_alone=is_alone)
     self._config = config
     self._host = placement.host
     self._key_file = key_file
-    self._address = lp_address.Address(learner.NAME)
+    self._address = address
     self.allocate_address(self._address)
 
   def create_handle(self) -> _LearnerHandle:
@@ -341,23 +339,16 @@ class _Together(_Prepared, lp.MultiThreadingColocation):
   """Replay and learner in one process: what is drawn crosses no socket."""
 
 
-class _At(lp_address.AbstractAddressBuilder):
-  """An address that is known beforehand."""
+class _KnownAddress(lp_address.Address):
+  """An address that another machine can know, too."""
 
-  def __init__(self, address: str):
-    self._address = address
+  def __init__(self, name: str, address: str):
+    super().__init__(name)
+    self._known = address
 
-  def build(self) -> str:
-    return self._address
+  def bind(self, address_builder: lp_address.AbstractAddressBuilder) -> None:
+    """Does nothing: Launchpad would take a free port of this machine."""
 
-
-def _place(node: _LearnerNode, address: str) -> None:
-  """Gives a node an address that another machine can know too."""
-
-  def bind_addresses(**_) -> None:
-    for each in node.addresses:
-      each.bind(_At(address))
-
-  # Launchpad binds the nodes of its own launch only.
-  bind_addresses()
-  node.bind_addresses = bind_addresses
+  def resolve(self) -> str:
+    """Returns HOST:PORT."""
+    return self._known
