@@ -6,6 +6,8 @@ pytest.importorskip(
   'launchpad', reason='Launchpad has wheels for Python 3.10 alone'
 )
 
+from launchpad import context
+
 from serl.programs.distributed import keys
 from serl.programs.distributed import program
 from tests.programs.distributed import fake_run
@@ -64,3 +66,16 @@ def test_a_learners_key_stays_and_that_of_one_machine_is_new(tmp_path):
   assert file.stat().st_mode & 0o777 == 0o600
   assert keys.read(by_role.prepare_key(tmp_path)) == first
   assert keys.read(program.HERE.prepare_key(tmp_path)) != first
+
+
+@pytest.mark.parametrize('role', ['all', 'learner'])
+def test_a_learner_listens_on_the_port_that_is_named(tmp_path, role):
+  config = fake_run.make_config(tmp_path / 'run')
+  placement = program.Placement(role, port_base=5300)
+  made = program.make_program(config, placement)
+  for nodes in made.groups.values():
+    for node in nodes:
+      node._initialize_context(context.LaunchType.LOCAL_MULTI_PROCESSING, None)
+      node.bind_addresses()
+  (calls,) = [line for line in program.listeners(made) if 'calls' in line]
+  assert f'{placement.host}:5300' in calls
