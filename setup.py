@@ -52,6 +52,7 @@ EXTRAS = {
       'dm-launchpad==0.5.2',
       'dm-reverb==0.7.2',
       'grpcio',
+      'ml_dtypes',
       'numpy<2',
       'portpicker',
       'protobuf<3.20',

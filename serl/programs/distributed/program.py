@@ -5,6 +5,7 @@ import functools
 import os
 import pathlib
 import socket
+import threading
 import time
 from typing import Literal, NamedTuple, get_args
 
@@ -309,8 +310,7 @@ class _LearnerNode(lp.PyClassNode):
       instance.run()
     finally:
       server.stop()
-      # The replay, which is in this process, ends with it.
-      lp.stop_event().set()
+      self.ended.set()
 
 
 class _ReplayNode(lp.ReverbNode):
@@ -329,14 +329,21 @@ class _ReplayNode(lp.ReverbNode):
     return f'replay on 127.0.0.1:{port}, for this machine alone'
 
   def run(self) -> None:
-    """Serves the tables until the learner ends."""
+    """Serves the tables until the learner has ended, which may take a while."""
     port = lp_address.get_port_from_address(self._address.resolve())
     with replay_server.serving(self._priority_tables_fn(), port, self._folder):
-      lp.wait_for_stop()
+      self.ended.wait()
 
 
 class _Together(_Prepared, lp.MultiThreadingColocation):
   """Replay and learner in one process: what is drawn crosses no socket."""
+
+  def run(self) -> None:
+    """Runs both; the replay ends after the learner."""
+    ended = threading.Event()
+    for node in self.nodes:
+      node.ended = ended
+    super().run()
 
 
 class _KnownAddress(lp_address.Address):

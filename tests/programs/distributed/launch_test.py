@@ -285,7 +285,8 @@ def test_a_default_run_is_open_to_this_machine_alone(launch):
   run.until_training(1)
   run._remember_nodes()
   listening = {
-    (connection.laddr.ip, connection.laddr.port)
+    # gRPC's sockets take IPv4 as IPv6.
+    (connection.laddr.ip.removeprefix('::ffff:'), connection.laddr.port)
     for process in (psutil.Process(run.process.pid), *run.alive())
     for connection in process.net_connections('tcp')
     if connection.status == psutil.CONN_LISTEN
