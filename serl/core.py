@@ -51,8 +51,9 @@ class FaultError(RuntimeError):
   """A part of the robot failed: its arm, a camera, what a person drives it by.
 
   Environments and actors raise it when a step, a reset or an action cannot be
-  trusted; they hold the arm before. The episode is dropped and a later `reset`
-  is tried, which raises it again while the part is not back.
+  trusted. An environment holds the arm before; after an actor's the loop has
+  the environment do it, by its `hold()`. The episode is dropped and a later
+  `reset` is tried, which raises it again while the part is not back.
   """
 
 

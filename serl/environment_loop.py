@@ -32,7 +32,8 @@ class EnvironmentLoop:
 
     Args:
       environment: it may have `episode_metrics()`, whose scalars of the episode
-        so far ('success', 'reward/NAME') are reported with every episode.
+        so far ('success', 'reward/NAME') are reported with every episode, and
+        `hold()`, which stops what an actor's `FaultError` leaves moving.
       actor: chooses the actions; it may have `metrics()`, whose scalars
         ('params_age') are reported with every episode, and `prepare()`, which
         is called before the environment is reset and raises a `FaultError`
@@ -70,6 +71,8 @@ class EnvironmentLoop:
       try:
         return self._run_episode(should_stop, faults)
       except core.FaultError as fault:
+        # An actor that lost its device has no arm to hold.
+        getattr(self._environment, 'hold', lambda: None)()
         faults += 1
         logging.error(
           'The episode is dropped and none of it stored, trying again in '

@@ -187,6 +187,25 @@ def test_after_a_fault_nothing_of_the_episode_is_stored_and_it_goes_on():
   assert sum(waits) == pytest.approx(0.5 + 1.0 + 2.0)
 
 
+def test_the_arm_is_held_at_once_where_an_actor_fails():
+  spec = fakes.make_state_spec()
+  environment, order = fakes.FakeEnvironment(spec, 2), []
+  environment.hold = lambda: order.append('hold')
+
+  class Actor(fakes.FakeActor):
+    def select_action(self, observation):
+      order.append('act')
+      if len(order) == 2:
+        raise core.FaultError('unplugged')
+      return super().select_action(observation)
+
+  loop = environment_loop.EnvironmentLoop(
+    environment, Actor(spec), sleep=lambda seconds: order.append('wait')
+  )
+  loop.run_episode()
+  assert order[:4] == ['act', 'act', 'hold', 'wait']
+
+
 def test_tells_no_faults_where_there_were_none():
   loop, _, _ = _make()
   assert 'faults' not in loop.run_episode()

@@ -2,6 +2,7 @@
 
 import collections
 from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
 import itertools
 import os
 import pathlib
@@ -106,20 +107,19 @@ def record(
   done = 0 if folder is None else len(files.find(folder))
   # Another seed for what is missing: the same one would record again what is
   # there already.
-  environment = make_environment(seed + done)
-  kept: list[types.Episode] = []
-  log = None
-  if folder is not None:
-    log = open_log(folder, environment, actor)
-    kept.extend(itertools.islice(log.episodes(), episodes))
-  missing = episodes - len(kept)
-  if attempts is None:
-    attempts = 2 * missing + _SLACK
-  paths: list[pathlib.Path | None] = []  # of what is recorded here
-  has_last = False  # whether the episode before is among them
-  attempt = 0
-  finished = run_episodes(environment, actor, operator)
-  try:
+  with contextlib.closing(make_environment(seed + done)) as environment:
+    kept: list[types.Episode] = []
+    log = None
+    if folder is not None:
+      log = open_log(folder, environment, actor)
+      kept.extend(itertools.islice(log.episodes(), episodes))
+    missing = episodes - len(kept)
+    if attempts is None:
+      attempts = 2 * missing + _SLACK
+    paths: list[pathlib.Path | None] = []  # of what is recorded here
+    has_last = False  # whether the episode before is among them
+    attempt = 0
+    finished = run_episodes(environment, actor, operator)
     while len(kept) < episodes and attempt < attempts:
       metrics, episode = next(finished, (None, None))
       if operator.wants_discard():
@@ -140,8 +140,6 @@ def record(
       else:
         logging.info('Attempt %d failed: %s.', attempt, metrics)
       operator.report({'episodes': len(kept), 'attempts': attempt})
-  finally:
-    environment.close()
   if len(kept) < episodes:
     raise RecordingError(
       f'{type(actor).__name__} gave {len(paths)} good episodes in {attempts} '

@@ -1,6 +1,7 @@
 """What acts in a run, wherever it runs."""
 
 from collections.abc import Sequence
+import contextlib
 
 import dm_env
 
@@ -20,7 +21,7 @@ def shown(
   """Returns the environment that an actor acts in, shown on a page if asked.
 
   Args:
-    environment: to act in.
+    environment: to act in; closed where it cannot be shown.
     config: of the run.
     index: which of the actors it is for.
 
@@ -30,7 +31,11 @@ def shown(
   """
   if config.live_port is None:
     return environment
-  return live_view.LiveView(environment, config.live_port + index)
+  with contextlib.ExitStack() as stack:
+    stack.callback(environment.close)
+    view = live_view.LiveView(environment, config.live_port + index)
+    stack.pop_all()
+  return view
 
 
 def make_actor(

@@ -5,6 +5,7 @@ what the policy sees.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+import contextlib
 import dataclasses
 import functools
 import os
@@ -370,7 +371,12 @@ def _make_real(
 ) -> dm_env.Environment:
   """Returns the task on the real arm, as the policy sees it."""
   environment = assembly.make(config, client.read_token(token_file), seed)
-  return reward.wrap(environment, config, classifier, images=True)
+  with contextlib.ExitStack() as stack:
+    # The arm and its cameras are let go of where the classifier is not there.
+    stack.callback(environment.close)
+    wrapped = reward.wrap(environment, config, classifier, images=True)
+    stack.pop_all()
+  return wrapped
 
 
 def _alternate_real(
@@ -381,12 +387,17 @@ def _alternate_real(
   _, token_file, _ = next(iter(parts.values())).args
   token = client.read_token(token_file)
   made = assembly.make_several(configs, token, seed)
-  return alternating.Alternating(
-    {
-      name: reward.wrap(made[name], configs[name], part.args[2], images=True)
-      for name, part in parts.items()
-    }
-  )
+  with contextlib.ExitStack() as stack:
+    for environment in made.values():
+      stack.callback(environment.close)
+    alternates = alternating.Alternating(
+      {
+        name: reward.wrap(made[name], configs[name], part.args[2], images=True)
+        for name, part in parts.items()
+      }
+    )
+    stack.pop_all()
+  return alternates
 
 
 def make_spec(config: config_lib.Config) -> specs.EnvironmentSpec:

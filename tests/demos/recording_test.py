@@ -46,6 +46,23 @@ def test_keeps_the_rate_of_the_environment(tmp_path):
   assert files.RATE not in files.read(tmp_path / 'unknown' / '000000.npz')[1]
 
 
+class _Closing(fakes.FakeEnvironment):
+  closed = False
+
+  def close(self):
+    self.closed = True
+
+
+def test_closes_the_environment_where_its_folder_cannot_be_used(tmp_path):
+  (tmp_path / '000000.npz').write_bytes(b'no episode')
+  environment = _Closing(_spec())
+  with pytest.raises(files.FileError):
+    recording.record(
+      lambda seed: environment, fakes.FakeActor(_spec()), 3, tmp_path
+    )
+  assert environment.closed
+
+
 def test_keeps_only_those_that_succeeded():
   # Of this environment's first three episodes, the seed lets some fail.
   taken = []

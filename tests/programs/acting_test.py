@@ -3,6 +3,7 @@
 import socket
 
 import numpy as np
+import pytest
 
 from serl import environment_loop
 from serl import specs
@@ -75,6 +76,20 @@ def test_a_page_shows_what_the_policy_sees(tmp_path):
   assert environment.url == f'http://127.0.0.1:{port}/'
   environment.close()
   assert acting.shown(inner, fake_run.make_config(tmp_path)) is inner
+
+
+def test_what_cannot_be_shown_is_closed(tmp_path):
+  image = specs.BoundedArray((8, 8, 3), np.uint8, 0, 255)
+  environment = fakes.FakeEnvironment(
+    fake_run.SPEC._replace(observations={'wrist_1': image})
+  )
+  closed = []
+  environment.close = lambda: closed.append(True)
+  with socket.create_server(('127.0.0.1', 0)) as taken:
+    port = taken.getsockname()[1]
+    with pytest.raises(OSError):
+      acting.shown(environment, fake_run.make_config(tmp_path, live_port=port))
+  assert closed
 
 
 def test_a_person_may_overrule_both_and_is_told_apart(tmp_path):

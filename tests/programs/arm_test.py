@@ -4,8 +4,13 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
+
+from serl.environments.franka import environment as environment_lib
+from serl.environments.franka import robot as robot_lib
 from serl.environments.franka.tasks import bins_relocate
 from serl.programs import arm
+from serl.programs import reward
 
 
 def test_a_learner_is_told_what_the_policy_sees_of_the_real_arm():
@@ -31,6 +36,20 @@ def run(call, *flags):
     text=True,
     check=False,
   )
+
+
+def test_an_arm_is_let_go_of_where_its_classifier_is_missing(
+  monkeypatch, tmp_path
+):
+  monkeypatch.setattr(robot_lib, 'take_precedence', lambda: True)
+  closed = []
+  monkeypatch.setattr(
+    environment_lib.FrankaEnvironment, 'close', lambda self: closed.append(self)
+  )
+  source = reward.Source(str(tmp_path / 'none.safetensors'))
+  with pytest.raises(FileNotFoundError):
+    arm._make_real(bins_relocate.FORWARD_STATE, None, source, 0)
+  assert len(closed) == 1
 
 
 def test_no_script_corrects_on_the_real_arm(tmp_path):

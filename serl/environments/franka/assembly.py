@@ -74,17 +74,21 @@ def make_several(
       '"USER - nice -10" in /etc/security/limits.conf, and a new login.'
     )
   clock = robot_lib.RealTimeClock()
-  cameras = open_cameras(first)
   made = {}
-  for name, config in configs.items():
-    # Each its own connection, over which it holds the arm when it is closed.
-    robot = client.HttpRobot(
-      config.url, token, clock.now, name=client.process_name()
-    )
-    environment = environment_lib.FrankaEnvironment(
-      config, robot, cameras, clock, seed
-    )
-    made[name] = wrap(environment, config)
+  with contextlib.ExitStack() as stack:
+    cameras = open_cameras(first)
+    for camera in cameras.values():
+      stack.callback(camera.close)
+    for name, config in configs.items():
+      # Each its own connection, over which it holds the arm when it is closed.
+      robot = client.HttpRobot(
+        config.url, token, clock.now, name=client.process_name()
+      )
+      environment = environment_lib.FrankaEnvironment(
+        config, robot, cameras, clock, seed
+      )
+      made[name] = wrap(environment, config)
+    stack.pop_all()
   return made
 
 

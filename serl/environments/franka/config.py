@@ -6,6 +6,7 @@ in the arm's base frame; the numbers of compliance are the controller's.
 
 from collections.abc import Sequence
 import dataclasses
+import math
 
 import numpy as np
 
@@ -161,9 +162,13 @@ class Config:
   action_scale: tuple[float, float, float]
   compliance: Compliance  # while the policy acts
   precision: Compliance = PRECISION  # while the arm is reset
-  # How near to the target each of the six must be for reward 1, angles by their
-  # absolute values; None where something else tells success.
+  # How near to the target each of the six must be for reward 1: along the
+  # base's axes, m, and about them, rad. None where something else tells
+  # success.
   threshold: tuple[float, ...] | None = None  # [6]
+  # Whether the threshold's angles are those between the absolute values of the
+  # Euler angles. So it is in SERL, where a yaw of -0.4 passes for one of 0.4.
+  threshold_on_absolute_angles: bool = False
   # A box within that of the poses, m, in which something stands: the straight
   # way from the measured to the commanded position ends where it enters.
   inner_low: tuple[float, ...] | None = None  # [3]
@@ -226,10 +231,17 @@ class Config:
         'both x, y, z in m, the first below the second, or neither',
       )
     _demand(
-      self.pose_low[3] >= 0,
+      0 <= self.pose_low[3] <= math.pi,
       'pose_low',
       self.pose_low,
-      'as the first angle an absolute value, 0 or more',
+      'as the first angle an absolute value, 0 to pi',
+    )
+    _demand(
+      -math.pi / 2 < self.pose_low[4] and self.pose_high[4] < math.pi / 2,
+      'pose_low, pose_high',
+      (self.pose_low, self.pose_high),
+      'the second angle within a quarter turn either way, beyond which Euler '
+      "angles are others: turn the end effector's frame in the arm's settings",
     )
     _demand(
       min(self.control_rate, self.episode_steps, self.image_size) > 0,
@@ -258,7 +270,8 @@ def around(
     low: [6], how far below it the box begins; 0 or less.
     high: [6], how far above it the box ends; 0 or more.
   """
-  first = (*target[:3], abs(target[3]), *target[4:])
+  roll = abs(math.remainder(target[3], 2 * math.pi))
+  first = (*target[:3], roll, *target[4:])
   return (
     tuple(float(x) for x in np.add(first, low)),
     tuple(float(x) for x in np.add(first, high)),

@@ -201,6 +201,14 @@ class FrankaEnvironment(dm_env.Environment):
       self._drop()
       raise
 
+  def hold(self) -> None:
+    """Ends an episode that is running, and has the arm stay where it is.
+
+    It raises no `FaultError`: without its server nothing more can be done here.
+    """
+    if self._running:
+      self._drop()
+
   def step_extras(self) -> dict[str, np.generic]:
     """Returns what the last step was beside dm_env's terms.
 
@@ -375,7 +383,10 @@ class FrankaEnvironment(dm_env.Environment):
   def _is_successful(self, pose: np.ndarray) -> bool:
     config = self._config
     return config.threshold is not None and poses.is_near(
-      pose, config.target, config.threshold
+      pose,
+      config.target,
+      config.threshold,
+      config.threshold_on_absolute_angles,
     )
 
   def _move_to_start(self) -> None:

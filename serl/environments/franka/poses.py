@@ -47,18 +47,19 @@ def clipped(
   Args:
     pose: [7].
     low: [6], the lower corner; of the first angle, which jumps between pi and
-      -pi where the tool points down, the absolute value is limited.
+      -pi where the tool points down, the absolute value is limited. The second
+      angle is within a quarter turn.
     high: [6], the upper corner.
   """
   euler = to_euler(pose)
-  # The yaw is the one that is nearest to the box.
-  middle = (low[5] + high[5]) / 2
-  euler[5] = middle + math.remainder(euler[5] - middle, 2 * math.pi)
-  sign = np.sign(euler[3])
-  euler[3] = abs(euler[3])
-  euler = np.clip(euler, low, high)
-  euler[3] *= sign
-  return from_euler(euler)
+  # The other angles of the same orientation may be nearer to the box.
+  other = np.copy(euler)
+  other[3:] = euler[3] + math.pi, math.pi - euler[4], euler[5] + math.pi
+  clips = np.array([_clip(each, low, high) for each in (euler, other)])
+  turned = transform.Rotation.from_euler('xyz', clips[:, 3:])
+  away = (turned * transform.Rotation.from_quat(pose[3:]).inv()).magnitude()
+  nearest = away.argmin()
+  return np.concatenate((clips[nearest, :3], turned[nearest].as_quat()))
 
 
 def stopped_at(
@@ -102,19 +103,46 @@ def stopped_at(
 
 
 def is_near(
-  pose: np.ndarray, target: Sequence[float], threshold: Sequence[float]
+  pose: np.ndarray,
+  target: Sequence[float],
+  threshold: Sequence[float],
+  absolute_angles: bool = False,
 ) -> bool:
   """Returns whether a pose is at the target in each of the six.
 
   Args:
     pose: [7].
-    target: [6], a Euler pose. Angles are compared by their absolute values.
-    threshold: [6], the distances that are too far.
+    target: [6], a Euler pose.
+    threshold: [6], the distances that are too far: along the base's x, y and z,
+      m, and about them, rad. The rotation from the target to the pose is
+      compared, as a rotation vector.
+    absolute_angles: compare the absolute values of the Euler angles instead, as
+      SERL does: a tool that is turned to the other side passes too.
   """
-  euler = to_euler(pose)
-  error = euler - target
-  error[3:] = np.abs(euler[3:]) - np.abs(target[3:])
+  target = np.asarray(target, float)
+  if absolute_angles:
+    turn = np.abs(to_euler(pose)[3:]) - np.abs(target[3:])
+  else:
+    aimed = transform.Rotation.from_euler('xyz', target[3:])
+    turn = (transform.Rotation.from_quat(pose[3:]) * aimed.inv()).as_rotvec()
+  error = np.concatenate((pose[:3] - target[:3], turn))
   return bool((np.abs(error) < threshold).all())
+
+
+def _clip(
+  euler: np.ndarray, low: Sequence[float], high: Sequence[float]
+) -> np.ndarray:
+  """Returns the Euler pose, [6], within the box, see `clipped`."""
+  euler = np.copy(euler)
+  # The yaw is the one that is nearest to the box.
+  middle = (low[5] + high[5]) / 2
+  euler[5] = middle + math.remainder(euler[5] - middle, 2 * math.pi)
+  roll = math.remainder(euler[3], 2 * math.pi)
+  euler[3] = abs(roll)
+  euler = np.clip(euler, low, high)
+  # Not by the sign of the roll, which is 0 for a roll of 0.
+  euler[3] = math.copysign(euler[3], roll)
+  return euler
 
 
 def path(start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:

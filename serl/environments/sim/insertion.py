@@ -205,7 +205,10 @@ class Insertion(mounted_scene.MountedScene):
   def is_successful(self) -> bool:
     """Returns whether the tool is at the target, as near as the task asks."""
     return poses.is_near(
-      self.twin.read_state().pose, self.task.target, self.task.threshold
+      self.twin.read_state().pose,
+      self.task.target,
+      self.task.threshold,
+      self.task.threshold_on_absolute_angles,
     )
 
 

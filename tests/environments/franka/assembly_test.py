@@ -199,6 +199,20 @@ def test_the_cameras_are_all_opened_or_none(monkeypatch):
   assert [camera.closed for camera in opened] == [True]
 
 
+def test_the_cameras_are_closed_where_the_rest_is_not_made(monkeypatch):
+  camera = _Camera()
+  monkeypatch.setattr(robot_lib, 'take_precedence', lambda: True)
+  monkeypatch.setattr(assembly, 'open_camera', lambda *_: camera)
+  one = dataclasses.replace(
+    peg_insert.STATE, cameras=(config_lib.CameraConfig('wrist', '1'),)
+  )
+  # No picture has half a pixel.
+  broken = dataclasses.replace(one, image_size=128.5)
+  with pytest.raises((TypeError, ValueError)):
+    assembly.make(broken)
+  assert camera.closed
+
+
 def test_a_video_device_is_opened_by_its_kind():
   pytest.importorskip('cv2', reason='the extra [franka] is missing')
   config = config_lib.CameraConfig('front', '/dev/video-none', kind='opencv')

@@ -26,6 +26,12 @@ def test_the_box_is_around_the_target_with_an_absolute_first_angle():
   assert high == pytest.approx((0.55, 0.15, 0.25, 3.15, 0.05, 0.35))
 
 
+def test_the_first_angle_of_the_box_is_within_half_a_turn():
+  target = (0.5, 0.1, 0.2, 3.3, 0.0, 0.3)  # as -2.983
+  low, _ = config.around(target, (0.0,) * 6, (0.0,) * 6)
+  assert low[3] == pytest.approx(2.98318, abs=1e-4)
+
+
 def test_a_task_is_moved_with_its_boxes():
   inner = dataclasses.replace(
     peg_insert.STATE, inner_low=(0.1, 0.2, 0.3), inner_high=(0.4, 0.5, 0.6)
@@ -45,6 +51,7 @@ def test_a_task_is_moved_with_its_boxes():
     ({'threshold': (0.1,)}, 'threshold'),
     ({'pose_high': (0.0,) * 6}, 'none of them above'),
     ({'pose_low': (0.0, 0.0, 0.0, -3.0, 0.0, -1.0)}, 'absolute value'),
+    ({'pose_high': (1.0, 1.0, 1.0, 4.0, 1.6, 1.0)}, 'quarter turn'),
     ({'inner_low': (0.1, 0.1, 0.1)}, 'inner_high is .* or neither'),
     ({'inner_low': (0.1,) * 3, 'inner_high': (0.1,) * 3}, 'inner_high is'),
     ({'control_rate': 0.0}, 'positive'),

@@ -163,6 +163,17 @@ def test_the_time_limit_is_no_termination(make):
   assert timesteps[-1].reward == 0.0
 
 
+@pytest.mark.parametrize('absolute', [False, True])
+def test_a_tool_that_is_turned_to_the_other_side_is_no_success(make, absolute):
+  environment = make(
+    target=(0.5, 0.0, 0.3, 3.14, 0.0, 0.4),
+    reset=(0.5, 0.0, 0.3, 3.14, 0.0, -0.4),
+    threshold_on_absolute_angles=absolute,
+  )
+  environment.reset()
+  assert environment.step(_STAY).reward == absolute
+
+
 def test_without_a_threshold_there_is_no_reward(make):
   environment = make(target=(0.5, 0.0, 0.3, 3.14, 0.0, 0.0), threshold=None)
   environment.reset()
@@ -510,3 +521,23 @@ def test_closing_holds_the_arm_and_lets_the_cameras_go(make, driver, clock):
     driver.commands[-1], driver.read_state().pose, atol=1e-6
   )
   assert camera.closed
+
+
+def test_to_hold_ends_the_episode_and_leaves_the_arm_where_it_is(make, driver):
+  environment = make()
+  environment.reset()
+  environment.step(_action(x=1.0))
+  there = driver.read_state().pose
+  environment.hold()
+  np.testing.assert_allclose(driver.commands[-1], there)
+  sent = len(driver.commands)
+  environment.hold()  # there is no episode any more
+  assert len(driver.commands) == sent
+  assert environment.step(_STAY).first()
+
+
+def test_to_hold_an_arm_that_is_out_of_reach_raises_nothing(make, driver):
+  environment = make()
+  environment.reset()
+  driver.mode = 'reflex'
+  environment.hold()

@@ -237,6 +237,37 @@ def test_the_run_goes_on_after_the_mouse_was_unplugged(setup, caplog):
   assert sent == []
 
 
+def test_the_arm_is_held_before_the_watchdog_where_the_mouse_is_lost(setup):
+  # Long enough that the watchdog sends nothing in this test.
+  patient = limits.Limits(
+    max_speed=5.0, max_rotation_speed=50.0, command_ttl=60.0
+  )
+  setup.stack.close()
+  with testing.serving(setup.driver, patient) as url:
+    setup.robot = client.HttpRobot(url)
+    setup.environment = environment_lib.FrankaEnvironment(
+      _CONFIG, setup.robot, {'wrist': setup.camera}, robot_lib.RealTimeClock()
+    )
+    speeds = []
+
+    def fail():
+      setup.mouse.gone = True
+
+    def wait(_):
+      speeds.append(setup.speed())
+      setup.mouse.gone = False
+
+    environment_loop.EnvironmentLoop(
+      setup.environment,
+      intervention.InterventionActor(
+        _Actor(fail), setup.mouse.open, setup.environment.action_spec()
+      ),
+      sleep=wait,
+    ).run_episode()
+    setup.environment.close()
+  assert speeds[0] < _HELD
+
+
 def test_the_run_goes_on_after_the_server_died(setup, caplog):
   port = int(setup.url.rstrip('/').rpartition(':')[2])
 

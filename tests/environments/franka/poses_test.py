@@ -49,6 +49,40 @@ def test_the_first_angle_is_limited_by_its_absolute_value(sign):
   )
 
 
+@pytest.mark.parametrize('roll', [0.0, -0.0, 1e-9, -1e-9])
+def test_a_roll_of_nothing_goes_to_its_box(roll):
+  low, high = (0, 0, 0, 3.1, -0.1, -0.1), (1, 1, 1, 3.12, 0.1, 0.1)
+  pose = poses.from_euler((0.5, 0.5, 0.3, roll, 0.0, 0.0))
+  clipped = poses.to_euler(poses.clipped(pose, low, high))
+  assert abs(clipped[3]) == pytest.approx(3.1)
+
+
+def test_every_pose_is_clipped_into_the_box_and_stays_there():
+  rng = np.random.default_rng(0)
+  for _ in range(300):
+    low = rng.uniform((0, 0, 0, 0, -1.5, -4), (0.2, 0.2, 0.2, 3.1, 1, 4))
+    high = low + rng.uniform(0, (1, 1, 1, 0.5, 0.5, 3))
+    pose = np.append(rng.uniform(-1, 1, 3), rng.normal(size=4))
+    pose[3:] /= np.linalg.norm(pose[3:])
+    clipped = poses.clipped(pose, low, high)
+    euler = poses.to_euler(clipped)
+    middle = (low[5] + high[5]) / 2
+    euler[3] = abs(euler[3])
+    euler[5] = middle + math.remainder(euler[5] - middle, 2 * math.pi)
+    assert (euler > low - 1e-6).all() and (euler < high + 1e-6).all()
+    again = poses.clipped(clipped, low, high)
+    np.testing.assert_allclose(poses.to_euler(again)[:3], euler[:3], atol=1e-6)
+    assert abs(again[3:] @ clipped[3:]) == pytest.approx(1, abs=1e-6)
+
+
+def test_a_tool_that_is_tilted_beyond_the_level_keeps_its_yaw():
+  low, high = (0, 0, 0, 3.1, -0.1, -0.5), (1, 1, 1, 3.15, 0.1, 0.5)
+  # By 100 degrees about y: its Euler angles are 0, 80 degrees and pi.
+  pose = poses.from_euler((0.5, 0.5, 0.3, math.pi, 1.745, 0.2))
+  clipped = poses.to_euler(poses.clipped(pose, low, high))
+  np.testing.assert_allclose(clipped[4:], (0.1, 0.2), atol=1e-9)
+
+
 @pytest.mark.parametrize('yaw', [3.0, 3.16, 3.3, 3.5])
 def test_a_yaw_in_a_box_around_the_jump_stays(yaw):
   low, high = (0, 0, 0, 0, -0.1, 2.5), (1, 1, 1, 1, 0.1, 3.5)
@@ -85,6 +119,43 @@ def test_it_is_not_near_when_one_of_the_six_is_not(index):
   assert not poses.is_near(poses.from_euler(pose), target, threshold)
   pose[index] -= 0.2 * threshold[index]
   assert poses.is_near(poses.from_euler(pose), target, threshold)
+
+
+_NEAR = (0.01, 0.01, 0.01, 0.2, 0.2, 0.2)
+_MIRRORED = [
+  # The target's angles, and those of a tool that is turned to the other side.
+  ((3.1, 0.0, 0.4), (3.1, 0.0, -0.4)),
+  ((3.1, 0.3, 0.0), (3.1, -0.3, 0.0)),
+  ((2.8, 0.0, 0.0), (-2.8, 0.0, 0.0)),
+  ((0.5, 0.0, 1.5), (-0.5, 0.0, 1.5)),
+  ((3.0, 0.2, 1.5), (-3.0, -0.2, -1.5)),
+]
+
+
+@pytest.mark.parametrize('target, turned', _MIRRORED)
+def test_a_tool_on_the_other_side_is_not_near(target, turned):
+  pose = poses.from_euler((0.5, 0.0, 0.1, *turned))
+  aimed = (0.5, 0.0, 0.1, *target)
+  assert not poses.is_near(pose, aimed, _NEAR)
+  assert poses.is_near(pose, aimed, _NEAR, absolute_angles=True)
+
+
+@pytest.mark.parametrize(
+  'target, same',
+  [
+    ((math.pi, 0.0, 0.0), (-math.pi, 0.0, 0.0)),
+    ((3.13, 0.0, 0.1), (-3.13, 0.0, 0.1)),  # on either side of the jump
+    ((3.1, 0.0, math.pi), (3.1, 0.0, -math.pi + 0.1)),
+    ((3.1, 0.1, 0.2), (3.1 - math.pi, math.pi - 0.1, 0.2 - math.pi)),
+    ((3.1, 0.1, 0.2), (3.1 + 4 * math.pi, 0.1, 0.2 - 2 * math.pi)),
+    ((1.0, math.pi / 2, 0.4), (0.6, math.pi / 2, 0.0)),  # gimbal lock
+  ],
+)
+def test_a_rotation_is_near_by_whatever_angles(target, same):
+  pose = poses.from_euler((0.5, 0.0, 0.1, *same))
+  assert poses.is_near(pose, (0.5, 0.0, 0.1, *target), _NEAR)
+  pose[3:] *= -1  # the other quaternion of the same rotation
+  assert poses.is_near(pose, (0.5, 0.0, 0.1, *target), _NEAR)
 
 
 def test_a_path_is_straight_in_equal_steps():

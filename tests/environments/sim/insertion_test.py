@@ -115,6 +115,23 @@ def test_only_the_target_is_success(scene):
   twin.restart()
 
 
+def test_a_peg_that_is_turned_to_the_other_side_is_no_success():
+  target = (*TASK.target[:5], 0.4)
+  scene = insertion.Insertion(
+    dataclasses.replace(
+      insertion.PEG, task=dataclasses.replace(TASK, target=target)
+    )
+  )
+  turned = poses.from_euler((*target[:5], -0.4))
+  for absolute in (False, True):
+    scene.task = dataclasses.replace(
+      scene.task, threshold_on_absolute_angles=absolute
+    )
+    state = dataclasses.replace(scene.twin.read_state(), pose=turned)
+    scene.twin._states[0] = state
+    assert scene.is_successful() == absolute
+
+
 def test_a_board_that_moves_takes_the_task_along():
   scene = insertion.Insertion(
     dataclasses.replace(
