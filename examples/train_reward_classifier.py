@@ -16,9 +16,8 @@ from serl.demos import transitions
 from serl.environments.sim import tasks
 from serl.teleop import scripted
 
-_PRESETS = {'cpu': classifier.cpu, 'serl': classifier.serl}
 _PRESET = flags.DEFINE_enum(
-  'preset', 'cpu', list(_PRESETS), 'For a few cores, or for an accelerator.'
+  'preset', 'cpu', ['cpu', 'serl'], 'For a few cores, or for an accelerator.'
 )
 _DATA = flags.DEFINE_string(
   'data', None, 'Folder of episodes with a label at each step.'
@@ -36,6 +35,7 @@ _STEPS = flags.DEFINE_integer('steps', 1000, 'Updates.')
 _RATE = flags.DEFINE_float('false-positive-rate', 0.01, 'Of the threshold.')
 _RECORD = flags.DEFINE_integer('record', 200, 'Episodes to make, lacking data.')
 _SIZE = flags.DEFINE_integer('image-size', 64, 'Of those episodes, pixels.')
+_POOR = flags.DEFINE_bool('accept-poor', False, 'Save also what only guesses.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Of the split and of the training.')
 
 # Noise and miss, m. A policy succeeds and fails in more ways than one script.
@@ -60,13 +60,13 @@ def train(output: pathlib.Path) -> None:
     episodes += transitions.load(path, success) if path else []
   episodes = episodes or recording.load(record(output / 'episodes'))
   cameras = tuple(_CAMERAS.value) if _CAMERAS.value else None
-  config = _PRESETS[_PRESET.value](cameras, _WEIGHTS.value)
+  config = getattr(classifier, _PRESET.value)(cameras, _WEIGHTS.value)
   config = dataclasses.replace(
     config, training_steps=_STEPS.value, false_positive_rate=_RATE.value
   )
   trained, report = training.train(config, episodes, _SEED.value)
-  classifier.save(output / 'classifier.safetensors', trained)
   print(*report_lib.write(report, output), sep='\n')
+  classifier.save(output / 'classifier.safetensors', trained, _POOR.value)
 
 
 def main(_):

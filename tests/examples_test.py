@@ -102,6 +102,7 @@ def _few_steps(path, folder):
       flags += ['--evaluation-episodes=1']
   if path.stem == 'cable_route':
     flags += ['--classifier-episodes=2', '--classifier-steps=20']
+    flags += ['--accept-poor-classifier']
   if path.stem == 'bins_relocate':
     flags += _prepare_bins(folder)
   return flags
@@ -159,7 +160,8 @@ def test_help_explains_its_flags(path):
 
 def test_trains_a_reward_classifier(tmp_path):
   (path,) = (p for p in _EXAMPLES if p.stem == 'train_reward_classifier')
-  command = [sys.executable, path, '--record=12', '--steps=2']
+  # Two updates teach nothing.
+  command = [sys.executable, path, '--record=12', '--steps=2', '--accept-poor']
   done = subprocess.run(
     [*command, f'--output={tmp_path}'],
     capture_output=True,
@@ -184,6 +186,23 @@ def test_trains_a_reward_classifier(tmp_path):
   ).stdout
   for flag in ('--data', '--success', '--failure', '--weights', '--preset'):
     assert flag in help_text
+
+
+def test_a_classifier_that_only_guesses_is_not_saved(tmp_path):
+  # The same images are successes and failures.
+  image = specs.BoundedArray((64, 64, 3), np.uint8, 0, 255)
+  spec = fakes.make_state_spec()._replace(observations={'front': image})
+  data = log.EpisodeLog(tmp_path / 'data', spec)
+  for seed in range(4):
+    data.append(fakes.make_episode(spec, length=4, seed=seed))
+  same = f'--success={tmp_path / "data"}', f'--failure={tmp_path / "data"}'
+  done = _run(
+    'train_reward_classifier.py', *same, '--steps=4', f'--output={tmp_path}'
+  )
+  assert done.returncode == 1
+  assert 'is not saved' in done.stderr and 'Traceback' not in done.stderr
+  assert not (tmp_path / 'classifier.safetensors').exists()
+  assert (tmp_path / 'report.json').exists()
 
 
 def _run(name, *arguments):

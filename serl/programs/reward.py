@@ -90,6 +90,12 @@ def define_flags(records: bool = True) -> None:
       'Updates that train the classifier here; 500 if unset.',
       lower_bound=1,
     ),
+    flags.DEFINE_bool(
+      'accept-poor-classifier',
+      False,
+      'Whether to go on with a classifier that is trained here and is little '
+      'better than a guess on held-out episodes.',
+    ),
   )
 
 
@@ -239,9 +245,10 @@ def _train(
     false_positive_rate=0.001,
   )
   trained, told = training.train(recipe, recording.load(episodes))
-  classifier.save(folder / _FILE, trained)
   for path in report.write(told, folder):
     logging.info('On the classifier: %s', path)
+  accept_poor = flags.FLAGS['accept-poor-classifier'].value
+  classifier.save(folder / _FILE, trained, accept_poor)
 
 
 def wrap(

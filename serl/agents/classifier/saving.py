@@ -18,6 +18,7 @@ import os
 import pathlib
 from typing import Any, NamedTuple
 
+from absl import logging
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,11 +35,17 @@ FORMAT = 'serl-classifier'
 VERSION = 1
 SUFFIX = '.safetensors'
 _HEADER = 'serl'
+# Of the ROC curve on held-out episodes. A guess has 0.5.
+LEAST_AREA = 0.9
 _CONVERT = 'python -m serl.tools.convert_classifier IN OUT'
 
 
 class ClassifierFileError(ValueError):
   """A file that is no classifier, or one for other images."""
+
+
+class PoorClassifierError(ValueError):
+  """A classifier whose own report shows that it tells no success."""
 
 
 class Classifier(NamedTuple):
@@ -55,19 +62,53 @@ class Classifier(NamedTuple):
     return classifier_networks.make_probability(self.networks, self.params)
 
 
-def save(path: str | os.PathLike, classifier: Classifier) -> None:
+def weaknesses(report: Mapping[str, Any]) -> list[str]:
+  """Returns why a classifier with this report is none to be rewarded by.
+
+  Args:
+    report: see `Classifier`. Without numbers, as that of an imported classifier
+      is, it shows no weakness.
+  """
+  found = []
+  area = report.get('area_under_curve')
+  if area is not None and not area >= LEAST_AREA:
+    found.append(
+      f'the area under its ROC curve on held-out episodes is {area:.3f}, '
+      f'expected {LEAST_AREA} or more; a guess has 0.5'
+    )
+  counts = report.get('confusion')
+  if counts is not None and not counts['true_positives']:
+    found.append(
+      f'at its threshold {report["threshold"]:.4g} it finds none of '
+      f'{counts["false_negatives"]} held-out successes, expected most'
+    )
+  return found
+
+
+def save(
+  path: str | os.PathLike, classifier: Classifier, accept_poor: bool = False
+) -> None:
   """Writes a classifier, whole or not at all; an old one is replaced.
 
   Args:
     path: of the file, ending in .safetensors; its folder is made.
     classifier: to write.
+    accept_poor: write it whatever its report shows.
 
   Raises:
+    PoorClassifierError: its report shows `weaknesses`.
     ValueError: the path has another ending.
   """
   path = pathlib.Path(path)
   if path.suffix != SUFFIX:
     raise ValueError(f'{path}: a classifier is called NAME{SUFFIX}.')
+  found = weaknesses(classifier.report)
+  if found and not accept_poor:
+    raise PoorClassifierError(
+      f'{path}: this classifier is not saved: {"; ".join(found)}. Are the '
+      'labels right, and do its cameras see success? Train with more episodes '
+      'or updates, or accept it as it is: see --help.'
+    )
   header = {
     'format': FORMAT,
     'version': VERSION,
@@ -116,6 +157,8 @@ def load(
   }
   networks = classifier_networks.make_networks(image_spec, config)
   params = _unflatten(path, arrays, networks)
+  for weakness in weaknesses(header['report']):
+    logging.warning('%s: %s.', path, weakness)
   return Classifier(
     config, networks, params, header['threshold'], header['report']
   )

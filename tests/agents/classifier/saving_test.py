@@ -47,6 +47,38 @@ def test_comes_back_as_it_went(classifier, path):
   assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
+def _report(area, positives):
+  counts = {'true_positives': positives, 'false_negatives': 9 - positives}
+  return {'area_under_curve': area, 'threshold': 0.75, 'confusion': counts}
+
+
+@pytest.mark.parametrize(
+  'report, message',
+  [
+    (_report(0.5, 3), 'curve on held-out episodes is 0.500, expected 0.9'),
+    (_report(0.89, 3), 'is 0.890'),
+    (_report(float('nan'), 3), 'is nan'),
+    (_report(0.95, 0), 'at its threshold 0.75 it finds none of 9'),
+  ],
+)
+def test_one_that_only_guesses_is_not_saved(
+  classifier, path, report, message, caplog
+):
+  poor = classifier._replace(report=report)
+  with pytest.raises(saving.PoorClassifierError, match=message):
+    saving.save(path, poor)
+  assert not path.exists()
+  saving.save(path, poor, accept_poor=True)
+  saving.load(path)
+  assert message in caplog.text
+
+
+def test_one_that_tells_success_is_saved(classifier, path, caplog):
+  saving.save(path, classifier._replace(report=_report(0.9, 1)))
+  assert saving.load(path).report['area_under_curve'] == 0.9
+  assert not caplog.text
+
+
 def test_what_it_does_not_look_at_may_differ(classifier, path):
   saving.save(path, classifier)
   other = {**SPEC, 'tcp_pos': specs.Array((7,), np.float32)}
