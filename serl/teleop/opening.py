@@ -36,7 +36,7 @@ def open_device(name: str) -> devices.Device:
   try:
     # Its libraries are only on the robot's computer.
     from serl.teleop import spacemouse
-  except ImportError as error:
+  except (ImportError, OSError) as error:
     raise devices.DeviceError(
       f"{error}; the SpaceMouse needs pip install 'serl[franka]'"
     ) from error

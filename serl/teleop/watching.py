@@ -65,3 +65,8 @@ class Watched:
           self._command = command
     except devices.DeviceError as error:
       self._error = error
+    except Exception as error:
+      self._error = devices.DeviceError(
+        f'The device of the person cannot be read any more ({error!r}).'
+      )
+      raise

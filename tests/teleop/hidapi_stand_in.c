@@ -1,6 +1,7 @@
 /* Takes libhidapi-hidraw's place with one SpaceMouse Compact, whose cable is the
    UNIX socket $SERL_HID_SOCKET: each packet is a report, and to close the
-   connection is to unplug the mouse. It has the functions that easyhid calls. */
+   connection is to unplug the mouse. Several sockets, with colons between them,
+   are several interfaces. It has the functions that easyhid calls. */
 
 #include <poll.h>
 #include <stdlib.h>
@@ -31,18 +32,29 @@ int hid_exit(void) { return 0; }
 
 struct hid_device_info *hid_enumerate(unsigned short vendor,
                                       unsigned short product) {
-  const char *path = getenv("SERL_HID_SOCKET");
-  if (!path || access(path, F_OK)) return NULL;
-  struct hid_device_info *info = calloc(1, sizeof *info);
-  info->path = strdup(path);
-  info->vendor_id = 0x256f;
-  info->product_id = 0xc635;
-  return info;
+  const char *paths = getenv("SERL_HID_SOCKET");
+  struct hid_device_info *first = NULL, **next = &first;
+  char *copy = strdup(paths ? paths : ""), *rest = copy, *path;
+  while ((path = strsep(&rest, ":"))) {
+    if (access(path, F_OK)) continue;
+    struct hid_device_info *info = calloc(1, sizeof *info);
+    info->path = strdup(path);
+    info->vendor_id = 0x256f;
+    info->product_id = 0xc635;
+    *next = info;
+    next = &info->next;
+  }
+  free(copy);
+  return first;
 }
 
 void hid_free_enumeration(struct hid_device_info *info) {
-  if (info) free(info->path);
-  free(info);
+  while (info) {
+    struct hid_device_info *next = info->next;
+    free(info->path);
+    free(info);
+    info = next;
+  }
 }
 
 hid_device *hid_open_path(const char *path) {

@@ -1,5 +1,6 @@
 """The SpaceMouse above a stand-in for the library that reads its reports."""
 
+import contextlib
 import ctypes.util
 import json
 import pathlib
@@ -8,10 +9,14 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 
+import numpy as np
 import pytest
 
 pytest.importorskip('pyspacemouse', reason='the extra [franka] is missing')
+
+from serl.teleop import spacemouse
 
 STAND_IN = pathlib.Path(__file__).parent / 'hidapi_stand_in.c'
 
@@ -31,6 +36,8 @@ def answer(question):
   if question == 'close':
     mouse.close()
     return 'closed'
+  if question == 'begin an episode':
+    return mouse.begin_episode()
   start = time.process_time()
   time.sleep(0.5)
   return time.process_time() - start
@@ -62,28 +69,47 @@ def compile_library(tmp_path_factory):
 class Mouse:
   """A SpaceMouse that the test moves, and a process that reads it."""
 
-  def __init__(self, library, path):
-    self._path = path
-    self._cable = None
+  def __init__(self, library, path, interfaces=1, **environment):
+    self.paths = [path.with_name(f'{path.name}{i}') for i in range(interfaces)]
+    self._cable = None  # of the interface that the mouse talks through
+    self.cables = []
     self._process = subprocess.Popen(
       [sys.executable, '-c', PROBE],
-      env={'LD_LIBRARY_PATH': str(library), 'SERL_HID_SOCKET': str(path)},
+      env={
+        'LD_LIBRARY_PATH': str(library),
+        'SERL_HID_SOCKET': ':'.join(map(str, self.paths)),
+        **environment,
+      },
       cwd=STAND_IN.parents[2],
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       text=True,
     )
 
-  def plug_in(self):
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-      listener.bind(str(self._path))
-      listener.listen()
+  def plug_in(self, talks=0, opened=None):
+    """Plugs the mouse in.
+
+    Args:
+      talks: the interface that the mouse talks through.
+      opened: the interfaces that are read; all by default.
+    """
+    with contextlib.ExitStack() as stack:
+      listeners = []
+      for path in self.paths:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listeners.append(stack.enter_context(listener))
+        listener.bind(str(path))
+        listener.listen()
       assert self.ask('open') == 'open'
-      self._cable, _ = listener.accept()
+      opened = range(len(self.paths)) if opened is None else opened
+      self.cables = [listeners[i].accept()[0] for i in opened]
+    self._cable = self.cables[talks]
 
   def unplug(self):
-    self._cable.close()
-    self._path.unlink()
+    for cable in self.cables:
+      cable.close()
+    for path in self.paths:
+      path.unlink()
 
   def ask(self, question):
     self._process.stdin.write(question + '\n')
@@ -185,3 +211,177 @@ def test_says_what_to_do_where_there_is_none(unplugged):
   said = unplugged.ask('open')
   assert 'No connected' in said
   assert 'libhidapi-hidraw0' in said and '/dev/hidraw*' in said
+
+
+@contextlib.contextmanager
+def _drifting(mouse, *counts):
+  """Has a mouse report these counts of x in turn, without an end."""
+  ended = threading.Event()
+
+  def report():
+    number = 0
+    while not ended.wait(0.01):
+      mouse.move(x=counts[number % len(counts)])
+      number += 1
+
+  thread = threading.Thread(target=report)
+  thread.start()
+  yield
+  ended.set()
+  thread.join()
+
+
+def _moves(mouse):
+  """Returns in how many of some reads, half a second apart, it moves."""
+  seen = []
+  for _ in range(3):
+    mouse.ask('rest for half a second')
+    seen.append(mouse.ask('read')[2])
+  return sum(seen)
+
+
+@pytest.mark.parametrize('counts', [(1, 2), (-2, 2, 0), (5, 6), (20, 17)])
+def test_a_mouse_that_drifts_at_rest_moves_nothing(mouse, counts):
+  with _drifting(mouse, *counts):
+    assert _moves(mouse) == 0
+    # A hand moves it from there.
+  with _drifting(mouse, counts[0] + 70):
+    moved = mouse.await_answer('read', lambda said: said[2])[0]
+  assert moved[1] == pytest.approx(0.2, abs=0.01)
+
+
+def test_a_drift_that_comes_later_ends_with_the_episode(mouse):
+  with _drifting(mouse, 0):
+    assert _moves(mouse) == 0
+  with _drifting(mouse, 6, 7):
+    mouse.await_answer('read', lambda said: said[2])
+    mouse.ask('begin an episode')
+    mouse.ask('rest for half a second')
+    mouse.ask('rest for half a second')
+    assert _moves(mouse) == 0
+
+
+def test_a_hand_on_it_while_it_is_opened_is_no_drift(mouse):
+  with _drifting(mouse, 70):
+    mouse.ask('rest for half a second')
+    said = mouse.await_answer('read', lambda said: said[2])
+    assert said[0][1] == pytest.approx(0.2)
+  with _drifting(mouse, 0):
+    assert mouse.ask('rest for half a second')
+    assert mouse.ask('read')[0] == [0.0] * 6
+
+
+class TestRest:
+  """Where a mouse rests, by its axes at times."""
+
+  @pytest.fixture
+  def rest(self):
+    return spacemouse._Rest(2.0)
+
+  def see(self, rest, *counts, begin=0.0):
+    for number, x in enumerate(counts):
+      rest.see(np.array([x, 0, 0, 0, 0, 0.0]), begin + 0.2 * number)
+
+  def beyond(self, rest, x):
+    return rest.beyond(np.array([x, 0, 0, 0, 0, 0.0]))[0]
+
+  def test_nothing_small_counts_until_it_is_known(self, rest):
+    assert self.beyond(rest, 20) == 0 and self.beyond(rest, 60) == 60
+    self.see(rest, 0, 0, 0, 0)
+    assert self.beyond(rest, 20) == 20
+    assert [self.beyond(rest, x) for x in (2, -2, 3)] == [0, 0, 3]
+
+  def test_a_hand_that_wavers_is_no_rest(self, rest):
+    self.see(rest, 20, 30, 20, 30, 20, 30)
+    assert self.beyond(rest, 20) == 0  # not yet known
+    self.see(rest, 0, 0, 0, 0, begin=5.0)
+    assert self.beyond(rest, 20) == 20
+
+  def test_what_it_varies_by_widens_the_dead_zone(self, rest):
+    self.see(rest, 10, 14, 10, 14)
+    assert [self.beyond(rest, x) for x in (9, 15, 16)] == [0, 0, 4]
+
+  def test_what_was_measured_holds_while_it_is_measured_again(self, rest):
+    self.see(rest, 10, 10, 10, 10)
+    rest.begin()
+    assert self.beyond(rest, 10) == 0 and self.beyond(rest, 20) == 10
+    self.see(rest, 60, 60, 60, 60, begin=5.0)  # a hand
+    assert self.beyond(rest, 10) == 0
+
+  @pytest.mark.parametrize('dead_zone', [0.001, 1, float('nan')])
+  def test_a_dead_zone_below_two_counts_is_refused(self, dead_zone):
+    with pytest.raises(ValueError, match='expected 2 counts or more'):
+      spacemouse._Rest(dead_zone)
+
+
+@pytest.fixture(name='receiver')
+def make_receiver(library, tmp_path):
+  receiver = Mouse(library, tmp_path / 'hid', interfaces=3)
+  yield receiver
+  assert receiver.ask('close') == 'closed'
+  receiver.close()
+
+
+def test_of_a_receiver_the_interface_that_talks_is_read(receiver):
+  receiver.plug_in(talks=2)
+  # The keys of another interface are no buttons of the mouse.
+  receiver.cables[0].send(struct.pack('<BH', 3, 1))
+  receiver.ask('rest for half a second')
+  assert receiver.ask('read') == [[0.0] * 6, 0, False]
+
+  receiver.move(x=70)
+  said = receiver.await_answer('read', lambda said: said[2])
+  assert said[0] == pytest.approx([0.0, 0.2, 0.0, 0.0, 0.0, 0.0])
+  receiver.press(left=True)
+  receiver.await_answer('read', lambda said: said[1] == 1)
+  # The others are let go of.
+  assert [cable.recv(1) for cable in receiver.cables[:2]] == [b'', b'']
+  receiver.unplug()
+  said = receiver.await_answer('read', lambda said: isinstance(said, str))
+  assert 'The SpaceMouse is gone' in said
+
+
+def test_a_receiver_that_loses_one_interface_goes_on(receiver):
+  receiver.plug_in(talks=1)
+  receiver.cables[0].close()
+  receiver.ask('rest for half a second')
+  assert receiver.ask('read') == [[0.0] * 6, 0, False]
+  receiver.move(x=70)
+  receiver.await_answer('read', lambda said: said[2])
+  receiver.unplug()
+
+
+def test_a_receiver_that_is_unplugged_before_it_talks_is_noticed(receiver):
+  receiver.plug_in()
+  receiver.unplug()
+  said = receiver.await_answer('read', lambda said: isinstance(said, str))
+  assert 'The SpaceMouse is gone' in said
+
+
+def test_the_environment_chooses_the_interface(library, tmp_path):
+  chosen = tmp_path / 'hid1'
+  receiver = Mouse(
+    library, tmp_path / 'hid', interfaces=3, SERL_SPACEMOUSE=str(chosen)
+  )
+  said = receiver.ask('open')
+  assert str(chosen) in said and 'does not exist' in said
+  receiver.plug_in(opened=[1])
+  receiver.move(x=70)
+  receiver.await_answer('read', lambda said: said[2])
+  assert receiver.ask('close') == 'closed'
+  receiver.unplug()
+  receiver.close()
+
+
+def test_a_path_that_is_no_mouse_lists_those_that_are(library, tmp_path):
+  other = tmp_path / 'keyboard'
+  other.touch()
+  receiver = Mouse(
+    library, tmp_path / 'hid', interfaces=2, SERL_SPACEMOUSE=str(other)
+  )
+  for path in receiver.paths:
+    path.touch()
+  said = receiver.ask('open')
+  assert 'No HID device found' in said
+  assert all(str(path) in said for path in receiver.paths)
+  receiver.close()
