@@ -2,12 +2,14 @@
 
 python -m serl.tools.doctor TASK
 
-TASK is the name of a task on the real arm or the file of one. Nothing moves.
-The exit code is 1 if something fails.
+TASK is the name of a task on the real arm or the file of one. The arm does not
+move. A SpaceMouse or gamepad is to be moved when it asks for it. The exit code
+is 1 if something fails.
 """
 
 import argparse
 from collections.abc import Callable, Iterable, Sequence
+import contextlib
 import dataclasses
 import email.utils
 import pathlib
@@ -15,7 +17,7 @@ import shutil
 import socket
 import threading
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import rich
@@ -31,7 +33,9 @@ from serl.environments.franka import config as config_lib
 from serl.environments.franka import robot as robot_lib
 from serl.environments.franka import tasks
 from serl.teleop import devices
+from serl.teleop import gamepad
 from serl.teleop import opening
+from serl.teleop import trial
 
 PASS, WARN, FAIL = 'pass', 'warn', 'fail'
 _COLOURS = {PASS: 'green', WARN: 'yellow', FAIL: 'red'}
@@ -40,6 +44,7 @@ _CALLS = 50  # of which the round trips are measured
 _FAST_MS, _SLOW_MS = 10.0, 40.0  # of 99 % of them
 _MOST_SKEW_S = 2.0  # between the computers; the header tells whole seconds
 _WATCHED_S = 1.5  # a camera is
+_MOTION_S = 10.0  # in which a person moves the device that they are asked to
 _DARK, _BRIGHT = 20.0, 235.0  # of 255, means of pictures
 _EXPOSURE_OFF = 0.05  # of what was asked for; sensors have steps
 _LITTLE_GB, _LEAST_GB = 20.0, 2.0
@@ -209,19 +214,43 @@ def _watch(camera: cameras.Camera) -> tuple[list[float], float]:
   return times, float(frame.image.mean())
 
 
-def check_device() -> Finding:
-  """Tells whether there is a SpaceMouse or a gamepad."""
-  there, missing = [], []
-  for name in ('spacemouse', 'gamepad'):
+def check_device(seconds: float = _MOTION_S) -> Finding:
+  """Tells whether there is a SpaceMouse or a gamepad that reports motions.
+
+  Args:
+    seconds: that a person has to move what is there.
+  """
+  opened: dict[str, devices.Device] = {}
+  missing = []
+  with contextlib.ExitStack() as stack:
+    for name in ('spacemouse', 'gamepad'):
+      try:
+        opened[name] = opening.open_device(name)
+      except devices.DeviceError as error:
+        missing.append(str(error))
+      else:
+        stack.callback(opened[name].close)
+    if not opened:
+      return Finding(
+        'device', WARN, '\n'.join(missing), 'one of them, or the keyboard'
+      )
+    console = rich.get_console()
+    names = ' and the '.join(opened)
+    console.print(f'Move the {names}, and let go: {seconds:g} s.')
     try:
-      opening.open_device(name).close()
-      there.append(name)
+      with console.status('') as status:
+        show = lambda text: status.update(markup.escape(text))
+        seen = trial.watch(opened, seconds, show)
     except devices.DeviceError as error:
-      missing.append(str(error))
-  if there:
-    return Finding('device', PASS, ', '.join(there))
+      return Finding('device', WARN, str(error), 'another cable or port')
+  if all(motion.was_seen for motion in seen.values()):
+    return Finding('device', PASS, trial.describe(seen))
   return Finding(
-    'device', WARN, '\n'.join(missing), 'one of them, or the keyboard'
+    'device',
+    WARN,
+    trial.describe(seen),
+    'move it when the doctor asks for it, and let go; charge it; name its file '
+    f'in SERL_SPACEMOUSE or {gamepad.PATH_VARIABLE}',
   )
 
 
@@ -315,21 +344,35 @@ def examine(
       should be.
   """
   robot = client.HttpRobot(config.url, token)
-  server = check_server(robot)
+  server = _run('server', check_server, robot)
   yield server
   if server.verdict != FAIL:
-    yield check_controller(robot)
-    yield check_round_trips(robot)
-    yield check_clocks(config.url)
+    yield _run('controller', check_controller, robot)
+    yield _run('round trips', check_round_trips, robot)
+    yield _run('clocks', check_clocks, config.url)
   robot.close()
   for camera in config.cameras:
-    yield check_camera(camera, config.image_size)
-  yield check_device()
-  yield check_disk(folder)
-  yield check_precedence()
+    yield _run(f'camera {camera.name}', check_camera, camera, config.image_size)
+  yield _run('device', check_device)
+  yield _run('disk', check_disk, folder)
+  yield _run('precedence', check_precedence)
   for port in ports or _PORTS:
-    yield check_port(port, needed=port in ports)
-  yield check_accelerator()
+    yield _run(f'port {port}', check_port, port, port in ports)
+  yield _run('accelerator', check_accelerator)
+
+
+def _run(name: str, check: Callable[..., Finding], *arguments: Any) -> Finding:
+  """Returns what a check finds; one that raises has failed."""
+  try:
+    return check(*arguments)
+  except Exception as error:  # noqa: BLE001
+    # One part that is broken hides nothing of the others.
+    return Finding(
+      name,
+      FAIL,
+      f'the check itself failed: {type(error).__name__}: {error}',
+      'look at what it names; if that is sound, report it',
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,6 +4,8 @@ import dataclasses
 import os
 import pathlib
 import socket
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -160,6 +162,20 @@ def test_the_exposure_is_the_sensors(monkeypatch, asked, told, verdict, found):
   assert found in finding.found
 
 
+def test_no_check_that_raises_ends_the_others(monkeypatch, tmp_path):
+  def fail(*_):
+    raise RuntimeError('Camera not connected!')
+
+  monkeypatch.setattr(assembly, 'open_camera', fail)
+  monkeypatch.setattr(opening, 'open_device', fail)
+  config = dataclasses.replace(tasks.load('peg_insert'), url=_NOWHERE)
+  findings = {f.name: f for f in doctor.examine(config, None, tmp_path)}
+  for name in ('camera wrist_1', 'camera wrist_2', 'device'):
+    assert findings[name].verdict == doctor.FAIL
+    assert 'Camera not connected!' in findings[name].found
+  assert 'accelerator' in findings
+
+
 def test_a_camera_that_is_not_there_fails():
   pytest.importorskip('cv2', reason='the extra [franka] is missing')
   config = dataclasses.replace(_CAMERA, kind='opencv', serial='/dev/none')
@@ -177,13 +193,61 @@ def test_devices_that_are_not_there_are_a_warning(monkeypatch):
   assert finding == ('device', doctor.WARN, found, finding.advice)
 
 
-def test_one_device_is_enough(monkeypatch, tmp_path):
+@pytest.fixture
+def pad(monkeypatch, tmp_path):
+  """A gamepad, the only device."""
+  monkeypatch.setenv('SERL_SPACEMOUSE', str(tmp_path / 'none'))
   pad = gamepad_stand_in.Pad(tmp_path / 'js0')
   pad.plug_in()
   monkeypatch.setenv(gamepad.PATH_VARIABLE, str(pad.path))
-  finding = doctor.check_device()
-  assert finding.verdict == doctor.PASS and 'gamepad' in finding.found
-  pad.unplug()
+  yield pad
+  if pad.path.exists():
+    pad.unplug()
+
+
+def _checked_while(act):
+  """Returns what the check finds while `act` is done to the device."""
+  thread = threading.Thread(target=act)
+  thread.start()
+  finding = doctor.check_device(20.0)
+  thread.join()
+  return finding
+
+
+def test_a_motion_is_asked_for_and_shown(pad, capsys):
+  def act():
+    gamepad_stand_in.wait_for(lambda: not pad.unread)
+    pad.press(0)
+    pad.move(0, 0.6)
+    time.sleep(0.5)
+    pad.move(0, 0.0)
+
+  finding = _checked_while(act)
+  assert finding.verdict == doctor.PASS
+  assert finding.found == 'gamepad: y +0.53, closes'
+  assert 'Move the gamepad, and let go: 20 s.' in capsys.readouterr().out
+
+
+def test_a_device_that_nobody_moves_is_waited_for_no_longer(pad):
+  finding = doctor.check_device(0.1)
+  assert finding.verdict == doctor.WARN
+  assert 'gamepad: no clear motion' in finding.found
+  assert 'SERL_SPACEMOUSE' in finding.advice
+
+
+def test_a_device_that_moves_without_an_end_is_told(pad):
+  pad.move(0, 0.6)
+  finding = doctor.check_device(1.0)
+  assert finding.verdict == doctor.WARN and 'it goes on' in finding.found
+
+
+def test_a_device_that_is_lost_meanwhile_is_told(pad):
+  def act():
+    gamepad_stand_in.wait_for(lambda: not pad.unread)
+    pad.unplug()
+
+  finding = _checked_while(act)
+  assert finding.verdict == doctor.WARN and 'is gone' in finding.found
 
 
 @pytest.mark.parametrize(

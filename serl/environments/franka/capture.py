@@ -1,4 +1,11 @@
-"""Cameras that a thread reads, watches and restarts."""
+"""Cameras that a thread reads, watches and restarts.
+
+They are read in the process that acts. A camera's library that crashes ends it:
+its finished episodes are on disk by then, the robot's server holds an arm that
+gets no commands, and the run is resumed. A process for each camera would save
+the unfinished episode alone, and put the way of all pictures between two
+processes.
+"""
 
 from collections.abc import Callable
 import contextlib
@@ -12,6 +19,7 @@ import numpy as np
 
 from serl.environments.franka import cameras
 from serl.environments.franka import config as config_lib
+from serl.environments.franka import holders
 
 _FIRST_PICTURE_S = 15.0  # that a camera may take to start
 _RESTART_S = 0.5  # between two attempts to restart one
@@ -72,7 +80,7 @@ class Capture:
     """Opens the camera; returns when there is a first picture.
 
     Args:
-      open_source: opens it; raises a CameraError if it cannot.
+      open_source: opens it. Whatever it raises is raised as a CameraError.
       config: of the camera.
       size: height and width of what is observed.
       now: the environment's clock, s.
@@ -91,7 +99,7 @@ class Capture:
     self._error = ''
     self._started = threading.Event()
     self._stop = threading.Event()
-    self._source = source = open_source()  # the one that was opened last
+    self._source = source = self._open()  # the one that was opened last
     self._thread = threading.Thread(
       target=self._run, args=(source,), name=config.name, daemon=True
     )
@@ -119,12 +127,29 @@ class Capture:
 
   def exposure(self) -> cameras.Exposure | None:
     """Returns the sensor's exposure, None where the camera does not tell."""
-    return getattr(self._source, 'exposure', lambda: None)()
+    try:
+      return getattr(self._source, 'exposure', lambda: None)()
+    except Exception as error:  # noqa: BLE001
+      logging.warning(
+        'The camera %r tells no exposure: %s', self._config.name, error
+      )
+      return None
 
   def close(self) -> None:
     """Lets go of the camera."""
     self._stop.set()
     self._thread.join(_FIRST_PICTURE_S)
+
+  def _open(self) -> Source:
+    try:
+      return self._open_source()
+    except cameras.CameraError:
+      raise
+    except Exception as error:
+      raise cameras.CameraError(
+        f'The camera {self._config.name!r} ({self._config.serial}) cannot be '
+        f'opened ({error}).'
+      ) from error
 
   def _problem(self, since: float) -> str:
     """Returns what has been wrong for too long, '' if nothing.
@@ -147,7 +172,7 @@ class Capture:
     reported = -np.inf
     while not self._stop.is_set():
       try:
-        with contextlib.closing(source or self._open_source()) as opened:
+        with contextlib.closing(source or self._open()) as opened:
           source = None
           self._follow(opened)
       except Exception as error:  # noqa: BLE001
@@ -207,10 +232,12 @@ class VideoDevice:
     self._capture = cv2.VideoCapture(
       int(serial) if serial.isdigit() else serial
     )
+    self._path = f'/dev/video{serial}' if serial.isdigit() else serial
     if not self._capture.isOpened():
       raise cameras.CameraError(
         f'Cannot open the video device {serial!r}; expected one of '
-        '/dev/video*, or its number, that nobody else uses.'
+        '/dev/video*, or its number, that no other process uses'
+        f'{self._used()}.'
       )
     settings = {
       cv2.CAP_PROP_FRAME_WIDTH: config.width,
@@ -233,10 +260,15 @@ class VideoDevice:
     taken, image = self._capture.read()
     if not taken:
       raise cameras.CameraError(
-        f'the video device {self._name!r} gives no picture'
+        f'the video device {self._name!r} gives no picture{self._used()}'
       )
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
   def close(self) -> None:
     """Lets go of the camera."""
     self._capture.release()
+
+  def _used(self) -> str:
+    """Returns which other process has the device open, '' if none is found."""
+    used = holders.find([self._path])
+    return f'; it is in use by {used.describe()}' if used.processes else ''

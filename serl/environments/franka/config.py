@@ -251,6 +251,13 @@ class Config:
     )
     names = [camera.name for camera in self.cameras]
     _demand(len(set(names)) == len(names), 'cameras', names, 'different names')
+    serials = [camera.serial for camera in self.cameras]
+    _demand(
+      len(set(serials)) == len(serials),
+      'cameras',
+      serials,
+      'different serials: a camera gives its pictures once',
+    )
 
   @property
   def reward_cameras(self) -> tuple[str, ...]:

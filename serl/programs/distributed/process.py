@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 import contextlib
 import ctypes
+import faulthandler
 import os
 import pathlib
 import signal
@@ -60,6 +61,8 @@ def prepare(folder: pathlib.Path, node: str) -> None:
   os.close(file)
   logging.set_verbosity(logging.INFO)
   logging.use_absl_handler()
+  # Where a library crashes, the log says in which thread.
+  faulthandler.enable()
   for number in interrupt.SIGNALS:
     signal.signal(number, signal.SIG_IGN)
   stop = lp.stop_event()

@@ -239,6 +239,16 @@ def test_an_error_of_the_library_is_no_end_of_it(make, source, clock):
   _wait_until(lambda: _reads(camera, 40))
 
 
+def test_whatever_a_library_raises_is_a_camera_error(make, source):
+  def fail():
+    raise RuntimeError('failed to set power state')
+
+  with pytest.raises(cameras.CameraError, match=r"'wrist'.*set power state"):
+    capture.Capture(fail, _CONFIG, 2)
+  source.exposure = fail
+  assert make().exposure() is None
+
+
 def test_a_camera_that_is_not_there_is_refused(source):
   source.fails_to_open = True
   with pytest.raises(cameras.CameraError, match='no such camera'):

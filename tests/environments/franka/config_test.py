@@ -64,6 +64,15 @@ def test_a_task_is_moved_with_its_boxes():
       },
       'different names',
     ),
+    (
+      {
+        'cameras': (
+          config.CameraConfig('a', '1'),
+          config.CameraConfig('b', '1'),
+        )
+      },
+      'different serials',
+    ),
   ],
 )
 def test_a_config_that_makes_no_sense_is_refused(change, message):

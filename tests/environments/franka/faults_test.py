@@ -2,6 +2,10 @@
 
 import contextlib
 import dataclasses
+import pathlib
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -13,6 +17,7 @@ from robot_server import serving
 from robot_server import testing
 from serl import core
 from serl import environment_loop
+from serl.demos import files
 from serl.environments.franka import cameras as cameras_lib
 from serl.environments.franka import client
 from serl.environments.franka import config as config_lib
@@ -390,3 +395,62 @@ def test_a_mistake_of_the_config_ends_the_run(setup):
   with pytest.raises(client.RequestError, match='415') as caught:
     setup.environment.reset()
   assert not isinstance(caught.value, core.FaultError)
+
+
+# Records episodes on an arm whose camera's library crashes in its thread.
+_CRASH = """
+import ctypes, dataclasses, faulthandler, pathlib, sys
+import numpy as np
+from robot_server import testing
+from serl import specs
+from serl.demos import recording
+from serl.environments.franka import capture, environment, robot
+from serl.testing import fakes
+from tests.environments.franka import faults_test
+
+faulthandler.enable()
+folder = pathlib.Path(sys.argv[1])
+config = dataclasses.replace(
+  faults_test._CONFIG, threshold=None, episode_steps=4
+)
+
+class Source:
+  rng = np.random.default_rng(0)
+
+  def grab(self):
+    if len(list(folder.glob('*.npz'))) >= 3:
+      ctypes.string_at(0)
+    return self.rng.integers(90, 110, (480, 640, 3), np.uint8)
+
+  def close(self):
+    pass
+
+camera = config.cameras[0]
+made = environment.FrankaEnvironment(
+  config,
+  robot.LocalRobot(testing.KinematicDriver()),
+  {'wrist': capture.Capture(Source, camera, config.image_size)},
+  robot.RealTimeClock(),
+)
+actor = fakes.FakeActor(specs.make_environment_spec(made))
+recording.record(lambda seed: made, actor, 100, folder, keep=lambda _: True)
+"""
+
+
+def test_a_crash_of_a_cameras_library_loses_no_finished_episode(tmp_path):
+  pytest.importorskip('cv2', reason='the extra [franka] is missing')
+  run = lambda: subprocess.run(
+    [sys.executable, '-c', _CRASH, tmp_path],
+    cwd=pathlib.Path(__file__).parents[3],
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  done = run()
+  assert done.returncode == -signal.SIGSEGV, done.stderr
+  assert 'Segmentation fault' in done.stderr and 'in grab' in done.stderr
+  paths = files.paths(tmp_path)
+  assert len(paths) >= 3
+  for path in paths:
+    episode, _ = files.read(path)
+    assert episode.length == 4
