@@ -97,7 +97,9 @@ class Keyboard:
   def close(self) -> None:
     """Gives the terminal back as it was, if it was taken over."""
     if self._saved is not None:
-      termios.tcsetattr(self._stream, termios.TCSADRAIN, self._saved)
+      # One that is gone has nothing to be given back.
+      with contextlib.suppress(termios.error):
+        termios.tcsetattr(self._stream, termios.TCSADRAIN, self._saved)
       self._saved = None
 
   def pressed(self, key: str) -> bool:
@@ -122,7 +124,11 @@ class Keyboard:
     return self._clock() - state.latest <= limit
 
   def read(self) -> devices.Command:
-    """Returns what the keys that are down ask for; see `HELP`."""
+    """Returns what the keys that are down ask for; see `HELP`.
+
+    Raises:
+      devices.DeviceError: the terminal is gone.
+    """
     motion = np.zeros(6, np.float32)
     for key, (axis, direction) in _AXES.items():
       motion[axis] += direction * self.held(key)
@@ -131,9 +137,15 @@ class Keyboard:
   def _poll(self) -> None:
     descriptor = self._stream.fileno()
     while select.select([descriptor], [], [], 0)[0]:
-      typed = os.read(descriptor, 1024)
+      try:
+        typed = os.read(descriptor, 1024)
+      except OSError:
+        typed = b''
       if not typed:
-        return
+        raise devices.DeviceError(
+          'The terminal that the keys came from is gone; start again in '
+          'another one.'
+        )
       now = self._clock()
       for key in _ESCAPES.sub('', typed.decode(errors='ignore')).lower():
         state = self._keys.setdefault(key, _Key())

@@ -92,6 +92,8 @@ class SpaceMouse:
         self._begins.clear()
         self._rest.begin()
       for interface in tuple(self._interfaces):
+        if interface not in self._interfaces:
+          continue  # another one was chosen just now
         for counts in self._reports(interface):
           latest = time.monotonic()
           command = interface.command(self._rest.beyond(counts))

@@ -170,3 +170,13 @@ def test_refuses_what_is_no_terminal(tmp_path):
     keyboard.Keyboard(stream),
   ):
     pass
+
+
+def test_a_terminal_that_is_gone_is_a_lost_device():
+  typed, read = os.openpty()
+  with open(read, encoding='utf-8') as stream:
+    keys = keyboard.Keyboard(stream).__enter__()
+    os.close(typed)
+    with pytest.raises(devices.DeviceError, match=r'terminal .* is gone'):
+      keys.read()
+    keys.close()

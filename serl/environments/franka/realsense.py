@@ -48,8 +48,7 @@ class RealSense:
     """
     self._config = config
     self._timeout = round(1000 * config.patience)  # ms
-    with _translated('librealsense does not work'):
-      context = rs.context() if context is None else context
+    context = _context(context)
     device = _find(context, config.serial)
     try:
       with _translated('it does not start'):
@@ -128,6 +127,12 @@ class RealSense:
         f'The RealSense {self._config.serial} has no exposure to be set; '
         f'expected None in its config, which has {exposure:g}.'
       )
+    limits = self._sensor.get_option_range(rs.option.exposure)
+    if not limits.min <= exposure <= limits.max:
+      raise _ConfigError(
+        f'The RealSense {self._config.serial} has no exposure of {exposure:g}; '
+        f'expected {limits.min:g} to {limits.max:g}.'
+      )
     self._sensor.set_option(rs.option.enable_auto_exposure, 0)
     self._sensor.set_option(rs.option.exposure, exposure)
 
@@ -172,9 +177,12 @@ class RealSense:
 
 
 def serials(context: rs.context | None = None) -> list[str]:
-  """Returns the serial numbers of the cameras that are plugged in."""
-  context = rs.context() if context is None else context
-  devices, silent = _list_devices(context)
+  """Returns the serial numbers of the cameras that are plugged in.
+
+  Raises:
+    CameraError: they cannot be listed.
+  """
+  devices, silent = _list_devices(_context(context))
   for error in silent:
     logging.warning('A RealSense cannot be read: %s', error)
   return list(devices)
@@ -189,6 +197,14 @@ def _translated(what: str):
     raise
   except Exception as error:
     raise cameras.CameraError(f'{what} ({error})') from error
+
+
+def _context(context: rs.context | None) -> rs.context:
+  """Returns a context; by default that of the devices at USB."""
+  if context is not None:
+    return context
+  with _translated('librealsense does not work'):
+    return rs.context()
 
 
 def _find(context: rs.context, serial: str) -> rs.device:

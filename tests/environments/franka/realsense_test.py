@@ -123,6 +123,24 @@ def test_a_resolution_that_it_does_not_have_is_named(device):
     realsense.RealSense(other, device.context)
 
 
+def test_an_exposure_that_it_does_not_have_is_named(device):
+  other = dataclasses.replace(_CONFIG, exposure=20_000)
+  with pytest.raises(cameras.CameraError, match='20000; expected 1 to 10000'):
+    realsense.RealSense(other, device.context)
+  # The camera is left as it was.
+  realsense.RealSense(_CONFIG, device.context).close()
+
+
+def test_a_library_that_does_not_work_is_a_camera_error(monkeypatch):
+  def fail():
+    raise RuntimeError('failed to create a context')
+
+  monkeypatch.setattr(realsense.rs, 'context', fail)
+  for use in (realsense.serials, lambda: realsense.RealSense(_CONFIG)):
+    with pytest.raises(cameras.CameraError, match='create a context'):
+      use()
+
+
 class _Device:
   """A device in software with what only those at USB have."""
 
@@ -164,9 +182,7 @@ def usb(view, monkeypatch):
       self.resets += 1
 
   monkeypatch.setattr(realsense.rs, 'context', Context)
-  monkeypatch.setattr(realsense, '_FIRST_FRAME_S', 0.2)
   monkeypatch.setattr(realsense, '_LEAVING_S', 0.01)
-  monkeypatch.setattr(realsense, '_RETURNING_S', 0.5)
   usb = software_realsense.SoftwareRealSense(
     {'SOFT1': view}, _HEIGHT, _WIDTH, _RATE
   )
@@ -174,15 +190,22 @@ def usb(view, monkeypatch):
   usb.close()
 
 
-def _stall(usb):
-  """Has the camera give nothing more, not even what was under way."""
-  usb.stall('SOFT1')
-  time.sleep(5 / _RATE)
+@pytest.fixture
+def stall(usb, monkeypatch):
+  """Has the camera give nothing, which is waited for but a moment."""
+
+  def stall(returning_s):
+    usb.stall('SOFT1')
+    time.sleep(5 / _RATE)  # until what was under way has come
+    monkeypatch.setattr(realsense, '_FIRST_FRAME_S', 0.2)
+    monkeypatch.setattr(realsense, '_RETURNING_S', returning_s)
+
+  return stall
 
 
-def test_a_camera_that_gives_nothing_is_reset(usb, caplog):
+def test_a_camera_that_gives_nothing_is_reset(usb, stall, caplog):
   # As one does whose last process was killed while it streamed.
-  _stall(usb)
+  stall(returning_s=60.0)
   usb.context.reset = lambda: usb.resume('SOFT1')
   camera = realsense.RealSense(_CONFIG, usb.context)
   assert camera.grab().shape == (_HEIGHT, _WIDTH, 3)
@@ -190,18 +213,21 @@ def test_a_camera_that_gives_nothing_is_reset(usb, caplog):
   camera.close()
 
 
-def test_a_camera_that_no_reset_helps_is_to_be_unplugged(usb):
-  _stall(usb)
+def test_a_camera_that_no_reset_helps_is_to_be_unplugged(
+  usb, stall, monkeypatch
+):
+  stall(returning_s=0.5)
   with pytest.raises(cameras.CameraError, match=r'SOFT1 .*nor after .*unplug'):
     realsense.RealSense(_CONFIG, usb.context)
   assert usb.context.resets == 1
   # Nothing is left running, which would be in the way of the next attempt.
   usb.resume('SOFT1')
+  monkeypatch.setattr(realsense, '_FIRST_FRAME_S', 60.0)
   realsense.RealSense(_CONFIG, usb.context).close()
 
 
-def test_a_camera_that_is_not_back_after_a_reset_is_to_be_unplugged(usb):
-  _stall(usb)
+def test_a_camera_that_is_not_back_after_a_reset_is_to_be_unplugged(usb, stall):
+  stall(returning_s=0.5)
   usb.context.reset = lambda: setattr(
     type(usb.context), 'query_devices', lambda self: []
   )
@@ -220,7 +246,7 @@ def test_another_camera_that_cannot_be_read_is_in_nobodys_way(usb):
 
 
 def test_a_camera_in_use_is_not_reset_and_its_process_named(
-  usb, tmp_path, monkeypatch
+  usb, stall, tmp_path, monkeypatch
 ):
   folder = tmp_path / 'sys/bus/usb/devices/2-1.4'
   folder.mkdir(parents=True)
@@ -232,7 +258,7 @@ def test_a_camera_in_use_is_not_reset_and_its_process_named(
   monkeypatch.setattr(holders, '_SYSFS', str(tmp_path / 'sys'))
   monkeypatch.setattr(holders, '_DEV', str(tmp_path / 'dev'))
   usb.context.port = '2-1.4-7'
-  _stall(usb)
+  stall(returning_s=0.5)
   with (
     holding.process(file) as holder,
     pytest.raises(
