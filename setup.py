@@ -75,7 +75,6 @@ EXTRAS = {
   'lerobot': ['pillow', 'pyarrow'],
   # The real arm: its server, its client, cameras and the SpaceMouse.
   'franka': [
-    'easyhid',
     'flask',
     'imageio',
     'opencv-python-headless',
