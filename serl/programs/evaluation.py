@@ -24,11 +24,11 @@ from serl.programs import config as config_lib
 from serl.programs import run_folder
 from serl.programs import training
 from serl.utils import checkpointing
-from serl.utils import loggers
 
 # Apart from those of the actors, the evaluator and the run's report.
 _SEED_OFFSET = 30_000
 _CYCLE = ('cycle_steps', 'cycle_s')
+_SCORED = ('successes', 'episodes', 'episode_return')  # of a sweep, by `_score`
 
 
 @dataclasses.dataclass
@@ -159,7 +159,7 @@ class BestPolicy:
   """
 
   def __init__(self, folder: pathlib.Path):
-    """Goes on from the run's sweeps so far.
+    """Goes on from the best policy that the folder holds.
 
     Args:
       folder: of the run.
@@ -168,8 +168,13 @@ class BestPolicy:
       run_folder.best_policy(folder), keep=1
     )
     self._saved = max(self._checkpointer.steps(), default=0)
-    sweeps = loggers.read_metrics(folder, 'evaluator') if self._saved else []
-    self._best = max(map(_score, sweeps), default=(0, -math.inf))
+    self._best = 0.0, -math.inf
+    try:
+      kept = self._checkpointer.latest_counters()
+    except checkpointing.DamagedError as error:
+      logging.error('%s The next sweep replaces it.', error)
+    else:
+      self._best = self._best if kept is None else _score(kept)
 
   def offer(
     self, params: types.Params, learner_steps: int, found: Mapping[str, float]
@@ -191,8 +196,7 @@ class BestPolicy:
       params,
       {
         'learner_steps': learner_steps,
-        'successes': found['successes'],
-        'episodes': found['episodes'],
+        **{name: found[name] for name in _SCORED},
       },
     )
     self._best = _score(found)
@@ -201,7 +205,8 @@ class BestPolicy:
 def _score(found: Mapping[str, float]) -> tuple[float, float]:
   # The rate: a resumed run may have other sweeps.
   rate = found['successes'] / found['episodes']
-  return rate, found['episode_return']
+  # Older versions kept no return: a sweep as successful is better then.
+  return rate, found.get('episode_return', -math.inf)
 
 
 @dataclasses.dataclass(frozen=True)

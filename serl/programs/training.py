@@ -151,13 +151,14 @@ class Training:
   def _restore(self) -> int:
     """Takes the last checkpoint; returns its environment steps."""
     found = self._checkpointer.restore_latest(self._learner.save().state)
+    self._checkpointer.set_damaged_aside()
     if found is None:
       return 0
     step, state, counters = found
     steps = np.asarray(step, np.int64)
     self._learner.restore(learner_lib.SavedLearner(state, steps))
     logging.info('Going on from the checkpoint of learner step %d.', step)
-    return int(counters['env_steps'])
+    return int(counters.get('env_steps', 0))
 
   def _publish(self, env_steps: int) -> None:
     params = self._config.builder.policy_params(self._learner.state)
@@ -296,15 +297,19 @@ def load_policy(
 
   Raises:
     FileNotFoundError: the run has no checkpoint yet, or not this one.
+    DamagedError: none is whole, or not this one.
   """
   networks = config.builder.make_networks(spec)
   policy = config.builder.make_policy(networks, evaluation=True)
   best = checkpointing.Checkpointer(run_folder.best_policy(config.folder))
   if learner_step is None and best.steps():
-    _, params, counters = best.restore_latest(
-      config.builder.policy_params(_template(config, networks))
-    )
-    return policy, params, int(counters['learner_steps'])
+    template = config.builder.policy_params(_template(config, networks))
+    try:
+      _, params, counters = best.restore_latest(template)
+    except checkpointing.DamagedError as error:
+      logging.error('%s The policy of the last checkpoint is taken.', error)
+    else:
+      return policy, params, int(counters['learner_steps'])
   state, step = load_state(config, networks, learner_step)
   return policy, config.builder.policy_params(state), step
 
@@ -321,6 +326,7 @@ def load_state(
 
   Raises:
     FileNotFoundError: the run has no checkpoint yet, or not this one.
+    DamagedError: none is whole, or not this one.
   """
   template = _template(config, networks)
   folder = run_folder.checkpoints(config.folder)

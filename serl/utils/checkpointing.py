@@ -1,7 +1,14 @@
-"""Checkpoints of a training state and its counters, by orbax."""
+"""Checkpoints of a training state and its counters, by orbax.
+
+Beside the arrays stands one JSON record: the counters, the step, a digest of
+each leaf (path, shape, dtype and bytes) and one of the record itself. A reader
+compares them all, so that nothing which a disk has changed is used.
+"""
 
 from collections.abc import Mapping
 import errno
+import hashlib
+import json
 import os
 import pathlib
 import shutil
@@ -14,21 +21,23 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from serl import specs
+from serl.utils import damaged
 
-# Orbax tells each of its steps, at a level that is ours for the run's.
+# Orbax logs each of its steps, and of what it cannot read pages, beside the
+# exceptions that are turned into sentences here.
 logging.get_absl_logger().addFilter(
-  lambda record: (
-    record.levelno > logging.converter.STANDARD_INFO
-    if 'orbax' in record.pathname
-    else True
-  )
+  lambda record: 'orbax' not in record.pathname
 )
 
 _TEMPORARY = '*.orbax-checkpoint-tmp*'
 
 
 class CheckpointError(RuntimeError):
-  """A checkpoint could not be written, or is of another training state."""
+  """A checkpoint cannot be written or used."""
+
+
+class DamagedError(CheckpointError):
+  """A checkpoint is not what was saved, or no checkpoint of a folder is."""
 
 
 class Checkpointer:
@@ -49,11 +58,13 @@ class Checkpointer:
     self._folder = pathlib.Path(folder).absolute()
     self._keep = keep
     self._manager: ocp.CheckpointManager | None = None
+    self._damaged: dict[int, str] = {}  # reasons by steps
 
   def save(self, step: int, state: Any, counters: Mapping[str, float]) -> None:
     """Saves `state` as the checkpoint of `step`, and returns when it is there.
 
-    A checkpoint of this step that is there already stays as it is.
+    A checkpoint of this step that is there already stays as it is. Those that
+    were found damaged are set aside first.
 
     Args:
       step: of the learner.
@@ -68,8 +79,9 @@ class Checkpointer:
     leaves = _flatten(state)
     items = ocp.args.Composite(
       state=ocp.args.StandardSave(leaves),
-      counters=ocp.args.JsonSave(dict(counters)),
+      counters=ocp.args.JsonSave(_make_record(step, leaves, counters)),
     )
+    self.set_damaged_aside()
     try:
       if self._manager is None:
         self._manager = self._open(writing=True)
@@ -84,19 +96,35 @@ class Checkpointer:
   def restore_latest(
     self, template: Any
   ) -> tuple[int, Any, dict[str, float]] | None:
-    """Returns the last checkpoint as `restore` does, None if there is none."""
-    steps = self.steps()
-    return self.restore(max(steps), template) if steps else None
+    """Returns the newest whole checkpoint as `restore` does, None without any.
+
+    Newer ones that are damaged are logged as errors.
+
+    Raises:
+      DamagedError: there are checkpoints, but none is whole.
+      CheckpointError: the state that was saved is another one than `template`.
+    """
+    found = self._read_newest()
+    if found is None:
+      return None
+    step, leaves, counters = found
+    return step, self._unflatten(step, leaves, template), counters
+
+  def latest_counters(self) -> dict[str, float] | None:
+    """Returns the counters of the newest whole checkpoint, None without any.
+
+    Raises:
+      DamagedError: there are checkpoints, but none is whole.
+    """
+    found = self._read_newest()
+    return None if found is None else found[2]
 
   def steps(self) -> list[int]:
     """Returns the steps of the checkpoints that are there, ascending."""
     if not self._folder.is_dir():
       return []
-    manager = self._open(writing=False)
-    try:
-      return sorted(manager.all_steps())
-    finally:
-      manager.close()
+    names = (path.name for path in self._folder.iterdir())
+    return sorted(int(name) for name in names if name.isdecimal())
 
   def restore(
     self, step: int, template: Any
@@ -113,6 +141,7 @@ class Checkpointer:
 
     Raises:
       FileNotFoundError: there is none of this step.
+      DamagedError: it is not what was saved.
       CheckpointError: the state that was saved is another one than `template`.
     """
     steps = self.steps()
@@ -121,16 +150,101 @@ class Checkpointer:
         f'{self._folder} holds no checkpoint of learner step {step}; it holds '
         f'those of {", ".join(map(str, steps)) or "none"}.'
       )
-    manager = self._open(writing=False)
-    try:
-      items = ocp.args.Composite(
-        state=ocp.args.StandardRestore(), counters=ocp.args.JsonRestore()
+    leaves, counters = self._read(step)
+    return step, self._unflatten(step, leaves, template), counters
+
+  def set_damaged_aside(self) -> None:
+    """Moves the checkpoints that were found damaged out of the way.
+
+    Only the process that writes the checkpoints does this. They go to the
+    folder `damaged` beside this one, see `damaged.set_aside`.
+    """
+    for step in list(self._damaged):
+      path, reason = self._folder / str(step), self._damaged.pop(step)
+      if path.exists():
+        damaged.set_aside(path, self._folder.parent, reason)
+
+  def _read_newest(
+    self,
+  ) -> tuple[int, dict[str, np.ndarray], dict[str, float]] | None:
+    """Returns step, leaves and counters of the newest whole checkpoint."""
+    reasons = []
+    for step in reversed(self.steps()):
+      try:
+        leaves, counters = self._read(step)
+      except DamagedError as error:
+        if not (self._folder / str(step)).exists():
+          return self._read_newest()  # its writer has replaced it meanwhile
+        reasons.append(str(error))
+        continue
+      if reasons:
+        logging.error(
+          'DAMAGED: %s. That of step %d is whole and used instead.',
+          '. '.join(reasons),
+          step,
+        )
+      return step, leaves, counters
+    if reasons:
+      raise DamagedError(
+        f'No checkpoint in {self._folder} is whole: {"; ".join(reasons)}. Copy '
+        'a whole one back, or move the folder away: learning then begins anew '
+        'with the episodes that are kept.'
       )
-      found = manager.restore(step, args=items)
-    finally:
-      manager.close()
-    state = self._unflatten(step, found['state'], template)
-    return step, state, dict(found['counters'])
+    return None
+
+  def _read(self, step: int) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Returns the leaves and the counters of a checkpoint, verified."""
+
+    def refuse(reason: str) -> DamagedError:
+      self._damaged[step] = reason
+      return DamagedError(
+        f'{self._folder / str(step)} is damaged: {reason}, expected what was '
+        'saved'
+      )
+
+    record = self._restore_item(step, counters=ocp.args.JsonRestore())
+    if not record or not isinstance(record, dict):
+      raise refuse('its counters cannot be read')
+    counters, digests = record, None
+    if not all(isinstance(n, (int, float)) for n in record.values()):
+      if record != _make_record_of(record):
+        raise refuse('its counters are not those of their digest')
+      if record['step'] != step:
+        raise refuse(f'it was saved as step {record["step"]}')
+      counters, digests = record['counters'], record['leaves']
+    leaves = self._restore_item(step, state=ocp.args.StandardRestore())
+    if not isinstance(leaves, dict):
+      raise refuse('its arrays cannot be read')
+    if digests is None:
+      logging.warning(
+        '%s has no digest, as it is of an older version: a damage would not be '
+        'seen.',
+        self._folder / str(step),
+      )
+      return leaves, dict(counters)
+    found = {path: _digest(leaf) for path, leaf in leaves.items()}
+    if found != digests:
+      paths = [
+        path
+        for path in sorted({*found, *digests})
+        if found.get(path) != digests.get(path)
+      ]
+      raise refuse(f'{", ".join(paths[:3])} differs from its digest')
+    return leaves, dict(counters)
+
+  def _restore_item(self, step: int, **item: Any) -> Any:
+    """Returns an item of a checkpoint, None where it cannot be read."""
+    (name,) = item
+    try:
+      manager = self._open(writing=False)
+      try:
+        return manager.restore(step, args=ocp.args.Composite(**item))[name]
+      finally:
+        manager.close()
+    # Orbax and tensorstore raise whatever damaged bytes lead them to.
+    except Exception:  # noqa: BLE001
+      logging.debug('%s of checkpoint %d', name, step, exc_info=True)
+      return None
 
   def _open(self, writing: bool) -> ocp.CheckpointManager:
     options = ocp.CheckpointManagerOptions(
@@ -219,6 +333,33 @@ def _describe(leaves: Mapping[str, Any]) -> dict[str, Any]:
     path: {'shape': list(leaf.shape), 'dtype': np.dtype(leaf.dtype).name}
     for path, leaf in leaves.items()
   }
+
+
+def _make_record(
+  step: int, leaves: Mapping[str, np.ndarray], counters: Mapping[str, float]
+) -> dict[str, Any]:
+  """Returns what stands beside the arrays of a checkpoint."""
+  return _make_record_of(
+    {
+      'step': int(step),
+      'counters': dict(counters),
+      'leaves': {path: _digest(leaf) for path, leaf in leaves.items()},
+    }
+  )
+
+
+def _make_record_of(parts: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns a record's parts with their digest."""
+  named = {name: parts.get(name) for name in ('step', 'counters', 'leaves')}
+  text = json.dumps(named, sort_keys=True)
+  return {**named, 'digest': hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _digest(leaf: np.ndarray) -> str:
+  leaf = np.asarray(leaf)
+  digest = hashlib.sha256(f'{leaf.dtype.name} {leaf.shape} '.encode())
+  digest.update(np.ascontiguousarray(leaf).tobytes())
+  return digest.hexdigest()
 
 
 def _like(leaf: Any, saved: np.ndarray) -> Any:

@@ -16,7 +16,6 @@ from serl.programs import evaluation
 from serl.programs import run_folder
 from serl.testing import fakes
 from serl.utils import checkpointing
-from serl.utils import loggers
 from tests.programs.distributed import fake_run
 
 
@@ -267,12 +266,35 @@ def test_the_best_policy_is_kept(tmp_path):
 
 
 def test_a_resumed_run_keeps_its_best_policy(tmp_path):
-  logger = loggers.make_logger(tmp_path, 'evaluator')
   evaluation.BestPolicy(tmp_path).offer({'w': np.ones(2)}, 10, _sweep(3, 1.0))
-  logger.write({'learner_steps': 10, 'env_steps': 100, **_sweep(3, 1.0)})
-  logger.close()
   again = evaluation.BestPolicy(tmp_path)
   again.offer({'w': np.zeros(2)}, 20, _sweep(2, 5.0))
   assert _kept(tmp_path) == (1.0, 10)
   again.offer({'w': np.full(2, 5.0)}, 30, _sweep(4, 0.0))
   assert _kept(tmp_path) == (5.0, 30)
+
+
+def test_a_damaged_best_policy_is_replaced_by_the_next_sweep(tmp_path, caplog):
+  evaluation.BestPolicy(tmp_path).offer({'w': np.ones(2)}, 10, _sweep(9, 1.0))
+  folder = run_folder.best_policy(tmp_path)
+  shutil.rmtree(folder / '1' / 'state')
+  again = evaluation.BestPolicy(tmp_path)
+  assert 'The next sweep replaces it.' in caplog.text
+  again.offer({'w': np.zeros(2)}, 20, _sweep(2, 5.0))
+  assert _kept(tmp_path) == (0.0, 20)
+  assert (tmp_path / 'damaged' / 'best_policy' / '1').is_dir()
+
+
+def test_a_damaged_policy_is_not_evaluated(tmp_path, caplog):
+  config = fake_run.make_config(
+    tmp_path / 'run', max_env_steps=30, steps_per_second=None
+  )
+  programs.run_local(config)
+  (best,) = run_folder.best_policy(config.folder).iterdir()
+  shutil.rmtree(best / 'state')
+  report = programs.evaluate(config, episodes=1)
+  assert 'The policy of the last checkpoint is taken.' in caplog.text
+  step = report.learner_steps
+  shutil.rmtree(run_folder.checkpoints(config.folder) / str(step) / 'state')
+  with pytest.raises(checkpointing.DamagedError, match='its arrays cannot'):
+    programs.evaluate(config, episodes=1, learner_step=step)

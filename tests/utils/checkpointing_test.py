@@ -1,6 +1,8 @@
 """Tests for checkpointing."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -160,6 +162,142 @@ def test_a_writer_that_is_killed_leaves_whole_checkpoints(tmp_path):
   assert step >= told
   assert counters == {'n': step}
   np.testing.assert_array_equal(state['x'], step)
+
+
+def _three(folder):
+  """Saves three steps; returns the files of the newest."""
+  checkpointer = checkpointing.Checkpointer(folder)
+  for step in (1, 2, 3):
+    checkpointer.save(step, _state(step), {'env_steps': 10 * step})
+  return [path for path in (folder / '3').rglob('*') if path.is_file()]
+
+
+def _assert_as_saved(found):
+  step, state, counters = found
+  assert counters == {'env_steps': 10 * step}
+  _assert_bitwise_equal(state, _state(step))
+
+
+def test_no_damaged_byte_is_taken_for_what_was_saved(tmp_path):
+  files = _three(tmp_path)
+  rng = np.random.default_rng(0)
+  older = 0
+  for path in files:
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    flips = []
+    for place in rng.integers(len(whole), size=3):
+      flips.append(bytearray(whole))
+      flips[-1][place] ^= 1 << rng.integers(8)
+    nulls = whole[:middle] + bytes(len(whole) - middle)
+    for content in (*flips, b'', whole[:middle], nulls, None):
+      if content is None:
+        path.unlink()
+      else:
+        path.write_bytes(content)
+      found = checkpointing.Checkpointer(tmp_path).restore_latest(_state())
+      _assert_as_saved(found)
+      older += found[0] == 2
+      path.write_bytes(whole)
+  # Orbax keeps bytes that mean nothing to what is restored: times, versions.
+  assert older > 2 * len(files)
+
+
+@pytest.mark.parametrize('part', ['', 'state', 'counters'])
+@pytest.mark.parametrize('left', ['nothing', 'an empty folder', 'a file'])
+def test_a_step_with_a_part_missing_is_passed_over(
+  tmp_path, part, left, caplog
+):
+  _three(tmp_path)
+  folder = tmp_path / '3' / part
+  shutil.rmtree(folder)
+  if left == 'an empty folder':
+    folder.mkdir()
+  elif left == 'a file':
+    folder.write_bytes(b'x')
+  _assert_as_saved(
+    checkpointing.Checkpointer(tmp_path).restore_latest(_state())
+  )
+  if part or left != 'nothing':
+    (record,) = caplog.records
+    assert record.levelname == 'ERROR'
+    assert f'{tmp_path / "3"} is damaged: its ' in record.message
+    assert 'That of step 2 is whole and used instead.' in record.message
+
+
+def test_changed_counters_are_no_older_format(tmp_path):
+  _three(tmp_path)
+  path = tmp_path / '3' / 'counters' / 'metadata'
+  record = json.loads(path.read_text())
+  for changed in (
+    {**record, 'counters': {'env_steps': 31}},
+    {**record, 'step': 4},
+    {**record, 'leaves': {}},
+    {k: v for k, v in record.items() if k != 'digest'},
+    [record],
+    'counters',
+  ):
+    path.write_text(json.dumps(changed))
+    checkpointer = checkpointing.Checkpointer(tmp_path)
+    assert checkpointer.restore_latest(_state())[0] == 2
+    with pytest.raises(checkpointing.DamagedError, match='its counters '):
+      checkpointer.restore(3, _state())
+
+
+def test_a_step_in_anothers_place_is_damaged(tmp_path):
+  _three(tmp_path)
+  shutil.copytree(tmp_path / '2', tmp_path / '7')
+  checkpointer = checkpointing.Checkpointer(tmp_path)
+  assert checkpointer.restore_latest(_state())[0] == 3
+  with pytest.raises(checkpointing.DamagedError, match='was saved as step 2'):
+    checkpointer.restore(7, _state())
+
+
+def test_where_none_is_whole_all_are_named(tmp_path):
+  _three(tmp_path)
+  for step in (1, 2, 3):
+    (tmp_path / str(step) / 'counters' / 'metadata').write_bytes(b'')
+  with pytest.raises(checkpointing.DamagedError) as error:
+    checkpointing.Checkpointer(tmp_path).restore_latest(_state())
+  for step in (1, 2, 3):
+    assert f'{tmp_path / str(step)} is damaged' in str(error.value)
+  assert 'learning then begins anew' in str(error.value)
+
+
+def test_what_is_damaged_is_in_no_later_steps_way(tmp_path):
+  folder = tmp_path / 'checkpoints'
+  _three(folder)
+  shutil.rmtree(folder / '3' / 'state')
+  checkpointer = checkpointing.Checkpointer(folder, keep=1)
+  assert checkpointer.restore_latest(_state())[0] == 2
+  # A reader moves nothing: its writer may be alive.
+  assert checkpointer.steps() == [1, 2, 3]
+  checkpointer.save(3, _state(3), {'env_steps': 30})
+  assert checkpointer.steps() == [3]
+  _assert_as_saved(checkpointer.restore_latest(_state()))
+  assert (tmp_path / 'damaged' / 'checkpoints' / '3' / 'counters').is_dir()
+  reasons = (tmp_path / 'damaged' / 'reasons.txt').read_text()
+  assert reasons.startswith('checkpoints/3: its arrays cannot be read; set ')
+
+
+def test_one_without_digests_is_read_with_a_warning(tmp_path, caplog):
+  checkpointer = checkpointing.Checkpointer(tmp_path)
+  checkpointer.save(1, _state(1), {})
+  # As it was written before there were digests.
+  path = tmp_path / '1' / 'counters' / 'metadata'
+  path.write_text('{"env_steps": 10}')
+  _assert_as_saved(checkpointer.restore_latest(_state()))
+  assert 'has no digest' in caplog.text
+
+
+def test_another_state_is_refused_also_behind_a_damaged_one(tmp_path):
+  _three(tmp_path)
+  (tmp_path / '3' / 'counters' / 'metadata').write_bytes(b'')
+  with pytest.raises(
+    checkpointing.CheckpointError, match=r'2 holds another training state'
+  ) as error:
+    checkpointing.Checkpointer(tmp_path).restore_latest(_state(width=5))
+  assert not isinstance(error.value, checkpointing.DamagedError)
 
 
 def test_refuses_another_structure_and_names_the_paths(tmp_path):

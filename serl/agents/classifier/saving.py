@@ -4,15 +4,19 @@ The arrays carry their paths in the parameters as names. The file's metadata
 hold one entry, 'serl', JSON:
 
     format       'serl-classifier'
-    version      1
+    version      2
     images       shape and dtype of each image that it looks at
     network      every field of `NetworkConfig`; the encoder's weights, if they
                  are frozen, are not in the file but named by their sha256
     threshold    above which a probability counts as success
     report       numbers of `report.Report`
+    digest       sha256 of all of that and of the arrays
+
+Files of version 1 have no digest.
 """
 
 from collections.abc import Callable, Mapping
+import hashlib
 import json
 import os
 import pathlib
@@ -32,11 +36,13 @@ from serl.agents.classifier import networks as classifier_networks
 from serl.networks import encoders
 
 FORMAT = 'serl-classifier'
-VERSION = 1
+VERSION = 2
+_WITHOUT_DIGEST = 1  # the version before
 SUFFIX = '.safetensors'
 _HEADER = 'serl'
 # Of the ROC curve on held-out episodes. A guess has 0.5.
 LEAST_AREA = 0.9
+_FIELDS = ('images', 'network', 'threshold', 'report')
 _CONVERT = 'python -m serl.tools.convert_classifier IN OUT'
 
 
@@ -119,6 +125,7 @@ def save(
   }
   leaves = jax.tree_util.tree_leaves_with_path(classifier.params)
   arrays = {_name(p): np.ascontiguousarray(leaf) for p, leaf in leaves}
+  header['digest'] = _digest(header, arrays)
   content = safetensors.numpy.save(arrays, {_HEADER: json.dumps(header)})
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
@@ -190,19 +197,51 @@ def _read(
       'classifier; train it again with examples/train_reward_classifier.py, or '
       f"if it is one of SERL's: {_CONVERT}."
     ) from error
-  header = json.loads(metadata.get(_HEADER, '{}'))
-  if header.get('format') != FORMAT:
+  try:
+    header = json.loads(metadata.get(_HEADER, '{}'))
+  except ValueError as error:
+    raise _damaged(path, 'its header is no JSON') from error
+  if not isinstance(header, dict) or header.get('format') != FORMAT:
     raise ClassifierFileError(
-      f'{path} holds {sorted(arrays)[:3]} and the format '
-      f'{header.get("format")!r}, expected {FORMAT!r}: it holds the weights of '
-      'something else.'
+      f'{path} holds {sorted(arrays)[:3]} and the header {str(header)[:50]!r}, '
+      f'expected the format {FORMAT!r}: it holds the weights of something else.'
     )
-  if header['version'] != VERSION:
+  version = header.get('version')
+  if version == _WITHOUT_DIGEST:
+    logging.warning(
+      '%s has no digest, as it is of version 1 of the format: a damage would '
+      'not be seen.',
+      path,
+    )
+  elif version != VERSION:
     raise ClassifierFileError(
-      f'{path}: version {header["version"]!r} of the format, expected '
-      f'{VERSION}; update serl or train the classifier again.'
+      f'{path}: version {version!r} of the format, expected {VERSION}; update '
+      'serl or train the classifier again.'
     )
+  elif _digest(header, arrays) != header.get('digest'):
+    raise _damaged(path, 'header and arrays are not those of its digest')
+  missing = [name for name in _FIELDS if name not in header]
+  if missing:
+    raise _damaged(path, f'its header has no {", ".join(missing)}')
   return header, arrays
+
+
+def _digest(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
+  """Returns the digest of all that a file holds beside it."""
+  rest = {name: value for name, value in header.items() if name != 'digest'}
+  digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode())
+  for name in sorted(arrays):
+    array = arrays[name]
+    digest.update(f'{name} {array.dtype.name} {array.shape} '.encode())
+    digest.update(array.tobytes())
+  return digest.hexdigest()
+
+
+def _damaged(path: pathlib.Path, reason: str) -> ClassifierFileError:
+  return ClassifierFileError(
+    f'{path} is damaged: {reason}; copy it again from where it was trained, or '
+    'train it again with examples/train_reward_classifier.py.'
+  )
 
 
 def _describe_images(image_spec: Mapping[str, specs.Array]) -> dict[str, Any]:

@@ -134,9 +134,9 @@ def _rewrite(path, change):
 
 def test_refuses_another_version(classifier, path):
   saving.save(path, classifier)
-  _rewrite(path, lambda header, arrays: header.update(version=2))
+  _rewrite(path, lambda header, arrays: header.update(version=3))
   with pytest.raises(
-    saving.ClassifierFileError, match=r'version 2 .*expected 1'
+    saving.ClassifierFileError, match=r'version 3 .*expected 2'
   ):
     saving.load(path)
 
@@ -144,8 +144,62 @@ def test_refuses_another_version(classifier, path):
 def test_refuses_other_arrays(classifier, path):
   saving.save(path, classifier)
   name = ".head['logit']['b']"
-  _rewrite(path, lambda header, arrays: arrays.update({name: np.zeros(3)}))
+
+  def change(header, arrays):
+    header.update(version=1)  # without a digest
+    arrays.update({name: np.zeros(3)})
+
+  _rewrite(path, change)
   with pytest.raises(saving.ClassifierFileError, match=r'logit.*expected'):
+    saving.load(path)
+
+
+def test_a_file_without_a_digest_is_read_with_a_warning(
+  classifier, path, caplog
+):
+  saving.save(path, classifier)
+
+  def change(header, _):
+    header.update(version=1)
+    del header['digest']
+
+  _rewrite(path, change)
+  assert saving.load(path).threshold == 0.75
+  assert 'has no digest' in caplog.text
+
+
+def test_no_changed_byte_goes_unseen(classifier, path):
+  saving.save(path, classifier)
+  whole = path.read_bytes()
+  rng = np.random.default_rng(0)
+  places = [*range(64), *rng.integers(len(whole), size=200)]
+  for place in places:
+    damaged = bytearray(whole)
+    damaged[place] ^= 1 << rng.integers(8)
+    path.write_bytes(damaged)
+    with pytest.raises(saving.ClassifierFileError, match=path.name):
+      saving.load(path)
+  for content in (b'', bytes(len(whole)), whole[: len(whole) // 2]):
+    path.write_bytes(content)
+    with pytest.raises(saving.ClassifierFileError, match='damaged'):
+      saving.load(path)
+
+
+@pytest.mark.parametrize(
+  'change',
+  [
+    lambda header, _: header.update(threshold=0.1),
+    lambda header, _: header.pop('digest'),
+    lambda header, _: header.pop('network'),
+    lambda _, arrays: arrays.popitem(),
+  ],
+)
+def test_what_was_changed_after_it_was_saved_is_refused(
+  classifier, path, change
+):
+  saving.save(path, classifier)
+  _rewrite(path, change)
+  with pytest.raises(saving.ClassifierFileError, match='damaged'):
     saving.load(path)
 
 
