@@ -40,6 +40,7 @@ def read(
   success: bool | None = None,
   last_step: rlds_steps.LastStep | None = None,
   choice: fields.Choice = _ALL,
+  on_damage: log_lib.OnDamage | None = None,
 ) -> Dataset:
   """Returns the data set at `path`, in whichever format it is.
 
@@ -56,6 +57,8 @@ def read(
     last_step: see `rlds.read`; of no other format.
     choice: of the fields of the observation; of those of a dict of actions, if
       the format is RLDS.
+    on_damage: called with each damaged file of our own format, which is left
+      out; by default they are an error at the end.
 
   Raises:
     FileError: nothing is there, or it is none of these; or, while it is read,
@@ -78,11 +81,11 @@ def read(
   told = None
   if kind == EPISODES:
     paths = files.paths(path)
-    told = _told_spec(paths[0])
     if choice == _ALL:
-      spec = spec or told
-      return Dataset(kind, spec, _read_episodes(paths, spec))
-    found = _read_episodes(paths, told)
+      spec = spec or _told_spec(paths[0])
+      return Dataset(kind, spec, _read_episodes(paths, spec, on_damage))
+    told = _told_spec(paths[0])
+    found = _read_episodes(paths, told, on_damage)
   elif kind == SERL_PICKLE:
     found = serl_pickle.read(path, time_limit, success)
   else:
@@ -184,15 +187,13 @@ def _kind(path: pathlib.Path) -> str:
 
 
 def _told_spec(path: pathlib.Path) -> specs.EnvironmentSpec:
-  described = files.read_header(path)['spec']
-  return records.make_spec(
-    specs.from_dict(described['observations']),
-    specs.from_dict(described['actions']),
-  )
+  return files.told_spec(files.read_header(path)['spec'])
 
 
 def _read_episodes(
-  paths: Sequence[pathlib.Path], spec: specs.EnvironmentSpec
+  paths: Sequence[pathlib.Path],
+  spec: specs.EnvironmentSpec,
+  on_damage: log_lib.OnDamage | None,
 ) -> Iterator[records.Record]:
   """Yields the sound files; names all others at the end, not only the first."""
   errors = []
@@ -200,7 +201,10 @@ def _read_episodes(
     try:
       episode, metadata = files.read(path, spec)
     except files.FileError as error:
-      errors.append(error)
+      if on_damage is not None and files.is_damage(error):
+        on_damage(path, error)
+      else:
+        errors.append(error)
       continue
     yield records.Record(str(path), episode, metadata)
   if len(errors) == 1:

@@ -1,22 +1,25 @@
 """The file format of an episode: numpy arrays with a header, never pickle.
 
-A file is an uncompressed .npz archive. Its arrays carry their paths in the
-`types.Episode` as names ('observation/tcp_pos', 'action', 'reward'), and beside
+A file is an .npz archive, see `npz`. Its arrays carry their paths in the
+`types.Episode` as names ('observation/tcp_pos', 'action', 'reward'), and before
 them stands 'header', JSON as bytes:
 
     format       'serl-episode'
-    version      1
+    version      2
     spec         observations and actions, each as `specs.to_dict` gives them
     schema       shape and dtype of every array
-    checksum     sha256 over names, dtypes, shapes and bytes of the arrays
+    differences  names of the arrays that are stored as `npz.differences`
     metadata     free: success, task, created, actor, ...; 'steps_per_second',
                  where it is known, is the rate of the environment's clock, Hz
+
+Version 1 is read as well. Its archives have no digest; their header has a
+checksum, sha256 over names, dtypes, shapes and bytes of the arrays.
 
 A file is written under a hidden name and appears whole or not at all; none is
 ever overwritten.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 import contextlib
 import hashlib
 import io
@@ -33,14 +36,21 @@ import numpy as np
 
 from serl import specs
 from serl import types
+from serl.demos import npz
 from serl.replay import adders
 
 FORMAT = 'serl-episode'
-VERSION = 1
+VERSION = 2
+_CHECKSUM_VERSION = 1  # with a checksum of the arrays, uncompressed
 SUFFIX = '.npz'
 # The name in the metadata of the environment's control rate, Hz.
 RATE = 'steps_per_second'
 _HEADER = 'header'
+_HEADER_BYTES = 2**16  # in which a header usually ends
+_DIFFERENCES = 'differences'
+# Of the header, what are mappings.
+_PARTS = ('spec', 'schema', 'metadata')
+_SPEC_PARTS = ('observations', 'actions')
 # What zipfile and numpy raise when bytes of an archive are wrong.
 _DAMAGES = (
   zipfile.BadZipFile,
@@ -81,6 +91,10 @@ class SpecError(FileError):
   """A file from an environment with another spec."""
 
 
+class ContentError(FileError):
+  """A file whose arrays are not what its own spec says."""
+
+
 def write(
   path: str | os.PathLike,
   episode: types.Episode,
@@ -107,21 +121,27 @@ def write(
     raise ValueError(f'{path}: an episode is called NAME{SUFFIX}')
   adders.check(episode, spec)
   arrays = _flatten(episode)
+  as_differences = [
+    name
+    for name, array in arrays.items()
+    if npz.is_smaller_as_differences(array)
+  ]
   header = {
     'format': FORMAT,
     'version': VERSION,
-    'spec': _describe(spec),
+    'spec': describe(spec),
     'schema': _schema(arrays),
-    'checksum': _checksum(arrays),
+    _DIFFERENCES: as_differences,
     'metadata': dict(metadata or {}),
   }
   encoded = np.frombuffer(json.dumps(header).encode(), np.uint8)
-  content = io.BytesIO()
-  np.savez(content, **{_HEADER: encoded}, **arrays)
+  for name in as_differences:
+    arrays[name] = npz.differences(arrays[name])
+  content = npz.write({_HEADER: encoded, **arrays})
   temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
   try:
     with open(temporary, 'wb') as file:
-      file.write(content.getbuffer())
+      file.write(content)
       file.flush()
       os.fsync(file.fileno())
     # A link, unlike a rename, never replaces what is there already.
@@ -160,24 +180,38 @@ def read(
     FileError: the file is no sound episode, or of another spec.
   """
   path = pathlib.Path(path)
-  with _open(path) as archive:
-    header = _header(path, archive)
-    if spec is not None:
-      _check_spec(path, header['spec'], spec)
-    arrays = {name: archive[name] for name in archive.files if name != _HEADER}
-  if _schema(arrays) != header['schema']:
-    lines = specs.differences(_schema(arrays), header['schema'])
-    raise ChecksumError(
-      f'{path}: its arrays are not those of its header; replace the file:\n  '
-      + '\n  '.join(lines)
+  with _reading(path):
+    content = _read_bytes(path)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+      header = _header(path, archive)
+      if spec is not None:
+        _check_spec(path, header['spec'], spec)
+      if header['version'] > _CHECKSUM_VERSION:
+        npz.check_digest(content, archive)
+      found = [name for name in npz.names(archive) if name != _HEADER]
+      arrays = npz.read(content, archive, found)
+    if _schema(arrays) != header['schema']:
+      lines = specs.differences(_schema(arrays), header['schema'])
+      raise ChecksumError(
+        f'{path}: its arrays are not those of its header; replace the file:\n  '
+        + '\n  '.join(lines)
+      )
+    if header['version'] == _CHECKSUM_VERSION:
+      checksum = _checksum(arrays)
+      if checksum != header['checksum']:
+        raise npz.DigestError(
+          f'checksum {checksum}, expected {header["checksum"]}'
+        )
+    for name in header.get(_DIFFERENCES, ()):
+      npz.undo_differences(arrays[name])
+    episode = _episode(arrays)
+    problems = adders.problems(episode, spec or told_spec(header['spec']))
+  if problems:
+    raise ContentError(
+      f'{path}: its arrays are not what its spec says; record it again, or '
+      'remove the file:\n  ' + '\n  '.join(problems)
     )
-  checksum = _checksum(arrays)
-  if checksum != header['checksum']:
-    raise ChecksumError(
-      f'{path}: checksum {checksum}, expected {header["checksum"]}; the arrays '
-      'were changed after they were written: replace the file or remove it'
-    )
-  return _episode(arrays), header['metadata']
+  return episode, header['metadata']
 
 
 def read_header(
@@ -194,10 +228,16 @@ def read_header(
     FileError: the file is no episode, or of another spec.
   """
   path = pathlib.Path(path)
-  with _open(path) as archive:
-    header = _header(path, archive)
-  if spec is not None:
-    _check_spec(path, header['spec'], spec)
+  with _reading(path):
+    with open(path, 'rb') as file:
+      first = npz.read_first(file.read(_HEADER_BYTES))
+    if first is not None and first[0] == _HEADER:
+      header = _checked_header(path, first[1])
+    else:
+      with zipfile.ZipFile(io.BytesIO(_read_bytes(path))) as archive:
+        header = _header(path, archive)
+    if spec is not None:
+      _check_spec(path, header['spec'], spec)
   return header
 
 
@@ -215,10 +255,24 @@ def check_rate(steps_per_second: float | None) -> None:
     )
 
 
+def is_damage(error: Exception) -> bool:
+  """Returns whether a file that gave this error is not what was written.
+
+  Else it is sound, but of another environment or another version of serl.
+  """
+  return not isinstance(error, (SpecError, VersionError))
+
+
 def find(folder: str | os.PathLike) -> list[pathlib.Path]:
   """Returns the episode files of a folder, sorted; unfinished ones are not."""
-  found = pathlib.Path(folder).glob(f'*{SUFFIX}')
-  return sorted(path for path in found if not path.name.startswith('.'))
+  folder = pathlib.Path(folder)
+  if not folder.is_dir():
+    return []
+  return [
+    folder / name
+    for name in sorted(os.listdir(folder))
+    if name.endswith(SUFFIX) and not name.startswith('.')
+  ]
 
 
 def paths(folder_or_file: str | os.PathLike) -> list[pathlib.Path]:
@@ -242,25 +296,17 @@ def paths(folder_or_file: str | os.PathLike) -> list[pathlib.Path]:
 
 
 @contextlib.contextmanager
-def _open(path: pathlib.Path):
-  """Opens the archive; what is damaged inside raises a TornFileError."""
-  with open(path, 'rb') as file:
-    start = file.read(2)
-  if start[:1] == b'\x80':
-    raise PickleFileError(
-      f'{path}: a pickle, expected an episode ({SUFFIX}); pickles are never '
-      "opened here: SERL's demonstrations are imported by "
-      'python -m serl.tools.convert_data'
-    )
-  if start not in (b'PK', b'P', b''):
-    raise FileError(
-      f'{path}: starts with {start!r}, expected an episode ({SUFFIX})'
-    )
+def _reading(path: pathlib.Path) -> Iterator[None]:
+  """Raises a FileError of whatever damaged bytes lead to."""
   try:
-    with np.load(path, allow_pickle=False) as archive:
-      yield archive
-  except FileError:
+    yield
+  except (FileError, FileNotFoundError):
     raise
+  except npz.DigestError as error:
+    raise ChecksumError(
+      f'{path}: {error}; the file was changed after it was written: replace it '
+      'or remove it'
+    ) from error
   except _DAMAGES as error:
     raise TornFileError(
       f'{path}: torn or damaged ({error}), expected a whole episode; replace '
@@ -268,19 +314,44 @@ def _open(path: pathlib.Path):
     ) from error
 
 
-def _header(path: pathlib.Path, archive: Mapping[str, Any]) -> dict[str, Any]:
-  if _HEADER not in archive:
+def _read_bytes(path: pathlib.Path) -> bytes:
+  """Returns what is in a file, unless its beginning says that it is another."""
+  with open(path, 'rb') as file:
+    start = file.read(2)
+    if start[:1] == b'\x80':
+      raise PickleFileError(
+        f'{path}: a pickle, expected an episode ({SUFFIX}); pickles are never '
+        "opened here: SERL's demonstrations are imported by "
+        'python -m serl.tools.convert_data'
+      )
+    if start not in (b'PK', b'P', b''):
+      raise FileError(
+        f'{path}: starts with {start!r}, expected an episode ({SUFFIX})'
+      )
+    file.seek(0)
+    return file.read()
+
+
+def _header(path: pathlib.Path, archive: zipfile.ZipFile) -> dict[str, Any]:
+  found = npz.names(archive)
+  if _HEADER not in found:
     raise FileError(
-      f'{path}: an archive of {sorted(archive)[:5]} without a header, expected '
+      f'{path}: an archive of {sorted(found)[:5]} without a header, expected '
       f'a file that serl.demos.files wrote'
     )
-  header = json.loads(archive[_HEADER].tobytes())
+  encoded = npz.parse(archive.read(_HEADER + npz.SUFFIX))
+  return _checked_header(path, encoded)
+
+
+def _checked_header(path: pathlib.Path, encoded: np.ndarray) -> dict[str, Any]:
+  """Returns the header that an array holds."""
+  header = json.loads(encoded.tobytes())
   if not isinstance(header, dict) or header.get('format') != FORMAT:
     raise FileError(
       f'{path}: header {str(header)[:50]}..., expected format {FORMAT!r}'
     )
   version = header.get('version')
-  if version != VERSION:
+  if version not in (_CHECKSUM_VERSION, VERSION):
     advice = (
       'update serl to read it'
       if isinstance(version, int) and version > VERSION
@@ -289,13 +360,21 @@ def _header(path: pathlib.Path, archive: Mapping[str, Any]) -> dict[str, Any]:
     raise VersionError(
       f'{path}: version {version!r} of the format, expected {VERSION}; {advice}'
     )
+  for part in (*_PARTS, *(f'spec/{part}' for part in _SPEC_PARTS)):
+    entry: Any = header
+    for key in part.split('/'):
+      entry = entry.get(key)
+    if not isinstance(entry, dict):
+      raise ValueError(f'{part} of the header is {entry!r:.50}')
+  if not header['schema']['reward']['shape']:
+    raise ValueError(f'rewards of the shape {header["schema"]["reward"]}')
   return header
 
 
 def _check_spec(
   path: pathlib.Path, given: Mapping[str, Any], spec: specs.EnvironmentSpec
 ) -> None:
-  expected = _describe(spec)
+  expected = describe(spec)
   lines = [
     f'{part}: {line}'
     for part in expected
@@ -309,11 +388,18 @@ def _check_spec(
     )
 
 
-def _describe(spec: specs.EnvironmentSpec) -> dict[str, Any]:
-  return {
-    'observations': specs.to_dict(spec.observations),
-    'actions': specs.to_dict(spec.actions),
-  }
+def describe(spec: specs.EnvironmentSpec) -> dict[str, Any]:
+  """Returns a spec as a header has it."""
+  return {part: specs.to_dict(getattr(spec, part)) for part in _SPEC_PARTS}
+
+
+def told_spec(described: Mapping[str, Any]) -> specs.EnvironmentSpec:
+  """Returns the spec that a header describes."""
+  return specs.EnvironmentSpec(
+    *(specs.from_dict(described[part]) for part in _SPEC_PARTS),
+    rewards=specs.Array((), np.float32, 'reward'),
+    discounts=specs.BoundedArray((), np.float32, 0.0, 1.0, 'discount'),
+  )
 
 
 def _schema(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:

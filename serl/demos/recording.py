@@ -82,6 +82,7 @@ def record(
   keep: Callable[[Mapping[str, float]], bool] = succeeded,
   attempts: int | None = None,
   operator: Operator | None = None,
+  on_damage: log_lib.OnDamage | None = None,
 ) -> list[types.Episode]:
   """Records episodes by `actor` until there are enough good ones.
 
@@ -99,6 +100,8 @@ def record(
     attempts: episodes after which to give up; by default some more than twice
       as many as are missing.
     operator: of the recording; nobody by default.
+    on_damage: of an episode in `folder`, see `EpisodeLog`: another one is
+      recorded instead.
 
   Raises:
     RecordingError: too few of the attempts were good.
@@ -111,7 +114,7 @@ def record(
     kept: list[types.Episode] = []
     log = None
     if folder is not None:
-      log = open_log(folder, environment, actor)
+      log = open_log(folder, environment, actor, on_damage)
       kept.extend(itertools.islice(log.episodes(), episodes))
     missing = episodes - len(kept)
     if attempts is None:
@@ -150,7 +153,10 @@ def record(
 
 
 def open_log(
-  folder: str | os.PathLike, environment: dm_env.Environment, actor: core.Actor
+  folder: str | os.PathLike,
+  environment: dm_env.Environment,
+  actor: core.Actor,
+  on_damage: log_lib.OnDamage | None = None,
 ) -> log_lib.EpisodeLog:
   """Opens a log for what `actor` does in `environment`."""
   spec = specs.make_environment_spec(environment)
@@ -159,6 +165,7 @@ def open_log(
     spec,
     {'actor': type(actor).__name__},
     steps_per_second=specs.steps_per_second(environment),
+    on_damage=on_damage,
   )
 
 
@@ -199,7 +206,9 @@ def run_episodes(
 
 
 def load_demonstrations(
-  demonstrations: Demonstrations, spec: specs.EnvironmentSpec
+  demonstrations: Demonstrations,
+  spec: specs.EnvironmentSpec,
+  on_damage: log_lib.OnDamage | None = None,
 ) -> list[types.Episode]:
   """Returns what `load` does, of what shows a task from its start to its end.
 
@@ -207,7 +216,7 @@ def load_demonstrations(
     FileError, ValueError: see `load`; or an episode is a single step, which
       shows no task.
   """
-  episodes = load(demonstrations, spec)
+  episodes = load(demonstrations, spec, on_damage)
   _demand_several_steps(demonstrations, [e.length for e in episodes])
   return episodes
 
@@ -238,6 +247,7 @@ def _demand_several_steps(
 def load(
   demonstrations: Demonstrations,
   spec: specs.EnvironmentSpec | None = None,
+  on_damage: log_lib.OnDamage | None = None,
 ) -> list[types.Episode]:
   """Returns demonstrations as episodes that fit `spec`.
 
@@ -245,6 +255,7 @@ def load(
     demonstrations: a folder or a file of them in any format that `datasets`
       reads, or the episodes themselves.
     spec: of the environment to use them in; None for any.
+    on_damage: see `datasets.read`.
 
   Raises:
     FileError: nothing is there, or a file is damaged or of another spec.
@@ -252,13 +263,15 @@ def load(
       its bounds.
   """
   if isinstance(demonstrations, (str, os.PathLike)):
-    found = list(datasets.read(demonstrations, spec).records)
+    found = list(
+      datasets.read(demonstrations, spec, on_damage=on_damage).records
+    )
     _log_imported(demonstrations, found)
     return [record.episode for record in found]
   if spec is None:
     return list(demonstrations)
   for episode in demonstrations:
-    adders.check(episode, spec)
+    adders.check_shapes(episode, spec)
   # No file's header tells of these by which bounds they were recorded.
   return [
     records.fit(records.Record(f'demonstration {i}', episode), spec).episode

@@ -9,6 +9,7 @@ import numpy as np
 from serl import specs
 from serl import types
 from serl.demos import files
+from serl.replay import adders
 
 # The name under which SERL keeps all that is no image, in one vector.
 STATE = 'state'
@@ -213,9 +214,9 @@ def _problem(path: str, column: np.ndarray, leaf: specs.Array) -> str | None:
   castable = np.can_cast(column.dtype, leaf.dtype, 'same_kind')
   if column.shape[1:] != leaf.shape or not castable:
     return f'{path}: {_show(column[0])}, expected {_show(leaf)}'
-  if not np.isfinite(column).all():
-    step = int(np.argmin(np.isfinite(column.reshape(len(column), -1)).all(1)))
-    return f'{path}: {column[step]} at step {step}, expected finite numbers'
+  problem = adders.value_problem(path, column, specs.Array((), leaf.dtype))
+  if problem:
+    return problem
   if path.startswith('observation') or not hasattr(leaf, 'minimum'):
     return None
   outside = (column < leaf.minimum) | (column > leaf.maximum)

@@ -19,6 +19,7 @@ from serl.demos import datasets
 from serl.demos import files
 from serl.demos import recording
 from serl.programs import report
+from serl.programs import run_folder
 from serl.teleop import devices
 from serl.teleop import opening
 from serl.utils import checkpointing
@@ -234,7 +235,13 @@ def demonstrations(
     # Another seed for what is missing than for what is there.
     environment = make_environment(done)
     expert = make_expert(noise=noise, environment=environment)
-    recording.record(lambda _: environment, expert, wanted, folder)
+    recording.record(
+      lambda _: environment,
+      expert,
+      wanted,
+      folder,
+      on_damage=run_folder.set_aside(folder.parent),
+    )
   return folder
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 
+from absl import logging
 import jax
 import numpy as np
 
@@ -113,7 +114,12 @@ def measure(
     )
   spec = config.make_spec()
   run_folder.check_policy(config, spec)
-  log = log_lib.EpisodeLog(run_folder.episodes(config.folder, _ACTOR), spec)
+  log = log_lib.EpisodeLog(
+    run_folder.episodes(config.folder, _ACTOR),
+    spec,
+    # The run may be under way: its files stay where they are.
+    on_damage=lambda _, error: logging.error('DAMAGED: left out: %s', error),
+  )
   if not any(intervention.TAG in logged.extras for logged in log.episodes()):
     raise ValueError(
       f'In {len(log)} episodes of {config.folder} nobody could intervene; '

@@ -110,11 +110,7 @@ class _Run:
       config.seed,
     )
     self._tables = [table.name for table in config.builder.make_tables()]
-    log = log_lib.EpisodeLog(
-      run_folder.episodes(config.folder, _ACTOR),
-      spec,
-      steps_per_second=specs.steps_per_second(environment),
-    )
+    log = run_folder.open_log(config.folder, _ACTOR, environment)
     self._fill_replay(spec, log)
     self._training = training_lib.Training(
       config, spec, iter(self._replay), self._loggers['learner']
@@ -170,8 +166,14 @@ class _Run:
     for names, episodes in training_lib.recorded(self._config, spec):
       for episode in episodes:
         self._replay.insert(episode, names)
-    for episode in log.episodes():
-      self._insert(episode)
+    capacity = training_lib.online_table(self._config).max_size
+    first_recent = log.first_within(capacity)
+    number = training_lib.next_of_use(log, 0, first_recent)
+    while number is not None:
+      episode = log.read(number)
+      if episode is not None:
+        self._insert(episode)
+      number = training_lib.next_of_use(log, number + 1, first_recent)
 
   def _insert(self, episode: types.Episode) -> None:
     destinations = training_lib.destinations(self._config, episode)

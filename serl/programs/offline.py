@@ -115,7 +115,10 @@ class _Run:
     self._loggers = opened
     self._started = time.monotonic()
     builder = config.builder
-    episodes = recording.load_demonstrations(config.demonstrations, spec)
+    demonstrations = config.demonstrations
+    episodes = recording.load_demonstrations(
+      demonstrations, spec, training_lib.on_damage(config, demonstrations)
+    )
     train, held_out = split(episodes, config.held_out_fraction)
     logging.info(
       '%d episodes to train with, %d held out.', len(train), len(held_out)

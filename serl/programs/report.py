@@ -33,6 +33,7 @@ class Summary:
   curve: pathlib.Path
   video: pathlib.Path | None
   no_video: str = ''  # why there is none
+  damaged_episodes: int = 0  # that were set aside, over all launches
 
   def __str__(self) -> str:
     lines = [
@@ -43,6 +44,11 @@ class Summary:
       f'Learning curve:  {self.curve}',
       f'Video:           {self.video or "none: " + self.no_video}',
     ]
+    if self.damaged_episodes:
+      lines.append(
+        f'Damaged:         {self.damaged_episodes} episodes, set aside in '
+        f'{self.run_dir / "damaged"}'
+      )
     if self.successes is not None:
       lines.append(
         f'The best policy succeeded in {self.successes} of {self.episodes} new '
@@ -65,7 +71,7 @@ def make_report(
   curve = folder / 'learning_curve.png'
   plotting.learning_curve([folder], curve)
   policy, params, _ = training.load_policy(config, spec)
-  learner = loggers.read_metrics(folder, 'learner')
+  last = (loggers.read_metrics(folder, 'learner') or [{}])[-1]
   successes, film, no_video = None, None, 'the run evaluates nothing'
   if config.evaluate:
     environment = config.make_environment(config.seed + _FINAL_SEED_OFFSET)
@@ -79,14 +85,15 @@ def make_report(
   summary = Summary(
     run_dir=folder,
     reason=reason,
-    learner_steps=int(learner[-1]['learner_steps']) if learner else 0,
-    env_steps=int(learner[-1]['env_steps']) if learner else 0,
+    learner_steps=int(last.get('learner_steps', 0)),
+    env_steps=int(last.get('env_steps', 0)),
     elapsed_s=loggers.last_elapsed(folder),
     successes=successes,
     episodes=config.evaluation_episodes,
     curve=curve,
     video=film,
     no_video=no_video,
+    damaged_episodes=run_folder.damaged_episodes(folder),
   )
   (folder / 'summary.json').write_text(
     json.dumps(dataclasses.asdict(summary), indent=2, default=str) + '\n'

@@ -3,6 +3,7 @@
 config.json            what makes the run this run
 episodes/ACTOR/        each finished episode, one file
 checkpoints/           the learner's training state and counters
+damaged/               what of these was damaged, and reasons.txt
 best_policy/           the policy that did best in a sweep of the evaluator
 metrics/NODE.jsonl     one record a line
 tensorboard/NODE/      the same for TensorBoard
@@ -13,7 +14,7 @@ interventions.png      what a person's corrections were worth, and .json
 learning_curve.png, evaluation.mp4, summary.json
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
 import fcntl
 import json
@@ -23,10 +24,14 @@ import sys
 import time
 from typing import Any
 
+import dm_env
 import safetensors
 
 from serl import specs
+from serl.demos import files
+from serl.demos import log as log_lib
 from serl.programs import config as config_lib
+from serl.utils import damaged
 
 _CONFIG = 'config.json'
 # What may stand there before a run is begun.
@@ -42,6 +47,46 @@ class AnotherRunError(ValueError):
 def episodes(folder: pathlib.Path, actor: str) -> pathlib.Path:
   """Returns the folder of one actor's episodes."""
   return folder / 'episodes' / actor
+
+
+def open_log(
+  folder: pathlib.Path, actor: str, environment: dm_env.Environment
+) -> log_lib.EpisodeLog:
+  """Opens the log of one actor's episodes; damaged ones are set aside.
+
+  Only the process that writes the log does this.
+
+  Args:
+    folder: of the run.
+    actor: the name of its node.
+    environment: that it acts in.
+
+  Raises:
+    FileError: an episode is of another spec or version.
+    OSError: the folder cannot be made or read.
+  """
+  return log_lib.EpisodeLog(
+    episodes(folder, actor),
+    specs.make_environment_spec(environment),
+    steps_per_second=specs.steps_per_second(environment),
+    on_damage=set_aside(folder),
+  )
+
+
+def set_aside(
+  folder: pathlib.Path,
+) -> Callable[[pathlib.Path, files.FileError], None]:
+  """Returns a function that sets a damaged file of the run aside."""
+
+  def move(path: pathlib.Path, error: files.FileError) -> None:
+    damaged.set_aside(path, folder, str(error))
+
+  return move
+
+
+def damaged_episodes(folder: pathlib.Path) -> int:
+  """Returns how many episodes of the run were set aside."""
+  return damaged.count(folder, 'episodes/*/*')
 
 
 def checkpoints(folder: pathlib.Path) -> pathlib.Path:

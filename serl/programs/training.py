@@ -1,6 +1,8 @@
 """The learner's side of a run, wherever it runs: rounds, ratio, checkpoints."""
 
 from collections.abc import Callable, Iterator, Mapping
+import os
+import pathlib
 import threading
 import time
 from typing import Any
@@ -14,6 +16,7 @@ from serl import specs
 from serl import types
 from serl.agents import builder
 from serl.agents import learner as learner_lib
+from serl.demos import log as log_lib
 from serl.demos import recording
 from serl.programs import config as config_lib
 from serl.programs import ratio as ratio_lib
@@ -249,13 +252,34 @@ def destinations(
   return {**online, **demonstrated}
 
 
+def next_of_use(
+  log: log_lib.EpisodeLog, at_least: int, first_recent: int
+) -> int | None:
+  """Returns the number of the next episode of a log that a table would keep.
+
+  The online tables give up the oldest steps first. Of those only what a person
+  demonstrated is of use.
+
+  Args:
+    log: of an actor.
+    at_least: from which number on to look.
+    first_recent: the number from which on the online tables keep all.
+  """
+  number = log.next_number(at_least)
+  while number is not None and number < first_recent:
+    if log.may_hold(number, intervention.TAG):
+      break
+    number = log.next_number(number + 1)
+  return number
+
+
 def recorded(
   config: config_lib.RunConfig, spec: specs.EnvironmentSpec
 ) -> Iterator[tuple[list[str], list[types.Episode]]]:
   """Yields the names of the tables that files fill, with their episodes.
 
   Raises:
-    FileError: nothing is there, or a file is damaged or of another spec.
+    FileError: see `load`.
   """
   for source, load in (
     ('demonstrations', recording.load_demonstrations),
@@ -263,7 +287,25 @@ def recorded(
   ):
     names = [table.name for table in table_of(config, source)]
     if names:
-      yield names, load(getattr(config, source), spec)
+      episodes = getattr(config, source)
+      yield names, load(episodes, spec, on_damage(config, episodes))
+
+
+def on_damage(
+  config: config_lib.RunConfig, episodes: recording.Demonstrations
+) -> log_lib.OnDamage | None:
+  """Returns what is done with damaged files of demonstrations or goals.
+
+  Those in the run's own folder are set aside. Others, which a person named, are
+  refused.
+  """
+  if not isinstance(episodes, (str, os.PathLike)):
+    return None
+  path = pathlib.Path(episodes).expanduser()
+  if not path.resolve().is_relative_to(config.folder):
+    return None
+  move = run_folder.set_aside(config.folder)
+  return lambda path, error: move(path.resolve(), error)
 
 
 def policy_params_like(config: config_lib.RunConfig) -> types.Params:

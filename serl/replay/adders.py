@@ -15,6 +15,13 @@ Sink = Callable[[types.Episode], Any]
 # What the last step was beside dm_env's terms: a scalar or array by name.
 StepExtras = Callable[[], Mapping[str, Any]]
 
+# Up to here the fourth power of a number, as the square of a squared error, is
+# a float32: beyond it no learning rate helps.
+LARGEST = 1e9
+# By how much of their range numbers may pass their bounds.
+_ROUNDING = 1e-4
+_OBSERVED_SLACK = 0.5
+
 # Steps to make room for before the first episode has told how long they are.
 _FIRST_CAPACITY = 128
 
@@ -122,31 +129,67 @@ def check(episode: types.Episode, spec: specs.EnvironmentSpec) -> None:
     spec: the environment that it should have come from.
 
   Raises:
-    ValueError: naming each array of another shape, dtype or path.
+    ValueError: naming what `problems` does.
   """
-  length = episode.length
-  expected = {
-    **_columns('observation', spec.observations, length + 1),
-    **_columns('action', spec.actions, length),
-    'reward': ((length,), 'float32'),
-    'discount': ((length,), 'float32'),
-  }
-  arrays = specs.flatten(episode._replace(extras={})._asdict())
-  given = {
-    path: (np.shape(array), np.asarray(array).dtype.name)
-    for path, array in arrays.items()
-  }
-  lines = specs.differences(given, expected)
-  if length == 0:
-    lines.append('reward: no step, expected at least one')
-  for path, array in specs.flatten(episode.extras, 'extras').items():
-    if np.shape(array)[:1] != (length,):
-      lines.append(f'{path}: shape {np.shape(array)}, expected [{length}, ...]')
+  _refuse(problems(episode, spec))
+
+
+def check_shapes(episode: types.Episode, spec: specs.EnvironmentSpec) -> None:
+  """Refuses an episode with an array of another shape, dtype or path.
+
+  Args, Raises: as `check`.
+  """
+  _refuse(_shape_problems(episode, spec))
+
+
+def problems(episode: types.Episode, spec: specs.EnvironmentSpec) -> list[str]:
+  """Returns a line for each array of an episode that is not what `spec` says.
+
+  That is one of another shape, dtype or path, or with a NaN, an infinity or a
+  number of more than `LARGEST`. Actions and discounts are within their bounds,
+  but for rounding. Observations, which sensors give, are within twice the range
+  of theirs. Extras, which have no spec, have a row for each step.
+
+  Args:
+    episode: columns of T steps, see `types.Episode`.
+    spec: the environment that it should have come from.
+  """
+  lines = _shape_problems(episode, spec)
   if lines:
-    raise ValueError(
-      'this episode does not fit its environment spec; make the environment '
-      'and the actor give what their specs say:\n  ' + '\n  '.join(lines)
-    )
+    return lines
+  leaves, columns = _leaves(spec), _columns(episode)
+  found = (value_problem(p, columns[p], leaf) for p, leaf in leaves.items())
+  return list(filter(None, found))
+
+
+def value_problem(path: str, column: np.ndarray, leaf: specs.Array) -> str:
+  """Returns which step of a column nothing could learn from, '' if none.
+
+  Args:
+    path: of the column in `types.Episode`.
+    column: of the dtype and shape of `leaf`, with a leading axis.
+    leaf: what it is to be, see `problems`.
+  """
+  low, high = -LARGEST, LARGEST
+  if isinstance(leaf, specs.BoundedArray):
+    low, high = np.asarray(leaf.minimum, float), np.asarray(leaf.maximum, float)
+    is_observed = path.startswith('observation')
+    slack = (high - low) * (_OBSERVED_SLACK if is_observed else _ROUNDING)
+    low = np.maximum(low - slack, -LARGEST)
+    high = np.minimum(high + slack, LARGEST)
+  if column.dtype == np.uint8 and np.all(low <= 0) and np.all(high >= 255):
+    return ''
+  # A NaN is on neither side.
+  sound = (column >= low) & (column <= high)
+  if sound.all():
+    return ''
+  step = int(np.argmin(sound.reshape(len(column), -1).all(axis=1)))
+  wanted = f'expected finite numbers of at most {LARGEST:.0e} in size'
+  if (
+    np.isfinite(column[step]).all() and (np.abs(column[step]) <= LARGEST).all()
+  ):
+    wanted = f'expected within [{leaf.minimum}, {leaf.maximum}]'
+  return f'{path}: {column[step]} at step {step}, {wanted}'
 
 
 def copy(nested: types.NestedArray) -> types.NestedArray:
@@ -174,13 +217,50 @@ def _check_finite(episode: types.Episode) -> None:
       )
 
 
-def _columns(
-  prefix: str, spec: types.NestedSpec, length: int
-) -> dict[str, tuple[tuple[int, ...], str]]:
-  return {
-    path: ((length, *leaf.shape), np.dtype(leaf.dtype).name)
-    for path, leaf in specs.flatten(spec, prefix).items()
+def _refuse(lines: Sequence[str]) -> None:
+  if lines:
+    raise ValueError(
+      'this episode does not fit its environment spec; make the environment '
+      'and the actor give what their specs say:\n  ' + '\n  '.join(lines)
+    )
+
+
+def _shape_problems(
+  episode: types.Episode, spec: specs.EnvironmentSpec
+) -> list[str]:
+  length = episode.length
+  rows = lambda path: length + path.startswith('observation')
+  expected = {
+    path: ((rows(path), *leaf.shape), np.dtype(leaf.dtype).name)
+    for path, leaf in _leaves(spec).items()
   }
+  given = {
+    path: (column.shape, column.dtype.name)
+    for path, column in _columns(episode).items()
+  }
+  lines = specs.differences(given, expected)
+  if length == 0:
+    lines.append('reward: no step, expected at least one')
+  for path, array in specs.flatten(episode.extras, 'extras').items():
+    if np.shape(array)[:1] != (length,):
+      lines.append(f'{path}: shape {np.shape(array)}, expected [{length}, ...]')
+  return lines
+
+
+def _leaves(spec: specs.EnvironmentSpec) -> dict[str, specs.Array]:
+  """Returns the specs of a step's parts by the paths of their columns."""
+  return {
+    **specs.flatten(spec.observations, 'observation'),
+    **specs.flatten(spec.actions, 'action'),
+    'reward': specs.Array((), np.float32),
+    'discount': specs.BoundedArray((), np.float32, 0.0, 1.0),
+  }
+
+
+def _columns(episode: types.Episode) -> dict[str, np.ndarray]:
+  """Returns the columns of an episode but its extras by their paths."""
+  flat = specs.flatten(episode._replace(extras={})._asdict())
+  return {path: np.asarray(column) for path, column in flat.items()}
 
 
 class _Column:

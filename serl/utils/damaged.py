@@ -21,9 +21,10 @@ def set_aside(path: pathlib.Path, root: pathlib.Path, reason: str) -> None:
   Args:
     path: of the file or folder, below `root`.
     root: of what it belongs to, such as a run's folder.
-    reason: what is wrong with it, one line.
+    reason: what is wrong with it.
   """
   part = path.relative_to(root)
+  reason = ' '.join(reason.removeprefix(f'{path}: ').split())
   aside = root / _FOLDER / part
   number = 0
   while os.path.lexists(aside):

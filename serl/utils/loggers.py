@@ -10,9 +10,12 @@ import pathlib
 import time
 from typing import Any, Protocol
 
+from absl import logging
 import numpy as np
 
 from serl import types
+
+_NOT_FINITE = ('NaN', 'Infinity', '-Infinity')  # as JSON has to hold them
 
 
 class Logger(Protocol):
@@ -36,7 +39,7 @@ class JsonLinesLogger:
     """Opens the file, making its folder where there is none.
 
     Args:
-      path: of the file; what is in it stays, but for a torn last line.
+      path: of the file; what is in it stays.
       origin: the Unix time at which 'elapsed' is 0; by default it is now.
     """
     self._origin = time.time() if origin is None else origin
@@ -44,8 +47,13 @@ class JsonLinesLogger:
     path.parent.mkdir(parents=True, exist_ok=True)
     self._file = open(path, 'ab')  # noqa: SIM115 (open as long as the node runs)
     # A line that a killed process left unfinished would spoil the next one.
-    if path.stat().st_size:
-      self._file.truncate(path.read_bytes().rfind(b'\n') + 1)
+    size = path.stat().st_size
+    if size:
+      with open(path, 'rb') as written:
+        written.seek(size - 1)
+        if written.read(1) != b'\n':
+          self._file.write(b'\n')
+          self._file.flush()
 
   def write(self, metrics: types.Metrics) -> None:
     """Appends one line."""
@@ -240,8 +248,9 @@ def last_elapsed(run_dir: str | os.PathLike) -> float:
   """Returns the largest 'elapsed' that any node of the run has written."""
   ends = [0.0]
   for path in pathlib.Path(run_dir).glob('metrics/*.jsonl'):
-    ends.extend(record['elapsed'] for record in MetricsTail(path).poll()[-1:])
-  return max(ends)
+    records = MetricsTail(path).poll()
+    ends.extend(record.get('elapsed', 0.0) for record in records[-1:])
+  return max(end for end in ends if math.isfinite(end))
 
 
 def read_metrics(
@@ -252,12 +261,16 @@ def read_metrics(
 
 
 class MetricsTail:
-  """Follows a file of JSON lines that another process writes."""
+  """Follows a file of JSON lines that another process writes.
+
+  Lines that a disk or a killed process spoilt are skipped and counted.
+  """
 
   def __init__(self, path: str | os.PathLike):
     """Initialises the tail at the file's beginning; it need not exist yet."""
     self._path = pathlib.Path(path)
     self._offset = 0
+    self.skipped = 0  # lines that cannot be read
 
   def poll(self) -> list[dict[str, float]]:
     """Returns the records since the last call; an unfinished line waits."""
@@ -268,7 +281,17 @@ class MetricsTail:
       lines = file.read()
     whole = lines[: lines.rfind(b'\n') + 1]
     self._offset += len(whole)
-    return [_from_json(line) for line in whole.splitlines()]
+    records = [_from_json(line) for line in whole.split(b'\n')[:-1]]
+    skipped = records.count(None)
+    if skipped:
+      self.skipped += skipped
+      logging.warning(
+        '%s: %d of %d lines cannot be read and are skipped.',
+        self._path,
+        skipped,
+        len(records),
+      )
+    return [record for record in records if record is not None]
 
 
 def scalars(metrics: types.Metrics) -> dict[str, float]:
@@ -296,9 +319,14 @@ def _to_json(value: float) -> float | str:
   return 'NaN' if math.isnan(value) else f'{"-" if value < 0 else ""}Infinity'
 
 
-def _from_json(line: bytes) -> dict[str, Any]:
-  record: Mapping[str, Any] = json.loads(line)
-  return {
-    name: float(value) if isinstance(value, str) else value
-    for name, value in record.items()
-  }
+def _from_json(line: bytes) -> dict[str, Any] | None:
+  """Returns the record of a line, None where it is none."""
+  try:
+    record = json.loads(line)
+    return {
+      name: float(value) if value in _NOT_FINITE else value
+      for name, value in record.items()
+      if isinstance(value, (int, float, str))
+    }
+  except (AttributeError, RecursionError, ValueError):
+    return None

@@ -152,7 +152,7 @@ def _read(run: pathlib.Path) -> _Records:
     if node.startswith('actor')
     for record in loggers.read_metrics(run, node)
   ]
-  episodes.sort(key=lambda record: record['time'])
+  episodes.sort(key=lambda record: record.get('time', 0.0))
   columns = _columns(episodes)
   if 'episode_length' in columns:
     # Each actor counts its own steps; these are those of all actors.

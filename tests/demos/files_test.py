@@ -1,5 +1,6 @@
 """Tests for files."""
 
+import hashlib
 import json
 import os
 import pickle
@@ -33,6 +34,24 @@ def _rewrite(path, target, header_changes=(), **array_changes):
   header.update(header_changes)
   encoded = np.frombuffer(json.dumps(header).encode(), np.uint8)
   np.savez(target, header=encoded, **{**arrays, **array_changes})
+
+
+def _write_version_1(path, episode, **changes):
+  """Writes an episode as it was before archives had digests."""
+  _write(path, len(episode.reward))
+  with np.load(path) as archive:
+    header = json.loads(archive['header'].tobytes())
+  path.unlink()
+  flat = specs.flatten(episode._asdict())
+  digest = hashlib.sha256()
+  for name in sorted(flat):
+    array = np.ascontiguousarray(flat[name])
+    digest.update(f'{name} {array.dtype.str} {array.shape} '.encode())
+    digest.update(array.data)
+  del header['differences']
+  header.update(version=1, checksum=digest.hexdigest())
+  encoded = np.frombuffer(json.dumps(header).encode(), np.uint8)
+  np.savez(path, header=encoded, **{**flat, **changes})
 
 
 def _assert_equal(given, expected):
@@ -245,14 +264,14 @@ def test_refuses_what_is_something_else(tmp_path):
 
 
 @pytest.mark.parametrize(
-  ('version', 'advice'), [(0, 'write it again'), (2, 'update serl')]
+  ('version', 'advice'), [(0, 'write it again'), (3, 'update serl')]
 )
 def test_refuses_another_version(tmp_path, version, advice):
   _write(tmp_path / 'a.npz')
   _rewrite(tmp_path / 'a.npz', tmp_path / 'b.npz', {'version': version})
   with pytest.raises(
     files.VersionError,
-    match=rf'b\.npz: version {version} .*expected 1.*{advice}',
+    match=rf'b\.npz: version {version} .*expected 2.*{advice}',
   ):
     files.read(tmp_path / 'b.npz')
 
@@ -264,9 +283,119 @@ def test_refuses_arrays_that_were_changed(tmp_path):
   )
   with pytest.raises(files.ChecksumError, match=r'b\.npz: checksum'):
     files.read(tmp_path / 'b.npz')
-  _rewrite(tmp_path / 'a.npz', tmp_path / 'c.npz', more=np.zeros(4))
+
+
+def test_reads_files_that_have_a_checksum_of_the_arrays(tmp_path):
+  episode = fakes.make_episode(_spec(), 4)
+  _write_version_1(tmp_path / 'a.npz', episode)
+  _assert_equal(files.read(tmp_path / 'a.npz', _spec())[0], episode)
+  assert files.read_header(tmp_path / 'a.npz', _spec())['version'] == 1
+  changed = np.full(4, 9, np.float32)
+  _write_version_1(tmp_path / 'b.npz', episode, reward=changed)
+  with pytest.raises(files.ChecksumError, match=r'b\.npz: checksum'):
+    files.read(tmp_path / 'b.npz')
+  _write_version_1(tmp_path / 'c.npz', episode, more=np.zeros(4))
   with pytest.raises(files.ChecksumError, match='more: '):
     files.read(tmp_path / 'c.npz')
+
+
+@pytest.mark.parametrize(
+  'name, change, told',
+  [
+    ('action', {2: np.nan}, r'action: \[nan .*\] at step 2, expected finite'),
+    ('action', {3: 1.01}, r'action: \[1\.01 .* at step 3, .* \[-1\.0, 1\.0\]'),
+    ('reward', {1: 1e30}, r'reward: 1\S* at step 1, .* at most 1e\+09'),
+    ('reward', {0: -np.inf}, r'reward: -inf at step 0, expected finite'),
+    ('discount', {3: 1.5}, r'discount: 1\.5 at step 3, .* within \[0'),
+    ('discount', {0: np.nan}, r'discount: nan at step 0'),
+    ('observation/gripper', {4: 1e10}, r'gripper: .* at step 4, .* finite'),
+    ('observation/tcp_pos', {4: 2.5}, r'tcp_pos: .* at step 4, .* within'),
+  ],
+)
+def test_refuses_numbers_that_nothing_could_learn_from(
+  tmp_path, name, change, told
+):
+  spec = fakes.make_state_spec()
+  flat = specs.flatten(fakes.make_episode(spec, 4)._asdict())
+  for step, value in change.items():
+    flat[name][step, ...] = value
+  episode = types.Episode(**{'extras': {}, **specs.unflatten(flat)})
+  with pytest.raises(ValueError, match=told):
+    files.write(tmp_path / 'a.npz', episode, spec)
+  # By a version that did not look.
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(files.adders, 'check', lambda *_: None)
+    files.write(tmp_path / 'a.npz', episode, spec)
+  for expected in (spec, None):
+    with pytest.raises(files.ContentError, match=rf'a\.npz: .*\n.*{told}'):
+      files.read(tmp_path / 'a.npz', expected)
+
+
+def test_what_passes_its_bounds_by_little_is_taken(tmp_path):
+  spec = fakes.make_state_spec()
+  episode = fakes.make_episode(spec, 4)
+  episode.action[0] = 1.000001  # rounding
+  episode.observation['tcp_pos'][:] = 1.5  # a sensor
+  files.write(tmp_path / 'a.npz', episode, spec)
+  _assert_equal(files.read(tmp_path / 'a.npz', spec)[0], episode)
+
+
+@pytest.mark.parametrize(
+  'changes, told',
+  [
+    ({'action': np.zeros((3, 2), np.float32)}, r'action: .*\(3, 2\).*\(4, 2\)'),
+    ({'reward': np.zeros(4, np.float64)}, 'reward: .*float64.*float32'),
+    ({'reward': np.zeros((4, 1), np.float32)}, r'reward: .*\(4, 1\)'),
+    ({'extras': {'time': np.zeros(3)}}, r'extras/time: shape \(3,\)'),
+    (
+      {
+        'observation': {
+          'state': {'tcp_pos': np.zeros((1, 3), np.float32)},
+          'image': np.zeros((1, 8, 8, 3), np.uint8),
+        },
+        'action': np.zeros((0, 2), np.float32),
+        'reward': np.zeros(0, np.float32),
+        'discount': np.zeros(0, np.float32),
+      },
+      'reward: no step',
+    ),
+  ],
+)
+def test_refuses_arrays_that_are_not_of_the_spec(tmp_path, changes, told):
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(files.adders, 'check', lambda *_: None)
+    _write(tmp_path / 'a.npz', **changes)
+  with pytest.raises(files.ContentError, match=rf'a\.npz: .*\n.*{told}'):
+    files.read(tmp_path / 'a.npz')
+
+
+@pytest.mark.parametrize(
+  'header',
+  [
+    {},
+    {'spec': {}},
+    {'spec': {'observations': {}, 'actions': {'': {}}}},
+    {'spec': None},
+    {'schema': []},
+    {'metadata': 3},
+    {'differences': ['nothing']},
+    {'differences': 7},
+  ],
+)
+def test_a_header_without_its_parts_is_torn(tmp_path, header, monkeypatch):
+  dumps = json.dumps
+  monkeypatch.setattr(
+    files.json,
+    'dumps',
+    lambda whole: dumps(
+      {**whole, **header}
+      if header
+      else {'format': 'serl-episode', 'version': 2}
+    ),
+  )
+  _write(tmp_path / 'a.npz')
+  with pytest.raises(files.FileError, match=r'a\.npz: '):
+    files.read(tmp_path / 'a.npz')
 
 
 def test_paths_are_sorted_and_skip_what_is_unfinished(tmp_path):

@@ -103,6 +103,38 @@ def test_goes_on_after_a_torn_line(tmp_path):
   assert [r['x'] for r in loggers.read_metrics(tmp_path, 'learner')] == [1, 3]
 
 
+@pytest.mark.parametrize(
+  'tear',
+  [
+    lambda whole, at: whole[:at],
+    lambda whole, at: whole[:at] + bytes(len(whole) - at),
+    lambda whole, at: whole[:at] + b'\xff\x80\x0a\x00[[[[' + whole[at + 8 :],
+    lambda whole, at: b'7\n[]\nnull\n"text"\n{"elapsed": 1e999}\n' + whole,
+    lambda whole, at: b'',
+  ],
+)
+def test_torn_lines_are_skipped_and_counted(tmp_path, tear, caplog):
+  path = loggers.metrics_path(tmp_path, 'learner')
+  logger = loggers.JsonLinesLogger(path)
+  for x in range(3):
+    logger.write({'x': x})
+  logger.close()
+  whole = path.read_bytes()
+  for at in range(0, len(whole), 7):
+    path.write_bytes(tear(whole, at))
+    tail = loggers.MetricsTail(path)
+    found = [r['x'] for r in tail.poll() if 'x' in r]
+    assert found == [x for x in range(3) if x in found]
+    assert (f'{tail.skipped} of' in caplog.text) == bool(tail.skipped)
+    assert 0 <= loggers.last_elapsed(tmp_path) < 60
+    # It is written on behind what is torn.
+    logger = loggers.make_logger(tmp_path, 'learner')
+    logger.write({'x': 3})
+    logger.close()
+    assert loggers.read_metrics(tmp_path, 'learner')[-1]['x'] == 3
+    caplog.clear()
+
+
 def test_time_goes_on_where_any_node_of_the_run_ended(tmp_path):
   first = loggers.JsonLinesLogger(
     loggers.metrics_path(tmp_path, 'learner'), origin=time.time() - 500

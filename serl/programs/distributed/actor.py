@@ -11,11 +11,11 @@ from serl import environment_loop
 from serl import specs
 from serl.agents import variables
 from serl.demos import files
-from serl.demos import log as log_lib
 from serl.environments.wrappers import pacing
 from serl.programs import acting
 from serl.programs import config as config_lib
 from serl.programs import run_folder
+from serl.programs import training as training_lib
 from serl.programs.distributed import poller
 from serl.programs.distributed import process
 from serl.programs.distributed import shipping
@@ -104,12 +104,13 @@ class _Part:
     self._address = served.address
     self._name = name(index)
     spec = specs.make_environment_spec(environment)
-    log = log_lib.EpisodeLog(
-      run_folder.episodes(config.folder, self._name),
-      spec,
-      steps_per_second=specs.steps_per_second(environment),
+    log = run_folder.open_log(config.folder, self._name, environment)
+    self._shipper = shipping.Shipper(
+      log,
+      served.learner,
+      self._name,
+      training_lib.online_table(config).max_size,
     )
-    self._shipper = shipping.Shipper(log, served.learner, self._name)
     self._shipper.start()
     self._poller = poller.LearnerPoller(
       served.learner,

@@ -221,13 +221,13 @@ def _watch(
       if learner.NAME in ended or not supervisor.alive:
         break
       _check_folders(runs)
-      _poll(progress)
+      _poll(progress, console)
       if not console.is_terminal and time.monotonic() - printed >= _LINE_S:
         printed = time.monotonic()
         for part in progress:
           console.print(part.line(), soft_wrap=True)
       time.sleep(_POLL_S)
-    _poll(progress)
+    _poll(progress, console)
   if supervisor.interrupted:
     logging.info('Stopping.')
 
@@ -243,9 +243,12 @@ def _check_folders(runs: Mapping[str, config_lib.RunConfig]) -> None:
       )
 
 
-def _poll(progress: Sequence[table.Progress]) -> None:
+def _poll(
+  progress: Sequence[table.Progress], console: rich_console.Console
+) -> None:
   for part in progress:
-    part.poll()
+    for damage in part.poll():
+      console.print(f'DAMAGED: {damage}', soft_wrap=True, markup=False)
 
 
 def _nodes_of(

@@ -56,6 +56,7 @@ class Learner:
     self._packing = packing_lib.Packing(self._spec)
     self._training: training_lib.Training | None = None
     self._inserted: dict[str, int] = {}
+    self._passed_steps = 0  # that were taken, and are in no table
     self._failure: Exception | None = None  # of an insert
     self._inserting = threading.Lock()
     self._over = ''  # why the run is over
@@ -74,19 +75,19 @@ class Learner:
     return self._training.get_variables(after) if self._training else None
 
   def inserted_episodes(self, actor: str) -> int:
-    """Returns how many of an actor's logged episodes are in the replay."""
+    """Returns the number of the next episode that is wanted of an actor."""
     return self._inserted.get(actor, 0)
 
   def insert_episode(
     self, actor: str, index: int, episode: types.Episode
   ) -> int:
-    """Inserts episode `index` of an actor's log if it is the next one.
+    """Inserts the episode with number `index` if it is the one that is wanted.
 
     Each is inserted once, however often it is sent. A learner that was started
     anew counts from 0 and gets all of them.
 
     Returns:
-      How many are in the replay now.
+      The number of the next one that is wanted.
 
     Raises:
       ValueError: the episode does not fit the environment's spec.
@@ -105,6 +106,25 @@ class Learner:
         raise
       self._inserted[actor] = inserted + 1
       return inserted + 1
+
+  def pass_over(self, actor: str, begin: int, end: int, steps: int) -> int:
+    """Wants no episodes with numbers from `begin` up to `end` any more.
+
+    Args:
+      actor: whose they are.
+      begin: the number that is wanted; else nothing changes.
+      end: that is wanted then.
+      steps: of those that are too old for the tables. They were taken, and are
+        owed updates, as much as others.
+
+    Returns:
+      The number of the next one that is wanted.
+    """
+    with self._inserting:
+      if begin == self._inserted.get(actor, 0):
+        self._inserted[actor] = end
+        self._passed_steps += steps
+      return self._inserted.get(actor, 0)
 
   def over(self, caller: str) -> str:
     """Returns why the run is over, nothing while it is not."""
@@ -198,7 +218,8 @@ class Learner:
     return 0.0
 
   def _env_steps(self, states: dict[str, tables.TableState]) -> int:
-    return states[training_lib.online_table(self._config).name].inserted
+    inserted = states[training_lib.online_table(self._config).name].inserted
+    return inserted + self._passed_steps
 
   def _insert_recorded(self, spec) -> None:
     for names, episodes in training_lib.recorded(self._config, spec):

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 import contextlib
 import ctypes
 import faulthandler
+import math
 import os
 import pathlib
 import signal
@@ -145,8 +146,10 @@ def clear_status(folder: pathlib.Path, node: str) -> None:
 
 def read_status(folder: pathlib.Path, node: str) -> Said:
   """Returns what a node says, and since when."""
-  path = status_path(folder, node)
-  if not path.exists():
+  try:
+    since, text = status_path(folder, node).read_text().split('\n', 1)
+    since = float(since)
+  # There is none, or a disk has spoilt it.
+  except (OSError, ValueError):
     return Said()
-  since, text = path.read_text().split('\n', 1)
-  return Said(text, float(since))
+  return Said(text, since) if math.isfinite(since) else Said()

@@ -29,18 +29,25 @@ class Learner(Protocol):
     """Returns newer policy parameters; see `core.VariableSource`."""
 
   def inserted_episodes(self, actor: str) -> int:
-    """Returns how many of an actor's logged episodes are in the replay."""
+    """Returns the number of the next episode that is wanted of an actor."""
 
   def insert_episode(
     self, actor: str, index: int, episode: types.Episode
   ) -> int:
-    """Inserts episode `index` of an actor's log if it is the next one.
+    """Inserts the episode with number `index` if it is the one that is wanted.
 
     Returns:
-      How many are in the replay now.
+      The number of the next one that is wanted.
 
     Raises:
       ValueError: the episode does not fit the environment's spec.
+    """
+
+  def pass_over(self, actor: str, begin: int, end: int, steps: int) -> int:
+    """Wants no episodes with numbers from `begin` up to `end` any more.
+
+    Returns:
+      The number of the next one that is wanted.
     """
 
   def over(self, caller: str) -> str:
@@ -65,6 +72,10 @@ def methods(learner: Learner) -> dict[str, rpc.Method]:
     episode = types.Episode(**specs.unflatten(message.arrays))
     return _result(learner.insert_episode(str(actor), int(index), episode))
 
+  def pass_over(message: rpc.Message) -> rpc.Message:
+    numbers = (int(message.fields[n]) for n in ('begin', 'end', 'steps'))
+    return _result(learner.pass_over(str(message.fields['actor']), *numbers))
+
   return {
     'differences': lambda m: _result(learner.differences(m.fields)),
     'get_variables': get_variables,
@@ -72,6 +83,7 @@ def methods(learner: Learner) -> dict[str, rpc.Method]:
       learner.inserted_episodes(str(m.fields['actor']))
     ),
     'insert_episode': insert_episode,
+    'pass_over': pass_over,
     'over': lambda m: _result(learner.over(str(m.fields['caller']))),
     'evaluated': lambda m: _result(
       learner.evaluated(int(m.fields['successes']), int(m.fields['episodes']))
@@ -117,13 +129,13 @@ class RemoteLearner(Learner):
     return core.Variables(**{**fields, 'params': self._unflatten(arrays)})
 
   def inserted_episodes(self, actor: str) -> int:
-    """Returns how many of an actor's logged episodes are in the replay."""
+    """Returns the number of the next episode that is wanted of an actor."""
     return self._call('inserted_episodes', _CALL_S, {'actor': actor})
 
   def insert_episode(
     self, actor: str, index: int, episode: types.Episode
   ) -> int:
-    """Inserts an episode if it is the next one; returns how many are in."""
+    """Inserts an episode if it is wanted; returns which one is next."""
     # Of the extras, which training does not read, a message takes numbers.
     extras = {
       name: column
@@ -136,6 +148,14 @@ class RemoteLearner(Learner):
       _TRANSFER_S,
       {'actor': actor, 'index': index},
       specs.flatten(episode._asdict()),
+    )
+
+  def pass_over(self, actor: str, begin: int, end: int, steps: int) -> int:
+    """Has the learner want no episodes of numbers from `begin` up to `end`."""
+    return self._call(
+      'pass_over',
+      _CALL_S,
+      {'actor': actor, 'begin': begin, 'end': end, 'steps': steps},
     )
 
   def over(self, caller: str) -> str:

@@ -6,6 +6,7 @@ import time
 from absl import logging
 
 from serl.demos import log as log_lib
+from serl.programs import training as training_lib
 from serl.programs.distributed import rpc
 from serl.programs.distributed import service
 
@@ -15,13 +16,17 @@ _RETRY_S = 1.0
 class Shipper:
   """Sends the episodes of a log in order, in a thread of its own.
 
-  It always asks how many are there and sends the next one. So a fresh replay
-  gets the whole log, one that was out of reach gets what it missed, and the
-  robot never waits for either.
+  It always asks which is wanted and sends that, or the next one of use. So a
+  fresh replay gets all that it can hold, one that was out of reach gets what it
+  missed, what is damaged is passed over, and the robot never waits for either.
   """
 
   def __init__(
-    self, log: log_lib.EpisodeLog, learner: service.Learner, actor: str
+    self,
+    log: log_lib.EpisodeLog,
+    learner: service.Learner,
+    actor: str,
+    capacity: int,
   ):
     """Initialises the shipper; `start` starts it.
 
@@ -29,10 +34,12 @@ class Shipper:
       log: of the actor; it grows while the shipper runs.
       learner: puts the episodes into its replay, each once.
       actor: whose log it is.
+      capacity: steps that the replay keeps of it; older ones are not sent.
     """
     self._log = log
     self._learner = learner
     self._actor = actor
+    self._capacity = capacity
     self._grown = threading.Event()
     self._stopped = False
     self._lost_since: float | None = time.time()
@@ -85,15 +92,24 @@ class Shipper:
       self._grown.wait(_RETRY_S)
 
   def _send_all(self) -> None:
-    inserted = self._learner.inserted_episodes(self._actor)
+    wanted = self._learner.inserted_episodes(self._actor)
     if self._lost_since is not None:
       self._lost_since = None
       logging.info(
-        'Connected: %d of %d episodes are in the replay.',
-        inserted,
+        'Connected: %d of %d episodes are not in the replay.',
+        self._log.count_from(wanted),
         len(self._log),
       )
-    while inserted < len(self._log) and not self._stopped:
-      inserted = self._learner.insert_episode(
-        self._actor, inserted, self._log.read(inserted)
-      )
+    first_recent = self._log.first_within(self._capacity)
+    while not self._stopped:
+      number = training_lib.next_of_use(self._log, wanted, first_recent)
+      if number is None:
+        return
+      if number > wanted:
+        steps = self._log.steps_between(wanted, number)
+        wanted = self._learner.pass_over(self._actor, wanted, number, steps)
+        continue
+      episode = self._log.read(number)
+      # One that is damaged is no longer in the log.
+      if episode is not None:
+        wanted = self._learner.insert_episode(self._actor, number, episode)

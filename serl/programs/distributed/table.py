@@ -1,6 +1,7 @@
 """What the launcher shows while a run is under way."""
 
 from collections.abc import Sequence
+import pathlib
 import time
 from typing import Any
 
@@ -8,8 +9,10 @@ import numpy as np
 from rich import table as rich_table
 
 from serl.programs import config as config_lib
+from serl.programs import run_folder
 from serl.programs.distributed import process
 from serl.programs.distributed import program as program_lib
+from serl.utils import damaged
 from serl.utils import loggers
 
 _LAST_EPISODES = 20
@@ -38,9 +41,10 @@ class Progress:
     self._episodes: list[dict[str, Any]] = []
     self._latest: dict[str, dict[str, Any]] = {}
     self._began = time.time()
+    self._damages = damaged.Reasons(config.folder)
 
-  def poll(self) -> None:
-    """Reads what is new."""
+  def poll(self) -> list[str]:
+    """Reads what is new; returns a line for each thing set aside as damaged."""
     for node, tail in self._tails.items():
       records = tail.poll()
       if not records:
@@ -48,13 +52,14 @@ class Progress:
       self._latest[node] = records[-1]
       if node.startswith('actor'):
         self._episodes = (self._episodes + records)[-_LAST_EPISODES:]
+    return self._damages.poll()
 
   def rows(self) -> list[tuple[str, str]]:
     """Returns what stands in the table, from top to bottom."""
     learner = self._latest.get('learner', {})
     evaluator = self._latest.get('evaluator', {})
     actors = [r for n, r in self._latest.items() if n.startswith('actor')]
-    acted = sum(r['env_steps'] for r in actors)
+    acted = sum(r.get('env_steps', 0) for r in actors)
     rows = [
       ('environment steps', _count(acted or learner.get('env_steps', 0))),
       ('learner steps', _count(learner.get('learner_steps', 0))),
@@ -67,6 +72,7 @@ class Progress:
       ('evaluation', _evaluation(evaluator)),
       ("age of the actor's parameters", _age(actors)),
       *_sizes(learner),
+      *_damaged(self._config.folder),
       ('time left', self._time_left(acted)),
     ]
     for node in self._nodes:
@@ -112,12 +118,17 @@ class Progress:
     if acted and elapsed > 10:
       # Of the actors, not of the run: it may have been resumed.
       newest = self._episodes[-self._config.num_actors :]
-      rate = sum(episode['steps_per_second'] for episode in newest)
+      rate = sum(e.get('steps_per_second', 0) for e in newest)
       left.append((self._config.max_env_steps - acted) / max(rate, 1e-6))
     if not left:
       return '-'
     clock = time.strftime('%H:%M:%S', time.gmtime(max(0, min(left))))
     return f'at most {clock}'
+
+
+def _damaged(folder: pathlib.Path) -> list[tuple[str, str]]:
+  count = run_folder.damaged_episodes(folder)
+  return [('damaged episodes, set aside', _count(count))] if count else []
 
 
 def _count(value: float) -> str:
@@ -129,7 +140,8 @@ def _number(record: dict[str, Any], name: str) -> str:
 
 
 def _evaluation(record: dict[str, Any]) -> str:
-  if not record:
+  names = ('successes', 'episodes', 'episode_return', 'learner_steps')
+  if any(name not in record for name in names):
     return '-'
   return (
     f'{record["successes"]:.0f} of {record["episodes"]:.0f}, return '

@@ -125,6 +125,16 @@ def test_each_episode_is_inserted_once_and_in_order(served):
   assert tables.states(replay)['replay'] == (20, 20)
 
 
+def test_what_is_passed_over_counts_as_taken(served):
+  _, learner, remote, replay = served
+  episode = fakes.make_episode(fake_run.SPEC, 10)
+  assert remote.pass_over('actor_0', 3, 7, 50) == 0  # not its turn
+  assert remote.pass_over('actor_0', 0, 7, 50) == 7
+  assert remote.pass_over('actor_0', 0, 7, 50) == 7  # sent again
+  assert remote.insert_episode('actor_0', 7, episode) == 8
+  assert learner._env_steps(tables.states(replay)) == 60
+
+
 @pytest.mark.parametrize(
   'change, expected',
   [
@@ -196,7 +206,7 @@ def test_steps_of_a_person_are_demonstrations(served, tmp_path):
   episode = fakes.make_episode(fake_run.SPEC)
   log.append(episode._replace(extras={'intervened': by_person}))
   log.append(episode)  # by a launch in which nobody could
-  shipper = shipping.Shipper(log, remote, 'actor_0')
+  shipper = shipping.Shipper(log, remote, 'actor_0', 100)
   shipper._send_all()
   sizes = {name: s.size for name, s in tables.states(replay).items()}
   assert sizes == {'replay': 20, 'demonstrations': 3}

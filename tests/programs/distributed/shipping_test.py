@@ -2,11 +2,12 @@
 
 import time
 
+import numpy as np
 import pytest
 
 pytest.importorskip('grpc', reason='it comes with the extra `launch`')
 
-from serl.demos import log as log_lib
+from serl.programs import run_folder
 from serl.programs.distributed import rpc
 from serl.programs.distributed import shipping
 from serl.testing import fakes
@@ -23,7 +24,7 @@ class Learner:
   def restart(self):
     self.down = self.mute = self.refuses = False
     self.episodes = []
-    self.count = 0
+    self.count = self.passed_steps = 0
 
   def inserted_episodes(self, actor):
     self._check()
@@ -43,6 +44,14 @@ class Learner:
       raise rpc.CallError('no answer')
     return self.count
 
+  def pass_over(self, actor, begin, end, steps):
+    self._check()
+    assert actor == 'actor_0'
+    assert begin == self.count < end
+    self.count = end
+    self.passed_steps += steps
+    return self.count
+
   def _check(self):
     if self.down:
       raise rpc.CallError('down')
@@ -55,15 +64,25 @@ def learner():
 
 @pytest.fixture
 def log(tmp_path):
-  return log_lib.EpisodeLog(tmp_path, SPEC)
+  return _open_log(tmp_path)
 
 
 @pytest.fixture
 def shipper(learner, log, monkeypatch):
   monkeypatch.setattr(shipping, '_RETRY_S', 0.01)
-  made = shipping.Shipper(log, learner, 'actor_0')
+  made = shipping.Shipper(log, learner, 'actor_0', 100)
   yield made
   made.close(10)
+
+
+def _open_log(run):
+  environment = fakes.FakeEnvironment(SPEC)
+  return run_folder.open_log(run, 'actor_0', environment)
+
+
+@pytest.fixture
+def folder(tmp_path):
+  return run_folder.episodes(tmp_path, 'actor_0')
 
 
 def _until(condition):
@@ -135,3 +154,59 @@ def test_an_episode_that_is_refused_is_not_sent_for_ever(learner, log, shipper):
   _until(lambda: shipper.failure is not None)
   assert str(shipper.failure) == 'reward: missing'
   assert learner.episodes == []
+
+
+def test_a_damaged_episode_is_set_aside_and_the_rest_is_sent(
+  learner, log, folder, shipper, tmp_path, caplog
+):
+  for length in (3, 4, 5, 6):
+    log.append(fakes.make_episode(SPEC, length))
+  torn = (folder / '000001.npz').read_bytes()[:-40]
+  (folder / '000001.npz').write_bytes(torn)
+  (folder / '000002.npz').unlink()  # by a person
+  shipper.start()
+  _until(lambda: learner.count == 4)
+  log.append(fakes.make_episode(SPEC, 7))
+  shipper.notify()
+  _until(lambda: learner.count == 5)
+  assert _lengths(learner) == [3, 6, 7]
+  assert shipper.failure is None
+  aside = tmp_path / 'damaged' / 'episodes' / 'actor_0' / '000001.npz'
+  assert aside.read_bytes() == torn
+  assert run_folder.damaged_episodes(tmp_path) == 1
+  told = [r.message for r in caplog.records if r.levelname == 'ERROR']
+  assert 'episodes/actor_0/000001.npz: torn or damaged' in told[0]
+  # The one that was deleted cannot be set aside.
+  assert len(told) == 2
+
+
+def test_damage_shifts_no_episode_of_a_learner_that_lives_on(
+  learner, log, folder, tmp_path
+):
+  for length in (3, 4, 5, 6):
+    log.append(fakes.make_episode(SPEC, length))
+  learner.count = 3  # the first three are in
+  (folder / '000001.npz').write_bytes(b'')
+  shipper = shipping.Shipper(_open_log(tmp_path), learner, 'actor_0', 100)
+  shipper.start()
+  _until(lambda: learner.count == 4)
+  shipper.close(10)
+  assert _lengths(learner) == [6]
+
+
+def test_only_what_the_tables_hold_is_sent(learner, log):
+  for number in range(20):
+    episode = fakes.make_episode(SPEC, 4, number)
+    by_person = np.uint8((0, number in (3, 4), 0, 0))
+    log.append(episode._replace(extras={'intervened': by_person}))
+  shipper = shipping.Shipper(log, learner, 'actor_0', 10)
+  shipper.start()
+  _until(lambda: learner.count == 20)
+  shipper.close(10)
+  # The newest whole episodes, and those in which a person demonstrated.
+  numbers = (3, 4, 17, 18, 19)
+  assert len(learner.episodes) == len(numbers)
+  for sent, number in zip(learner.episodes, numbers):
+    expected = fakes.make_episode(SPEC, 4, number).reward
+    np.testing.assert_array_equal(sent.reward, expected)
+  assert learner.passed_steps == 15 * 4
