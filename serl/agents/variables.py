@@ -1,6 +1,7 @@
 """Policy parameters that arrive in the background."""
 
 from concurrent import futures
+import math
 import time
 from typing import Any, NamedTuple
 
@@ -37,7 +38,12 @@ class VariableClient:
         serves must stay as it is: a copy, not a learner's donated state.
       period_s: seconds from the start of a fetch to that of the next, at least;
         a fetch itself waits for something new.
+
+    Raises:
+      ValueError: the period is negative, infinite or NaN.
     """
+    if not 0 <= period_s < math.inf:
+      raise ValueError(f'period_s is {period_s!r}, expected at least 0 s')
     self._source = source
     self._period_s = period_s
     self._thread = futures.ThreadPoolExecutor(1, 'variables')

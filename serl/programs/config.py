@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 import dataclasses
 import functools
+import math
 import os
 import pathlib
 from typing import Any
@@ -106,6 +107,21 @@ class RunConfig:
     )
     _check(self.updates_per_step > 0, self, 'updates_per_step', 'positive')
     _check(self.publish_every >= 1, self, 'publish_every', 'at least 1')
+    _check(self.checkpoints_kept >= 1, self, 'checkpoints_kept', 'at least 1')
+    for name in (
+      'checkpoint_period_s',
+      'evaluation_period_s',
+      'log_period_s',
+      'pull_every_s',
+    ):
+      period = getattr(self, name)
+      _check(0 < period < math.inf, self, name, 'positive and finite')
+    _check(
+      self.steps_per_second is None or 0 < self.steps_per_second < math.inf,
+      self,
+      'steps_per_second',
+      'None or positive and finite',
+    )
     _check(self.max_env_steps > 0, self, 'max_env_steps', 'positive')
     _check(self.max_learner_steps > 0, self, 'max_learner_steps', 'positive')
     _check(

@@ -24,6 +24,7 @@ import sys
 import time
 from typing import Any
 
+from absl import logging
 import dm_env
 import safetensors
 
@@ -35,13 +36,26 @@ from serl.utils import damaged
 
 _CONFIG = 'config.json'
 # What may stand there before a run is begun.
-_BEFORE = ('classifier', 'demonstrations', 'goals', 'key.pem', 'logs')
+_BEFORE = (
+  'classifier',
+  'damaged',
+  'demonstrations',
+  'goals',
+  'key.pem',
+  'logs',
+)
+# What a run leaves, of which some is there as soon as it is under way.
+_LEFT = ('checkpoints', 'episodes', 'metrics')
 # Of the configuration, what a checkpoint is good for.
 _WHAT_ACTS = ('agent', 'environment', 'observations', 'actions')
 
 
 class AnotherRunError(ValueError):
   """The folder holds a run of another configuration."""
+
+
+class DamagedConfigError(AnotherRunError):
+  """The folder's configuration cannot be read."""
 
 
 def episodes(folder: pathlib.Path, actor: str) -> pathlib.Path:
@@ -134,9 +148,27 @@ def claim(
     raise _not_writable(folder, error) from error
   if not os.access(folder, os.W_OK):
     raise _not_writable(folder, None)
+  written = {
+    'started': time.time(),
+    'command': [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]],
+    'task': task,
+    'run': described,
+  }
+  # The last of a launch that was killed, too.
+  begun = (*_BEFORE, f'.{_CONFIG}', _CONFIG)
+  leftovers = sorted(p.name for p in folder.iterdir() if p.name not in begun)
   path = folder / _CONFIG
   if path.exists():
-    lines = differences(described, _read(folder)['run'])
+    try:
+      found = _read(folder)['run']
+    except DamagedConfigError as error:
+      if leftovers and not set(leftovers) & set(_LEFT):
+        raise
+      damaged.set_aside(path, folder, str(error), os.link)
+      logging.error('%s is written anew; nothing was compared with it.', path)
+      _write(path, written)
+      return True
+    lines = differences(described, found)
     if lines:
       raise AnotherRunError(
         f'{folder} holds a run of another configuration:\n  '
@@ -144,27 +176,12 @@ def claim(
         + '\nName another folder, or restore the configuration to resume it.'
       )
     return True
-  begun = (*_BEFORE, f'.{_CONFIG}')  # the last of a launch that was killed
-  leftovers = sorted(p.name for p in folder.iterdir() if p.name not in begun)
   if leftovers:
     raise AnotherRunError(
       f'{folder} is not empty ({", ".join(leftovers[:5])}) and holds no '
       f'{_CONFIG}, so it is no run. Name another folder.'
     )
-  temporary = folder / f'.{_CONFIG}'
-  temporary.write_text(
-    json.dumps(
-      {
-        'started': time.time(),
-        'command': [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]],
-        'task': task,
-        'run': described,
-      },
-      indent=2,
-    )
-    + '\n'
-  )
-  os.replace(temporary, path)
+  _write(path, written)
   return False
 
 
@@ -263,7 +280,7 @@ def differences(
 
 
 def _what_acts(described: dict[str, Any]) -> dict[str, Any]:
-  return {part: described[part] for part in _WHAT_ACTS}
+  return {part: described.get(part) for part in _WHAT_ACTS}
 
 
 def check_policy(
@@ -274,9 +291,12 @@ def check_policy(
   Raises:
     AnotherRunError: they are not; says in what they differ.
   """
-  lines = differences(
-    what_acts(config, spec), _what_acts(_read(config.folder)['run'])
-  )
+  try:
+    found = _read(config.folder)['run']
+  except DamagedConfigError as error:
+    logging.error('%s Agent and environment are not compared.', error)
+    return
+  lines = differences(what_acts(config, spec), _what_acts(found))
   if lines:
     raise AnotherRunError(
       f'{config.folder} holds checkpoints of another agent or environment:\n  '
@@ -287,12 +307,32 @@ def check_policy(
 
 def _read(folder: pathlib.Path) -> dict[str, Any]:
   path = folder / _CONFIG
-  if path.is_file():
-    return json.loads(path.read_text())
-  raise AnotherRunError(
-    f'{folder} is no run: {_held(folder)}. Name the folder that holds the '
-    f"run's {_CONFIG} and checkpoints."
-  )
+  if not path.is_file():
+    raise AnotherRunError(
+      f'{folder} is no run: {_held(folder)}. Name the folder that holds the '
+      f"run's {_CONFIG} and checkpoints."
+    )
+  try:
+    found = json.loads(path.read_text(encoding='utf-8'))
+  except (ValueError, RecursionError):
+    found = None
+  if not isinstance(found, dict) or not isinstance(found.get('run'), dict):
+    raise DamagedConfigError(
+      f'{path} is torn or not that of a run. The command that began the run '
+      'goes on with it and writes the file anew.'
+    )
+  return found
+
+
+def _write(path: pathlib.Path, content: dict[str, Any]) -> None:
+  """Writes a configuration, whole or not at all."""
+  temporary = path.with_name(f'.{path.name}')
+  with open(temporary, 'w', encoding='utf-8') as file:
+    json.dump(content, file, indent=2)
+    file.write('\n')
+    file.flush()
+    os.fsync(file.fileno())
+  os.replace(temporary, path)
 
 
 def _held(path: pathlib.Path) -> str:

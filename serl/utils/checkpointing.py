@@ -54,7 +54,12 @@ class Checkpointer:
     Args:
       folder: of the checkpoints; one process writes to it, any may read.
       keep: how many of the last checkpoints stay.
+
+    Raises:
+      ValueError: none is to stay.
     """
+    if not keep >= 1:
+      raise ValueError(f'keep is {keep!r}, expected at least 1 checkpoint')
     self._folder = pathlib.Path(folder).absolute()
     self._keep = keep
     self._manager: ocp.CheckpointManager | None = None

@@ -4,6 +4,7 @@ ROOT/damaged holds each of them under the path that it had below ROOT, and
 reasons.txt, with a line for each.
 """
 
+from collections.abc import Callable
 import os
 import pathlib
 
@@ -13,7 +14,12 @@ _FOLDER = 'damaged'
 _REASONS = 'reasons.txt'
 
 
-def set_aside(path: pathlib.Path, root: pathlib.Path, reason: str) -> None:
+def set_aside(
+  path: pathlib.Path,
+  root: pathlib.Path,
+  reason: str,
+  move: Callable[[pathlib.Path, pathlib.Path], None] = os.rename,
+) -> None:
   """Moves a damaged file or folder out of the way and logs an error.
 
   Where it cannot be moved it stays, which is logged too.
@@ -22,6 +28,7 @@ def set_aside(path: pathlib.Path, root: pathlib.Path, reason: str) -> None:
     path: of the file or folder, below `root`.
     root: of what it belongs to, such as a run's folder.
     reason: what is wrong with it.
+    move: `os.link` for a file that is replaced afterwards.
   """
   part = path.relative_to(root)
   reason = ' '.join(reason.removeprefix(f'{path}: ').split())
@@ -32,7 +39,7 @@ def set_aside(path: pathlib.Path, root: pathlib.Path, reason: str) -> None:
     aside = aside.with_name(f'{path.name}.{number}')
   try:
     aside.parent.mkdir(parents=True, exist_ok=True)
-    os.rename(path, aside)
+    move(path, aside)
     line = f'{part}: {reason}; set aside as {aside.relative_to(root)}'
     with open(root / _FOLDER / _REASONS, 'a', encoding='utf-8') as file:
       file.write(f'{line}\n')

@@ -167,7 +167,12 @@ class TimeLimited:
     Args:
       logger: gets what passes; it is closed with the filter.
       seconds: between two records.
+
+    Raises:
+      ValueError: they are not positive and finite.
     """
+    if not 0 < seconds < math.inf:
+      raise ValueError(f'seconds is {seconds!r}, expected positive and finite')
     self._logger = logger
     self._seconds = seconds
     self._written = -math.inf

@@ -15,8 +15,20 @@ from tests.programs.distributed import fake_run
     ('max_learner_steps', 0),
     ('held_out_fraction', 1.0),
     ('evaluation_episodes', 0),
-    ('replay', 'disk'),
     ('stop_at_successes', 4),  # of 3 episodes
+    ('checkpoints_kept', 0),
+    ('checkpoints_kept', -1),
+    *(
+      (name, value)
+      for name in (
+        'checkpoint_period_s',
+        'evaluation_period_s',
+        'log_period_s',
+        'pull_every_s',
+        'steps_per_second',
+      )
+      for value in (0.0, -1.0, float('nan'), float('inf'))
+    ),
   ],
 )
 def test_bad_value_is_named(tmp_path, name, value):

@@ -52,6 +52,48 @@ def test_folder_of_something_else_is_refused(config):
     run_folder.claim(config, fake_run.SPEC)
 
 
+def _tears(whole):
+  middle = len(whole) // 2
+  yield b''
+  yield bytes(len(whole))
+  yield whole[:middle]
+  yield whole[:middle] + bytes(middle)
+  yield b'\xff\x00\x80' + whole
+  yield b'[' * 100_000
+  yield b'[]'
+  yield b'{"run": 7}'
+
+
+def test_a_torn_configuration_is_no_obstacle(config, caplog):
+  run_folder.claim(config, fake_run.SPEC)
+  (config.folder / 'episodes').mkdir()
+  path = config.folder / 'config.json'
+  whole = path.read_bytes()
+  run = json.loads(whole)['run']
+  for number, torn in enumerate(_tears(whole)):
+    path.write_bytes(torn)
+    caplog.clear()
+    run_folder.check_policy(config, fake_run.SPEC)
+    assert 'are not compared' in caplog.text
+    with pytest.raises(run_folder.AnotherRunError, match='is torn or'):
+      run_folder.command(config.folder)
+    assert run_folder.claim(config, fake_run.SPEC) is True
+    assert 'config.json is written anew' in caplog.text
+    assert json.loads(path.read_text())['run'] == run
+    name = f'config.json.{number}' if number else 'config.json'
+    assert (config.folder / 'damaged' / name).read_bytes() == torn
+
+
+def test_a_configuration_of_something_else_is_left_alone(config):
+  config.folder.mkdir()
+  (config.folder / 'thesis.tex').write_text('')
+  for content in ('{"theme": "dark"}', 'torn'):
+    (config.folder / 'config.json').write_text(content)
+    with pytest.raises(run_folder.AnotherRunError, match='not that of a run'):
+      run_folder.claim(config, fake_run.SPEC)
+    assert (config.folder / 'config.json').read_text() == content
+
+
 def test_folder_that_cannot_be_written_is_named(config):
   config.folder.mkdir()
   config.folder.chmod(0o555)

@@ -116,6 +116,11 @@ def test_keeps_the_last_ones(tmp_path):
   _assert_bitwise_equal(state, _state(12))
 
 
+def test_keeps_at_least_one(tmp_path):
+  with pytest.raises(ValueError, match='keep is 0, expected at least 1'):
+    checkpointing.Checkpointer(tmp_path, keep=0)
+
+
 def test_a_step_that_is_there_stays(tmp_path):
   checkpointer = checkpointing.Checkpointer(tmp_path)
   checkpointer.save(1, _state(1), {})

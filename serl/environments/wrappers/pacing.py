@@ -1,6 +1,7 @@
 """Runs an environment at its control rate."""
 
 from collections.abc import Callable
+import math
 import time
 
 import dm_env
@@ -34,9 +35,9 @@ class RealTime(base.EnvironmentWrapper):
       sleep: waits for a time, s.
 
     Raises:
-      ValueError: if the period is not positive.
+      ValueError: if the period is not positive and finite.
     """
-    if not period_s > 0:
+    if not 0 < period_s < math.inf:
       raise ValueError(f'period_s={period_s}; expected a positive time in s.')
     super().__init__(environment)
     self._period_s = period_s

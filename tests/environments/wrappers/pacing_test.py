@@ -127,7 +127,7 @@ def test_adds_to_the_metrics_of_the_environment():
   assert metrics['success'] == 0.0
 
 
-@pytest.mark.parametrize('period', [0.0, -1.0, float('nan')])
+@pytest.mark.parametrize('period', [0.0, -1.0, float('nan'), float('inf')])
 def test_refuses_a_period_that_is_no_time(period, clock):
   with pytest.raises(ValueError, match=f'period_s={period}'):
     pacing.RealTime(Work(clock), period)
