@@ -189,7 +189,10 @@ def read(
       if header['version'] > _CHECKSUM_VERSION:
         npz.check_digest(content, archive)
       found = [name for name in npz.names(archive) if name != _HEADER]
-      arrays = npz.read(content, archive, found)
+      as_differences = header.get(_DIFFERENCES, ())
+      if not set(as_differences) <= set(found):
+        raise ValueError(f'differences of {as_differences!r:.50}')
+      arrays = npz.read(content, archive, found, as_differences)
     if _schema(arrays) != header['schema']:
       lines = specs.differences(_schema(arrays), header['schema'])
       raise ChecksumError(
@@ -202,8 +205,6 @@ def read(
         raise npz.DigestError(
           f'checksum {checksum}, expected {header["checksum"]}'
         )
-    for name in header.get(_DIFFERENCES, ()):
-      npz.undo_differences(arrays[name])
     episode = _episode(arrays)
     problems = adders.problems(episode, spec or told_spec(header['spec']))
   if problems:
@@ -314,7 +315,7 @@ def _reading(path: pathlib.Path) -> Iterator[None]:
     ) from error
 
 
-def _read_bytes(path: pathlib.Path) -> bytes:
+def _read_bytes(path: pathlib.Path) -> bytearray:
   """Returns what is in a file, unless its beginning says that it is another."""
   with open(path, 'rb') as file:
     start = file.read(2)
@@ -328,8 +329,11 @@ def _read_bytes(path: pathlib.Path) -> bytes:
       raise FileError(
         f'{path}: starts with {start!r}, expected an episode ({SUFFIX})'
       )
+    content = bytearray(os.fstat(file.fileno()).st_size)
     file.seek(0)
-    return file.read()
+    if file.readinto(content) != len(content):
+      raise EOFError('it is being changed')
+    return content
 
 
 def _header(path: pathlib.Path, archive: zipfile.ZipFile) -> dict[str, Any]:

@@ -7,10 +7,9 @@ their differences from row to row: where a camera stands still most are 0, which
 halves bytes and time once more.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 import hashlib
 import io
-import itertools
 import math
 import struct
 import zipfile
@@ -21,7 +20,7 @@ import numpy as np
 SUFFIX = '.npy'  # of the name of an array in an archive
 _DIGEST_BYTES = 64  # sha256 in hexadecimal digits
 _SMALL = 2**16  # bytes of an array that is never deflated
-_SAMPLE_ROWS = 8  # or more, of small ones
+_SAMPLE_ROWS = 4  # or more, of small ones
 _PAYS = 0.25  # of the size that an array may have once it is deflated
 _LEVEL = 3
 # A zip's local header: signature, version, flags, method, time, date, checksum,
@@ -40,7 +39,7 @@ def is_smaller_as_differences(array: np.ndarray) -> bool:
   return (
     array.dtype.kind in 'iu'
     and array.nbytes >= _SMALL
-    and _shrinks(differences(_sample(array)))
+    and _shrinks(differences(_sample(array))[1:])
   )
 
 
@@ -51,10 +50,15 @@ def differences(array: np.ndarray) -> np.ndarray:
   return found
 
 
-def undo_differences(array: np.ndarray) -> None:
-  """Replaces what `differences` returned by what it was given, in its place."""
-  for before, row in itertools.pairwise(array.reshape(len(array), -1)):
-    np.add(row, before, out=row)
+def undo_differences(array: np.ndarray) -> np.ndarray:
+  """Returns what `differences` was given for what it returned."""
+  found = np.empty(array.shape, array.dtype)
+  found[:1] = array[:1]
+  rows = found.reshape(len(found), -1)
+  changes = array.reshape(len(array), -1)[1:]
+  for before, row, change in zip(rows[:-1], rows[1:], changes):
+    np.add(before, change, out=row)
+  return found
 
 
 def write(arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -76,7 +80,7 @@ def write(arrays: Mapping[str, np.ndarray]) -> bytes:
   return bytes(body) + hashlib.sha256(body).hexdigest().encode()
 
 
-def check_digest(content: bytes, archive: zipfile.ZipFile) -> None:
+def check_digest(content: bytearray, archive: zipfile.ZipFile) -> None:
   """Checks that an archive is the one that was written.
 
   Args:
@@ -102,23 +106,32 @@ def names(archive: zipfile.ZipFile) -> list[str]:
 
 
 def read(
-  content: bytes, archive: zipfile.ZipFile, wanted: Iterable[str]
+  content: bytearray,
+  archive: zipfile.ZipFile,
+  wanted: Iterable[str],
+  as_differences: Sequence[str] = (),
 ) -> dict[str, np.ndarray]:
   """Returns arrays by their names; compares no checksum.
 
   Args:
-    content: of the archive.
+    content: of the archive; large arrays may stay in it.
     archive: opened on it.
     wanted: names of arrays that are in it.
+    as_differences: of them, which are stored so.
 
   Raises:
     ValueError, KeyError, TypeError, struct.error, zlib.error: the bytes of the
       archive are damaged.
   """
-  return {
-    name: parse(_unpack(content, archive.getinfo(name + SUFFIX)))
-    for name in wanted
-  }
+  arrays = {}
+  for name in wanted:
+    array = parse(_unpack(content, archive.getinfo(name + SUFFIX)))
+    if name in as_differences:
+      array = undo_differences(array)
+    flags = array.flags
+    is_own = array.nbytes >= _SMALL and flags.writeable and flags.aligned
+    arrays[name] = array if is_own else array.copy()
+  return arrays
 
 
 def read_first(start: bytes) -> tuple[str, np.ndarray] | None:
@@ -147,7 +160,7 @@ def read_first(start: bytes) -> tuple[str, np.ndarray] | None:
 
 
 def parse(member: bytes | memoryview) -> np.ndarray:
-  """Returns the array of numpy's format, a copy of what is given."""
+  """Returns the array of numpy's format that `member` holds, a view of it."""
   start = io.BytesIO(member[:_NUMPY_HEADER_BYTES])
   version = np.lib.format.read_magic(start)
   if version != (1, 0):
@@ -161,7 +174,7 @@ def parse(member: bytes | memoryview) -> np.ndarray:
       f'an array of shape {shape} in {len(member)} bytes, expected {size}'
     )
   order = 'F' if fortran else 'C'
-  return np.ndarray(shape, dtype, member, start.tell(), order=order).copy()
+  return np.ndarray(shape, dtype, member, start.tell(), order=order)
 
 
 def _sample(array: np.ndarray) -> np.ndarray:
@@ -173,11 +186,11 @@ def _sample(array: np.ndarray) -> np.ndarray:
 
 def _shrinks(sample: np.ndarray) -> bool:
   """Returns whether it pays to deflate what this is a sample of."""
-  deflated = zlib.compress(np.ascontiguousarray(sample), _LEVEL)
+  deflated = zlib.compress(np.ascontiguousarray(sample), 1)
   return len(deflated) <= _PAYS * sample.nbytes
 
 
-def _unpack(content: bytes, member: zipfile.ZipInfo) -> bytes | memoryview:
+def _unpack(content: bytearray, member: zipfile.ZipInfo) -> bytes | memoryview:
   """Returns what a member of an archive holds, without a copy if it can be.
 
   zipfile would compute a second checksum of it, which takes a third of the time

@@ -1,4 +1,5 @@
 import dataclasses
+import os
 import signal
 import threading
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from serl import programs
+from serl.agents.sac import builder as sac_builder
 from serl.demos import files
 from serl.demos import log as log_lib
 from serl.programs import run_folder
@@ -212,6 +214,74 @@ def test_an_interrupted_run_keeps_the_update_under_way(tmp_path, monkeypatch):
   checkpoints = checkpointing.Checkpointer(tmp_path / 'run' / 'checkpoints')
   assert max(checkpoints.steps()) == 5
   assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_damaged_episode_is_set_aside(tmp_path, caplog):
+  config = _config(tmp_path / 'run', evaluate=False)
+  programs.run_local(config)
+  episodes = config.folder / 'episodes' / 'actor_0'
+  (episodes / '000001.npz').write_bytes(b'')
+  content = bytearray((episodes / '000004.npz').read_bytes())
+  content[len(content) // 2] ^= 1
+  (episodes / '000004.npz').write_bytes(content)
+  summary = programs.run_local(dataclasses.replace(config, max_env_steps=80))
+  assert summary.damaged_episodes == 2
+  assert '2 episodes, set aside in' in str(summary)
+  assert sorted(os.listdir(config.folder / 'damaged/episodes/actor_0')) == [
+    '000001.npz',
+    '000004.npz',
+  ]
+  assert 'DAMAGED: episodes/actor_0/000004.npz: checksum' in caplog.text
+  # Four of six are left; the next ones come after the last.
+  assert summary.env_steps == 80
+  assert len(files.find(episodes)) == 8
+  last = loggers.read_metrics(config.folder, 'learner')[-1]
+  assert last['replay_size'] == 80
+
+
+def test_only_what_the_table_holds_is_inserted_again(tmp_path, monkeypatch):
+  read = log_lib.EpisodeLog.read
+  numbers = []
+
+  def noted(self, number):
+    numbers.append(number)
+    return read(self, number)
+
+  monkeypatch.setattr(log_lib.EpisodeLog, 'read', noted)
+  config = _config(tmp_path / 'run', evaluate=False)
+  agent = dataclasses.replace(config.builder.builder.config, replay_size=25)
+  builder = dataclasses.replace(
+    config.builder, builder=sac_builder.SACBuilder(agent)
+  )
+  config = dataclasses.replace(config, builder=builder)
+  programs.run_local(config)
+  summary = programs.run_local(dataclasses.replace(config, max_env_steps=80))
+  assert numbers == [3, 4, 5]  # of six with ten steps each
+  assert summary.env_steps == 80
+  last = loggers.read_metrics(config.folder, 'learner')[-1]
+  assert last['replay_size'] == 25
+
+
+def _with_demonstrations(config, folder):
+  log = log_lib.EpisodeLog(folder, fake_run.SPEC)
+  for seed in range(3):
+    log.append(fakes.make_episode(fake_run.SPEC, seed=seed))
+  (folder / '000001.npz').write_bytes(b'PK')
+  return dataclasses.replace(config, demonstrations=folder)
+
+
+def test_damaged_demonstrations_are_refused_but_for_the_runs_own(tmp_path):
+  config = _config(tmp_path / 'run', evaluate=False)
+  elsewhere = _with_demonstrations(config, tmp_path / 'demos')
+  with pytest.raises(files.TornFileError, match=r'000001\.npz'):
+    programs.run_local(elsewhere)
+  assert len(files.find(tmp_path / 'demos')) == 3
+  config = _config(tmp_path / 'other', evaluate=False)
+  own = _with_demonstrations(config, config.folder / 'demonstrations')
+  programs.run_local(own)
+  assert (config.folder / 'damaged/demonstrations/000001.npz').exists()
+  last = loggers.read_metrics(config.folder, 'learner')[-1]
+  assert last['demonstrations_size'] == 20
 
 
 def test_a_resumed_run_begins_elsewhere(tmp_path):

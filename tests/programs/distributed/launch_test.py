@@ -21,6 +21,7 @@ pytest.importorskip(
   'launchpad', reason='Launchpad has wheels for Python 3.10 alone'
 )
 
+from serl import programs
 from serl.demos import files
 from serl.programs.distributed import keys
 from serl.utils import checkpointing
@@ -178,6 +179,49 @@ def test_ends_when_the_evaluator_has_seen_enough(launch):
   assert other.wait() == 1
   assert 'holds a run of another configuration' in other.output()
   assert 'critic_learning_rate: 0.001 in the folder, 0.1 now' in other.output()
+
+
+def _tear(path: pathlib.Path) -> None:
+  content = path.read_bytes()
+  path.write_bytes(content[: len(content) // 2])
+
+
+def test_nothing_that_is_damaged_is_loaded_or_waited_for(launch, tmp_path):
+  flags = {'steps_per_second': None, 'evaluate': False}
+  for steps in (60, 80):
+    config = fake_run.make_config(
+      tmp_path / 'run', max_env_steps=steps, **flags
+    )
+    programs.run_local(config)
+  older, newest = _checkpoints(config.folder / 'checkpoints')[-2:]
+  episodes = config.folder / 'episodes' / 'actor_0'
+  for path in (config.folder / 'checkpoints' / str(newest)).rglob('*'):
+    if path.is_file():
+      path.write_bytes(b'')
+  for torn in (
+    episodes / '000001.npz',
+    episodes / 'index.jsonl',
+    config.folder / 'config.json',
+    config.folder / 'metrics' / 'learner.jsonl',
+    config.folder / 'summary.json',
+  ):
+    _tear(torn)
+  (config.folder / 'logs' / 'learner.status').write_bytes(bytes(20))
+  run = launch('--max-env-steps=120')
+  assert run.wait() == 0, run.output()
+  assert 'DAMAGED: config.json: ' in run.output()
+  assert 'DAMAGED: episodes/actor_0/000001.npz: torn or' in run.output()
+  assert f'DAMAGED: checkpoints/{newest}: its counters' in run.output()
+  assert 'learner.jsonl: 1 of 1 lines cannot be read' in run.output()
+  log = (config.folder / 'logs' / 'learner.txt').read_text()
+  assert f'Going on from the checkpoint of learner step {older}.' in log
+  assert 'orbax' not in log and 'JSON' not in log
+  summary = json.loads((config.folder / 'summary.json').read_text())
+  assert summary['damaged_episodes'] == 1
+  # 7 of 8 episodes are there, and new ones up to the limit.
+  assert summary['env_steps'] >= 120
+  assert (config.folder / 'damaged/episodes/actor_0/000001.npz').exists()
+  assert not (episodes / '000001.npz').exists()
 
 
 def test_whatever_is_killed_or_stopped_the_run_goes_on(launch):

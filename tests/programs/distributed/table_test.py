@@ -6,9 +6,11 @@ pytest.importorskip(
 
 from rich import console
 
+from serl.programs import run_folder
 from serl.programs.distributed import process
 from serl.programs.distributed import program as program_lib
 from serl.programs.distributed import table
+from serl.utils import damaged
 from serl.utils import loggers
 from tests.programs.distributed import fake_run
 
@@ -115,3 +117,32 @@ def test_line_and_table_say_the_same(config):
   for label, value in progress.rows():
     assert label in text
     assert f'{label} {value}' in progress.line()
+
+
+def test_what_was_set_aside_is_counted_and_told_once(config):
+  assert 'damaged episodes, set aside' not in _rows(config)
+  folder = run_folder.episodes(config.folder, 'actor_0')
+  folder.mkdir(parents=True)
+  progress = table.Progress(config, _nodes(config, 'actor_0'))
+  for number in range(2):
+    path = folder / f'{number:06d}.npz'
+    path.write_bytes(b'')
+    damaged.set_aside(path, config.folder, f'{path}: torn;\n replace it')
+    (line,) = progress.poll()
+    assert line.startswith(f'episodes/actor_0/{path.name}: torn; replace it; ')
+    assert progress.poll() == []
+  assert _rows(config)['damaged episodes, set aside'] == '2'
+
+
+def test_torn_records_and_states_are_passed_over(config):
+  episode = {'steps_per_second': 50.0, 'env_steps': 10, 'episode_return': 2.0}
+  _write(config, 'actor_0', episode, episode)
+  path = loggers.metrics_path(config.folder, 'actor_0')
+  whole = path.read_bytes()
+  # Keys of the record that is left are lost in one of these.
+  for content in (whole[:-20], whole[20:], whole.replace(b'env_s', b'inv_s')):
+    path.write_bytes(content)
+    assert _rows(config)['return'].startswith('2.0 over ')
+  for content in (b'', bytes(9), b'\xff\n', b'x\ny', b'nan\ntext'):
+    process.status_path(config.folder, 'learner').write_bytes(content)
+    assert 'learner' not in _rows(config)
