@@ -54,11 +54,13 @@ _SPEC_PARTS = ('observations', 'actions')
 # What zipfile and numpy raise when bytes of an archive are wrong.
 _DAMAGES = (
   zipfile.BadZipFile,
+  AttributeError,
   EOFError,
-  KeyError,
+  LookupError,
   MemoryError,
   NotImplementedError,
   OSError,
+  OverflowError,
   RuntimeError,
   TypeError,
   ValueError,
@@ -370,8 +372,9 @@ def _checked_header(path: pathlib.Path, encoded: np.ndarray) -> dict[str, Any]:
       entry = entry.get(key)
     if not isinstance(entry, dict):
       raise ValueError(f'{part} of the header is {entry!r:.50}')
-  if not header['schema']['reward']['shape']:
-    raise ValueError(f'rewards of the shape {header["schema"]["reward"]}')
+  shape = header['schema']['reward']['shape']
+  if not isinstance(shape, list) or not isinstance(shape[0], int):
+    raise ValueError(f'rewards of the shape {shape!r:.50}')
   return header
 
 

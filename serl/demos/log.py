@@ -58,10 +58,13 @@ class EpisodeLog:
     self._described = files.describe(spec)
     self._spec_digest = _digest(self._described)
     self._folder.mkdir(parents=True, exist_ok=True)
+    # Of damaged ones, too: their numbers are not given again.
+    names = [path.name for path in files.find(self._folder)]
+    numbers = map(_number, filter(_is_numbered, names))
+    self._next_number = max(numbers, default=-1) + 1
     self._entries = self._open()
     # Of those named by a number, ascending.
     self._numbers = sorted(map(_number, filter(_is_numbered, self._entries)))
-    self._next_number = self._numbers[-1] + 1 if self._numbers else 0
 
   def __len__(self) -> int:
     """The number of episodes."""

@@ -380,6 +380,9 @@ def test_refuses_arrays_that_are_not_of_the_spec(tmp_path, changes, told):
     {'metadata': 3},
     {'differences': ['nothing']},
     {'differences': 7},
+    {'schema': {'reward': {'shape': 5}}},
+    {'schema': {'reward': {'shape': []}}},
+    {'schema': {'reward': 5}},
   ],
 )
 def test_a_header_without_its_parts_is_torn(tmp_path, header, monkeypatch):

@@ -197,6 +197,13 @@ def test_goes_on_without_what_is_damaged(tmp_path, content, has_index):
     list(log_lib.EpisodeLog(tmp_path, _spec()).episodes())
 
 
+def test_the_number_of_a_damaged_episode_is_not_given_again(tmp_path):
+  _fill(tmp_path)
+  (tmp_path / '000002.npz').write_bytes(b'')
+  log, _ = _go_on(tmp_path)
+  assert log.append(fakes.make_episode(_spec(), 4)).name == '000003.npz'
+
+
 def test_a_folder_in_a_files_place_is_damage(tmp_path):
   _fill(tmp_path)
   (tmp_path / '000005.npz').mkdir()
