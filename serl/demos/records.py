@@ -81,7 +81,10 @@ def infer_spec(record: Record) -> specs.EnvironmentSpec:
   try:
     specs.check_images(observations)
   except ValueError as error:
-    raise files.FileError(f'{record.name}: {error}') from error
+    raise files.FileError(
+      f'{record.name}: {error} Or leave it out: --drop=NAME of python -m '
+      'serl.tools.convert_data.'
+    ) from error
   action = np.asarray(record.episode.action)
   if action.ndim != 2:
     raise files.FileError(

@@ -21,6 +21,7 @@ import pathlib
 from typing import Any
 
 from absl import logging
+from google.protobuf import json_format
 import numpy as np
 import tree
 
@@ -49,6 +50,16 @@ _SPEC = 'serl_spec'
 # Image episodes are some 10 MB each.
 _EPISODES_IN_FILE = 20
 _ALL = fields.Choice()
+# What is torn is met by TensorFlow, what is missing by tensorflow-datasets, and
+# descriptions that are none by either, and by protobuf.
+_DAMAGES = (
+  tf.errors.OpError,
+  json_format.ParseError,
+  AssertionError,
+  KeyError,
+  TypeError,
+  ValueError,
+)
 _CONVENTIONS = {
   'acted': 'read as Open-X publishes RLDS: the last step of an episode has an '
   'action and a reward, and its observation also stands for the one after it '
@@ -86,8 +97,7 @@ def read(
     yield from _read(folder, last_step, choice, tally)
   except files.FileError:
     raise
-  # What is torn is met by TensorFlow, what is missing by tensorflow-datasets.
-  except (tf.errors.OpError, AssertionError, ValueError) as error:
+  except _DAMAGES as error:
     raise files.FileError(
       f'{folder}: torn or damaged after {tally["examples"]} episodes '
       f'({error}); replace the data set'
@@ -109,17 +119,27 @@ def read(
 
 
 def read_spec(folder: str | os.PathLike) -> specs.EnvironmentSpec | None:
-  """Returns the spec of a data set that `write` made, None of any other."""
+  """Returns the spec of a data set that `write` made, None of any other.
+
+  Raises:
+    FileError: what is written in its place is none.
+  """
   path = _find(folder) / 'metadata.json'
   if not path.exists():
     return None
-  described = json.loads(path.read_text()).get(_SPEC)
-  if described is None:
-    return None
-  return records.make_spec(
-    specs.from_dict(described['observations']),
-    specs.from_dict(described['actions']),
-  )
+  try:
+    described = json.loads(path.read_text()).get(_SPEC)
+    if described is None:
+      return None
+    return records.make_spec(
+      specs.from_dict(described['observations']),
+      specs.from_dict(described['actions']),
+    )
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    raise files.FileError(
+      f'{path}: torn or damaged ({error!r}), expected what describes '
+      'the data set; replace it'
+    ) from error
 
 
 def write(
@@ -140,10 +160,13 @@ def write(
     FileExistsError: there is such a folder or file.
     FileError: an episode is a single step, and no snapshot; or was recorded at
       another rate than one before.
-    ValueError: the extras of an episode are others than those before.
+    ValueError: the extras of an episode are others than those before, or there
+      is no episode.
   """
   found = records.rated(found)
-  first = next(found)
+  first = next(found, None)
+  if first is None:
+    raise ValueError(f'{folder}: no episode to write; expected some')
   extras = _extras_spec(first.episode)
   with folders.new(folder) as unfinished:
     writer = tfds.core.SequentialWriter(

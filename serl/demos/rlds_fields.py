@@ -96,8 +96,8 @@ def choose(
   except files.FileError as error:
     raise files.FileError(f'{folder}: {error}') from error
   problems = [
-    f'{path} is {_show(fields[path])}, expected numbers or an image: leave it '
-    f'out, --drop={path}'
+    f'{path} is {_show(fields[path])}, expected numbers or an image'
+    + (f': leave it out, --drop={path}' if '/' in path else '')
     for path in chosen
     if not _is_numeric(fields[path])
   ]

@@ -196,5 +196,9 @@ def _stack(name: str, path: str, steps: Sequence[Any]) -> types.NestedArray:
 
 
 def _show(array: np.ndarray) -> str:
-  kind = array.dtype.name if array.dtype.kind in 'bfiu' else 'no numbers'
-  return f'{kind} {list(array.shape)}'
+  if array.dtype.kind in 'bfiu':
+    return f'{array.dtype.name} {list(array.shape)}'
+  first = array.flat[0] if array.size else ''
+  if isinstance(first, Mapping):
+    return 'a dict'
+  return 'text' if isinstance(first, (bytes, str)) else 'a sequence'

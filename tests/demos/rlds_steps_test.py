@@ -161,7 +161,9 @@ def test_fields_that_change_are_named():
   ):
     rlds_steps.make_episode('a', steps, 'acted')
   steps = _steps([[0.1]] * 3, [0.0, b'x', 0.0])
-  with pytest.raises(files.FileError, match=r'a, reward: no numbers .* step'):
+  with pytest.raises(
+    files.FileError, match='a, reward: text at step 1, expect'
+  ):
     rlds_steps.make_episode('a', steps, 'acted')
 
 

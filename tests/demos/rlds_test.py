@@ -479,6 +479,29 @@ def test_a_torn_file_is_refused(rlds, tmp_path, kept):
     list(rlds.read(tmp_path / 'data'))
 
 
+@pytest.mark.parametrize('name', ['features.json', 'dataset_info.json'])
+@pytest.mark.parametrize('content', ['', '{', '[]', '3', '{"name": 3}'])
+def test_descriptions_that_are_none_are_refused(rlds, tmp_path, name, content):
+  rlds.write(tmp_path / 'data', _records(), _spec())
+  (tmp_path / 'data' / name).write_text(content)
+  with pytest.raises(files.FileError, match='data: torn or damaged after 0 ep'):
+    list(rlds.read(tmp_path / 'data'))
+
+
+@pytest.mark.parametrize('content', ['', '[]', '{"serl_spec": {}}'])
+def test_a_spec_that_is_none_is_refused(rlds, tmp_path, content):
+  rlds.write(tmp_path / 'data', _records(), _spec())
+  (tmp_path / 'data' / 'metadata.json').write_text(content)
+  with pytest.raises(files.FileError, match=r'metadata\.json: torn or damaged'):
+    datasets.read(tmp_path / 'data')
+
+
+def test_nothing_is_written_of_nothing(rlds, tmp_path):
+  with pytest.raises(ValueError, match='data: no episode to write'):
+    rlds.write(tmp_path / 'data', [], _spec())
+  assert not (tmp_path / 'data').exists()
+
+
 def test_a_missing_file_is_refused(rlds, tmp_path):
   rlds.write(tmp_path / 'data', _records(), _spec())
   (path,) = (tmp_path / 'data').glob('*.tfrecord*')
