@@ -57,6 +57,7 @@ _DAMAGES = (
   json_format.ParseError,
   AssertionError,
   KeyError,
+  RecursionError,
   TypeError,
   ValueError,
 )
@@ -125,7 +126,7 @@ def read_spec(folder: str | os.PathLike) -> specs.EnvironmentSpec | None:
     FileError: what is written in its place is none.
   """
   path = _find(folder) / 'metadata.json'
-  if not path.exists():
+  if not path.is_file():
     return None
   try:
     described = json.loads(path.read_text()).get(_SPEC)
@@ -197,7 +198,7 @@ def write(
 def _find(folder: str | os.PathLike) -> pathlib.Path:
   folder = pathlib.Path(folder)
   name = 'features.json'
-  if (folder / name).exists():
+  if (folder / name).is_file():
     return folder
   versions = sorted(path.parent for path in folder.glob(f'*/{name}'))
   if len(versions) != 1:

@@ -40,8 +40,12 @@ def open_builder(folder: pathlib.Path) -> Any:
   the data set; only its own are let through.
 
   Raises:
-    FileError: a feature is of another package.
+    FileError: a feature is of another package, or something in the folder is
+      no file, such as a pipe, which would be waited for.
   """
+  for path in folder.iterdir():
+    if not path.is_file() and not path.is_dir():
+      raise files.FileError(f'{path}: no regular file, expected one')
   described = json.loads((folder / 'features.json').read_text())
   for name in _class_names(described):
     if not name.startswith('tensorflow_datasets.'):

@@ -3,6 +3,7 @@
 import itertools
 import json
 import logging
+import os
 import sys
 
 import numpy as np
@@ -480,12 +481,32 @@ def test_a_torn_file_is_refused(rlds, tmp_path, kept):
 
 
 @pytest.mark.parametrize('name', ['features.json', 'dataset_info.json'])
-@pytest.mark.parametrize('content', ['', '{', '[]', '3', '{"name": 3}'])
+@pytest.mark.parametrize(
+  'content', ['', '{', '[]', '3', '{"name": 3}', '[' * 9999]
+)
 def test_descriptions_that_are_none_are_refused(rlds, tmp_path, name, content):
   rlds.write(tmp_path / 'data', _records(), _spec())
   (tmp_path / 'data' / name).write_text(content)
   with pytest.raises(files.FileError, match='data: torn or damaged after 0 ep'):
     list(rlds.read(tmp_path / 'data'))
+
+
+def test_no_pipe_is_waited_for(rlds, tmp_path):
+  rlds.write(tmp_path / 'data', _records(), _spec())
+  (path,) = (tmp_path / 'data').glob('*.tfrecord*')
+  path.unlink()
+  os.mkfifo(path)
+  with pytest.raises(files.FileError, match='no regular file, expected one'):
+    list(rlds.read(tmp_path / 'data'))
+
+
+@pytest.mark.parametrize('name', ['features.json', 'metadata.json'])
+def test_no_pipe_is_waited_for_before(rlds, tmp_path, name):
+  rlds.write(tmp_path / 'data', _records(), _spec())
+  (tmp_path / 'data' / name).unlink()
+  os.mkfifo(tmp_path / 'data' / name)
+  with pytest.raises(files.FileError):
+    datasets.read(tmp_path / 'data')
 
 
 @pytest.mark.parametrize('content', ['', '[]', '{"serl_spec": {}}'])
