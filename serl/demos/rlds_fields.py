@@ -92,7 +92,7 @@ def choose(
   fields = leaves({'observation': steps['observation']})
   fields.update(leaves({'action': steps['action']}))
   extras = leaves({'extras': steps['extras']}) if 'extras' in steps else {}
-  numeric = [path for path, leaf in extras.items() if _is_fixed(leaf)]
+  numeric = [p for p, leaf in extras.items() if '/' in p and _is_fixed(leaf)]
   others = [n for n in steps if n not in (*_NEEDED, *_NUMBERS, 'extras')]
   others += [path for path in extras if path not in numeric]
   try:

@@ -119,7 +119,7 @@ def select(
     action = [np.concatenate([np.ravel(part) for part in action])]
   kept = [p for p in chosen if fields.is_within(p, _OBSERVATION)]
   tree = specs.unflatten({path: leaves[path] for path in (*kept, *extras)})
-  return {_EXTRAS: {}, **step, **tree, _ACTION: action[0]}
+  return {**step, _EXTRAS: {}, **tree, _ACTION: action[0]}
 
 
 def make_episode(

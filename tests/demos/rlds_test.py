@@ -355,6 +355,30 @@ def test_fields_are_kept_and_dropped(rlds, tfds, tmp_path):
     read(('wrist',))
 
 
+@pytest.mark.parametrize(
+  ('extras', 'expected'),
+  [
+    ({'note': 'x', 'success': np.uint8(1)}, {'success'}),
+    ({'note': 'x'}, set()),
+    ('x', set()),
+    (np.uint8(1), set()),
+  ],
+)
+def test_extras_of_others_are_read_if_they_are_numbers(
+  rlds, tfds, tmp_path, extras, expected
+):
+  rows, features = _foreign(tfds)
+  kinds = {'note': tfds.features.Text(), 'success': np.uint8}
+  if isinstance(extras, dict):
+    features['extras'] = {name: kinds[name] for name in extras}
+  else:
+    features['extras'] = kinds['note' if isinstance(extras, str) else 'success']
+  rows = [{**step, 'extras': extras} for step in rows]
+  _write_foreign(tfds, tmp_path / 'other', rows, **features)
+  (record,) = datasets.read(tmp_path / 'other').records
+  assert record.episode.extras.keys() == expected
+
+
 def test_a_size_that_is_only_not_declared_is_read(rlds, tfds, tmp_path):
   rows, features = _of_fields(tfds)
   for step in rows:
