@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 import logging
 import socket
+import sys
 import time
 from typing import Any
 
@@ -43,14 +44,18 @@ _MAX_HEADER = 16 * 1024  # bytes
 # Connections: of one address, and of all.
 _PER_ADDRESS = 64
 _CONNECTIONS = 256
+_REGULAR = 10  # requests, after which a client is none that came by
 # Fewer than those, or what a connection asks might not be read in time.
-_ACCEPTED_AT_ONCE = 16
-# Until a connection is closed, s: one that has asked nothing yet, one that has
-# sent a part of a request or has not read an answer, and one that was of use.
+_ACCEPTED_AT_ONCE = 32
+_RECENT_S = 0.2  # since it was opened, or a request answered
+# Until a connection is closed, s: without a request, with a part of one or an
+# answer that is not read, and after an answer.
 _GREETING_S = 3.0
 _REQUEST_S = 2.0
 _IDLE_S = 60.0
 _SWEEP_S = 0.5
+# That a thread of the server's program may keep others waiting, s.
+_SWITCH_S = 5e-4
 
 
 class _Request(parser.HTTPRequestParser):
@@ -89,6 +94,9 @@ class _Channel(channel.HTTPChannel):
     self.answered = 0  # requests
     self.since = time.monotonic()  # it was opened, or a request answered, s
     super().__init__(*args, **kwargs)
+    # What has come already is read before others are accepted.
+    if self._peek():
+      self.handle_read()
 
   def parser_class(self, adj: Any) -> _Request:
     return _Request(adj, self.server.now)
@@ -102,6 +110,9 @@ class _Channel(channel.HTTPChannel):
     return super().readable()
 
   def service(self) -> None:
+    if not self.requests:
+      # It was hung up meanwhile.
+      return
     super().service()
     self.answered += 1
     self.since = time.monotonic()
@@ -111,14 +122,7 @@ class _Channel(channel.HTTPChannel):
 
     That may be known to the system before this server's loop has seen it.
     """
-    if not self.connected:
-      return False
-    try:
-      return bool(self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
-    except BlockingIOError:
-      return True
-    except OSError:
-      return False
+    return self.connected and self._peek() != b''
 
   def is_overdue(self, now: float) -> bool:
     """Returns whether the connection is to be closed, at `now`, s."""
@@ -131,9 +135,31 @@ class _Channel(channel.HTTPChannel):
       return silent > _REQUEST_S
     return silent > (_IDLE_S if self.answered else _GREETING_S)
 
-  def use(self) -> tuple[bool, bool, float]:
+  def _peek(self) -> bytes | None:
+    """Returns some of what has come; b'' at the end, None without anything."""
+    try:
+      return self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+      return None
+    except OSError:
+      return b''
+
+  def asks_hold(self) -> bool:
+    """Returns whether a request to hold the arm is next."""
+    requests = self.requests
+    # One that could not be parsed has no path.
+    return bool(requests) and getattr(requests[0], 'path', '') == _HOLD
+
+  def use(self) -> tuple[int, int, float]:
     """Returns what orders connections by how much their clients need them."""
-    return bool(self.requests), bool(self.answered), self.since
+    is_recent = time.monotonic() - self.since < _RECENT_S
+    is_regular = self.answered >= _REGULAR
+    if self.asks_hold() or (is_regular and (is_recent or self.requests)):
+      return 3, 0, self.since
+    if is_recent and not self.requests:
+      # What a new one asks may not have been read yet.
+      return 2, 0, self.since
+    return int(bool(self.requests)), min(self.answered, _REGULAR), self.since
 
 
 class _Listener(waitress.server.TcpWSGIServer):
@@ -176,7 +202,7 @@ class _Dispatcher(task.ThreadedTaskDispatcher):
     self._holding.set_thread_count(_HOLD_THREADS)
 
   def add_task(self, task: _Channel) -> None:
-    if getattr(task.requests[0], 'path', '') == _HOLD:
+    if task.asks_hold():
       self._holding.add_task(task)
     else:
       super().add_task(task)
@@ -226,7 +252,9 @@ class Server:
     self.port = int(listeners[0].effective_port)
 
   def run(self) -> None:
-    """Serves until a signal ends the program."""
+    """Serves until a signal ends the program, which it takes to be its own."""
+    # Else, while many requests are executed, what comes meanwhile is read late.
+    sys.setswitchinterval(_SWITCH_S)
     try:
       while True:
         self.poll(_SWEEP_S)
@@ -250,6 +278,8 @@ def _superfluous(channels: list[_Channel]) -> list[_Channel]:
   Each address keeps those that are of most use. Where all together are too
   many, the address with the most gives up the next.
   """
+  if len(channels) <= _PER_ADDRESS:
+    return []
   groups: dict[str, list[_Channel]] = {}
   for each in sorted(channels, key=_Channel.use):
     groups.setdefault(each.addr[0], []).append(each)
