@@ -331,6 +331,47 @@ def test_a_state_without_a_jacobian_is_no_state(robotiq):
   robotiq.wait_until(robotiq.is_ready, 'it is back')
 
 
+def test_a_state_of_zeros_is_an_error_and_passes(robotiq):
+  robotiq.set('/stand_in/zeros', True)
+  robotiq.wait_until(
+    lambda: robotiq.post('getstate').status_code == 503, 'it is noticed'
+  )
+  for route in ('getstate', 'getpos', 'getforce', 'getpos_euler'):
+    answer = robotiq.post(route)
+    assert (answer.status_code, answer.json()['kind']) == (503, 'bad_state')
+  assert robotiq.post('pose', {'arr': HOME}).json()['kind'] == 'bad_state'
+  assert robotiq.health()['state'] is None
+  robotiq.set('/stand_in/zeros', False)
+  robotiq.wait_until(robotiq.is_ready, 'it has passed')
+  robotiq.move_to(HOME)
+
+
+def test_nothing_starts_while_the_stop_is_pressed(robotiq):
+  assert robotiq.post('stopimp').status_code == 200
+  robotiq.set('/stand_in/stopped', True)
+  # There is no state before the controller runs.
+  assert robotiq.post('startimp').status_code == 503
+  assert robotiq.health()['held']
+  robotiq.set('/stand_in/stopped', False)
+  time.sleep(0.5)
+  assert not robotiq.is_ready()
+  assert robotiq.post('startimp').json()['kind'] == 'held'
+  assert robotiq.post('release').status_code == 200
+  assert robotiq.post('startimp').status_code == 200
+  robotiq.wait_until(robotiq.is_ready, 'it is started by those who ask for it')
+
+  robotiq.set('/stand_in/stopped', True)
+  robotiq.wait_until(lambda: robotiq.health()['held'], 'the stop is noticed')
+  answer = robotiq.post('release')
+  assert answer.json()['kind'] == 'user_stop'
+  robotiq.set('/stand_in/stopped', False)
+  robotiq.wait_until(
+    lambda: robotiq.post('release').status_code == 200, 'it is let go of'
+  )
+  robotiq.wait_until(robotiq.is_ready, 'it is ready')
+  robotiq.move_to(HOME)
+
+
 def test_a_frozen_node_is_noticed_and_goes_on(robotiq):
   pid = robotiq.get('/stand_in/pid')
   os.kill(pid, signal.SIGSTOP)

@@ -5,6 +5,8 @@
 fail by parameters below /stand_in:
   reflex: true puts it into a reflex, until it is recovered;
   silent_jacobian: true withholds the Jacobian;
+  stopped: true has its stop button pressed;
+  zeros: true makes the state one of zeros, as a recovery does;
   stuck: true keeps the joints and the tool where they are;
   wrench: 6 numbers, the external force and torque.
 It tells its process in /stand_in/pid and the pose that it was sent in
@@ -27,7 +29,7 @@ import rospy
 from sensor_msgs.msg import JointState
 from serl_franka_controllers.msg import ZeroJacobian
 
-MOVING, REFLEX = 2, 4
+MOVING, REFLEX, USER_STOPPED = 2, 4, 5
 RATE = 100.0
 JOINT_STEP = 0.05  # rad, in a cycle
 PARAMETERS = {
@@ -183,7 +185,9 @@ class Arm:
 
   def advance(self, faults):
     self.mode = REFLEX if faults.get('reflex') else MOVING
-    if self.mode == REFLEX or faults.get('stuck'):
+    if faults.get('stopped'):
+      self.mode = USER_STOPPED
+    if self.mode != MOVING or faults.get('stuck'):
       return
     if self.controller == 'impedance':
       self.position = [
@@ -205,6 +209,8 @@ class Arm:
       for column in range(3)
       for value in (*(rotation[row][column] for row in range(3)), 0.0)
     ] + [*self.position, 1.0]
+    if faults.get('zeros'):
+      message.O_T_EE = [0.0] * 16
     message.q = self.joints
     message.dq = [0.1 * i for i in range(7)]
     message.K_F_ext_hat_K = faults.get('wrench', [0.0] * 6)
