@@ -47,7 +47,10 @@ _CONNECTIONS = 256
 _REGULAR = 10  # requests, after which a client is none that came by
 # Fewer than those, or what a connection asks might not be read in time.
 _ACCEPTED_AT_ONCE = 32
-_RECENT_S = 0.2  # since it was opened, or a request answered
+# Since a connection was opened, or a request answered, s: until it counts as one
+# that asks nothing, and until a regular client does.
+_RECENT_S = 0.2
+_PAUSE_S = 5.0
 # Until a connection is closed, s: without a request, with a part of one or an
 # answer that is not read, and after an answer.
 _GREETING_S = 3.0
@@ -152,11 +155,11 @@ class _Channel(channel.HTTPChannel):
 
   def use(self) -> tuple[int, int, float]:
     """Returns what orders connections by how much their clients need them."""
-    is_recent = time.monotonic() - self.since < _RECENT_S
-    is_regular = self.answered >= _REGULAR
-    if self.asks_hold() or (is_regular and (is_recent or self.requests)):
+    idle = time.monotonic() - self.since
+    is_regular = self.answered >= _REGULAR and (self.requests or idle < _PAUSE_S)
+    if is_regular or self.asks_hold():
       return 3, 0, self.since
-    if is_recent and not self.requests:
+    if idle < _RECENT_S and not self.requests:
       # What a new one asks may not have been read yet.
       return 2, 0, self.since
     return int(bool(self.requests)), min(self.answered, _REGULAR), self.since
@@ -230,6 +233,8 @@ class Server:
       host=host,
       port=port,
       channel_request_lookahead=_LOOKAHEAD,
+      # By default so from waitress 3 on: an address is what the system says.
+      clear_untrusted_proxy_headers=True,
       max_request_header_size=_MAX_HEADER,
       # Flask refuses larger ones in JSON; this bounds what is read at all.
       max_request_body_size=4 * app.config['MAX_CONTENT_LENGTH'],

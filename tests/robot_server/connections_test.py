@@ -79,9 +79,12 @@ def test_a_crowd_of_connections_keeps_no_hold_waiting(kind, addresses):
       with contextlib.closing(connect(url)) as connection:
         began = time.monotonic()
         assert ask(connection, '/hold') == 200
-        # On an idle machine 200 times less.
-        assert time.monotonic() - began < 10
-        assert ask(connection, '/release') == 200
+        # On an idle machine 1,000 times less.
+        assert time.monotonic() - began < 30
+        # What is no hold may wait behind what the crowd asks.
+        deadline = time.monotonic() + 60
+        while ask(connection, '/release') == 409:
+          assert time.monotonic() < deadline
 
 
 @pytest.mark.parametrize('kind', ['nothing', 'a whole request'])
@@ -113,14 +116,14 @@ def test_a_connection_of_use_is_kept_before_others():
     silent := Channel(0, 2.0),
     Channel(0, 1.0),
     Channel(1, 2.0),
-    Channel(50, 3.0),
-    Channel(90, 2.0),
+    Channel(50, 30.0),
+    Channel(90, 20.0),
     Channel(0, 1.0, '/getq'),
     Channel(1, 0.02),
     Channel(0, 0.01),  # what it asks is not read yet
-    Channel(50, 2.0, '/pose'),  # a client that leads the arm
+    Channel(50, 9.0, '/pose'),  # a client that leads the arm
+    Channel(50, 2.0),  # one between two episodes
     Channel(0, 1.0, '/hold'),
-    Channel(50, 0.1),
   ]
   assert sorted(reversed(ordered), key=Channel.use) == ordered
   silent.requests = [object()]  # one that makes no sense
