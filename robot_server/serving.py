@@ -47,8 +47,8 @@ _CONNECTIONS = 256
 _REGULAR = 10  # requests, after which a client is none that came by
 # Fewer than those, or what a connection asks might not be read in time.
 _ACCEPTED_AT_ONCE = 32
-# Since a connection was opened, or a request answered, s: until it counts as one
-# that asks nothing, and until a regular client does.
+# Since a connection was opened, or a request answered, s: until it counts as
+# silent, and until that of a regular client does.
 _RECENT_S = 0.2
 _PAUSE_S = 5.0
 # Until a connection is closed, s: without a request, with a part of one or an
@@ -156,7 +156,9 @@ class _Channel(channel.HTTPChannel):
   def use(self) -> tuple[int, int, float]:
     """Returns what orders connections by how much their clients need them."""
     idle = time.monotonic() - self.since
-    is_regular = self.answered >= _REGULAR and (self.requests or idle < _PAUSE_S)
+    is_regular = self.answered >= _REGULAR and (
+      self.requests or idle < _PAUSE_S
+    )
     if is_regular or self.asks_hold():
       return 3, 0, self.since
     if idle < _RECENT_S and not self.requests:
