@@ -152,7 +152,7 @@ def _serve(args: argparse.Namespace) -> None:
     stack.callback(watchdog_lib.Watchdog(governor, guard.beat).close)
     try:
       governor.start_impedance()
-    except protocol.DriverError as error:
+    except (protocol.DriverError, governor_lib.RefusedError) as error:
       # The server is what tells why, and what starts it again.
       _log.error('the arm is not ready: %s', error)
     _log.info('serving at http://%s:%d/', args.host, args.port)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from robot_server import limits
+from robot_server import protocol
 from robot_server import testing
 from serl.environments.franka import client
 from serl.environments.franka import config as config_lib
@@ -72,6 +73,35 @@ def test_a_command_tells_when_it_was_sent(robot, driver):
   with pytest.raises(robot_lib.RobotError, match='409, late'):
     robot.command_pose(_POSE)
   assert len(driver.commands) == 2
+
+
+def test_two_clients_are_told_apart_and_one_of_two_robots_is_not(driver):
+  with testing.serving(driver, _PATIENT) as url:
+    make = lambda name=None: client.HttpRobot(url, patience=60.0, name=name)
+    make('run').command_pose(_POSE)
+    # As those of a run with several tasks do.
+    make('run').command_pose(_POSE)
+    with pytest.raises(robot_lib.RobotError, match=r'409, led: .*run at 127'):
+      make().command_pose(_POSE)
+    names = {make()._headers[protocol.CLIENT] for _ in range(10)}
+    assert len(names) == 10
+    assert all(name.startswith(client.process_name()) for name in names)
+
+
+@pytest.mark.parametrize(
+  'now, sent, ahead',
+  [
+    (7.0, -np.inf, 5.0),  # at first: at the most by what the answer took
+    (7.0, 6.0, 5.0),
+    # By the first estimate 20 ms more: the next command is not the older one.
+    (7.0, 8.02, 5.02),
+    # The server's computer has started anew.
+    (0.5, 1e6, -1.5),
+  ],
+)
+def test_the_servers_clock_does_not_go_back_a_little(now, sent, ahead):
+  # It was asked at 2 and answered at 3.
+  assert client._ahead(2.0, 3.0, now, sent) == pytest.approx(ahead)
 
 
 def test_one_connection_serves_all(driver):
