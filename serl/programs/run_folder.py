@@ -137,7 +137,8 @@ def claim(
     Whether the folder held this run already, so that it goes on.
 
   Raises:
-    AnotherRunError: the folder is another run's; says in what they differ.
+    AnotherRunError: the folder is another run's; says in what they differ. Or a
+      file in it is a link to one elsewhere.
     PermissionError: the folder cannot be written.
   """
   folder = config.folder
@@ -148,6 +149,7 @@ def claim(
     raise _not_writable(folder, error) from error
   if not os.access(folder, os.W_OK):
     raise _not_writable(folder, None)
+  _check_links(folder)
   written = {
     'started': time.time(),
     'command': [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]],
@@ -289,8 +291,10 @@ def check_policy(
   """Checks that the folder's checkpoints are of this agent and environment.
 
   Raises:
-    AnotherRunError: they are not; says in what they differ.
+    AnotherRunError: they are not; says in what they differ. Or a file in the
+      folder is a link to one elsewhere.
   """
+  _check_links(config.folder)
   try:
     found = _read(config.folder)['run']
   except DamagedConfigError as error:
@@ -303,6 +307,23 @@ def check_policy(
       + '\n  '.join(lines)
       + '\nEvaluate it by the program and the flags that trained it.'
     )
+
+
+def _check_links(folder: pathlib.Path) -> None:
+  """Refuses links by which a run would write to a file outside of its folder.
+
+  A folder of somebody else's may have them.
+  """
+  for pattern in ('*', 'evaluations/*', 'logs/*', 'metrics/*'):
+    for path in folder.glob(pattern):
+      if not path.is_symlink() or path.is_dir():
+        continue
+      target = pathlib.Path(os.path.realpath(path))
+      if not target.is_relative_to(folder):
+        raise AnotherRunError(
+          f'{path} is a link to {target}, which the run would write to; '
+          'expected a file of the run folder. Remove the link.'
+        )
 
 
 def _read(folder: pathlib.Path) -> dict[str, Any]:

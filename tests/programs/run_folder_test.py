@@ -121,3 +121,40 @@ def test_remembers_the_command_that_began_it(config, monkeypatch):
   assert command == ['train.py', '--preset=cpu']
   # Of runs that alternate, what they share is named.
   assert run_folder.command(config.folder.parent) == command
+
+
+@pytest.mark.parametrize(
+  'name',
+  [
+    'logs/learner.lock',
+    'logs/actor_0.txt',
+    'metrics/learner.jsonl',
+    'evaluations/5.json',
+    'summary.json',
+    '.config.json',
+  ],
+)
+@pytest.mark.parametrize('is_claimed', [True, False])
+def test_a_link_to_a_file_elsewhere_is_not_written_to(
+  config, tmp_path, name, is_claimed
+):
+  if is_claimed:
+    run_folder.claim(config, fake_run.SPEC)
+  link = config.folder / name
+  link.parent.mkdir(parents=True, exist_ok=True)
+  link.symlink_to(tmp_path / 'profile')  # which need not be there yet
+  calls = [run_folder.claim]
+  if is_claimed:
+    calls.append(run_folder.check_policy)
+  for call in calls:
+    with pytest.raises(run_folder.AnotherRunError, match='is a link to'):
+      call(config, fake_run.SPEC)
+  assert not (tmp_path / 'profile').exists()
+
+
+def test_links_within_the_folder_and_of_folders_stay(config, tmp_path):
+  run_folder.claim(config, fake_run.SPEC)
+  (tmp_path / 'disk').mkdir()
+  (config.folder / 'episodes').symlink_to(tmp_path / 'disk')
+  (config.folder / 'newest.json').symlink_to(config.folder / 'config.json')
+  assert run_folder.claim(config, fake_run.SPEC) is True
