@@ -24,7 +24,7 @@ test: lint ## Runs the linter and the tests.
 test-newest: .venv-newest/.installed ## Runs the tests on Python 3.12 and current JAX.
 	scripts/run_tests.sh .venv-newest/bin/python $(NEWEST_TESTS) $(ARGS)
 
-test-long: .venv/.installed ## Runs the learning tests, which take minutes each.
+test-long: .venv/.installed ## Runs the tests that take minutes each.
 	.venv/bin/python -m pytest -m long --timeout=0 $(ARGS)
 
 lint: .venv/.installed ## Checks style and formatting.

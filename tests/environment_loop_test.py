@@ -230,6 +230,63 @@ def test_stops_while_it_waits_for_what_failed():
   assert len(waits) == 3
 
 
+def _faulty(failing, **kwargs):
+  """Returns a loop whose clock goes on by what it waits, and its records."""
+  clock, told, records = [0.0], [], _Records()
+
+  def sleep(seconds):
+    clock[0] += seconds
+
+  loop = environment_loop.EnvironmentLoop(
+    _Failing(failing),
+    _Recording(),
+    logger=records,
+    sleep=sleep,
+    on_fault=told.append,
+    now=lambda: clock[0],
+    **kwargs,
+  )
+  return loop, told, records
+
+
+def test_each_fault_is_shown_while_it_lasts():
+  loop, told, records = _faulty(failing=(2, 3))
+  loop.run_episode()
+  text = 'the camera is unplugged'
+  assert [(f.text, f.count) for f in told[:-1]] == [(text, 1), (text, 2)]
+  assert told[0].since == told[1].since > 0
+  assert told[-1] is None
+  first, second, episode = records.written
+  assert [r['faults'] for r in records.written] == [1, 2, 2]
+  assert first['fault'] == second['fault'] == text
+  assert second['fault_s'] >= 0 and first['env_steps'] == 0
+  assert 'fault' not in episode
+
+
+def test_a_robot_that_fails_for_ever_ends_the_run():
+  loop, told, _ = _faulty(failing=range(10_000), fault_limit_s=600.0)
+  with pytest.raises(environment_loop.FaultLimitError) as raised:
+    loop.run_episode()
+  assert 'No step has succeeded for 60' in str(raised.value)
+  assert 'The last fault: the camera is unplugged' in str(raised.value)
+  assert isinstance(raised.value.__cause__, core.FaultError)
+  assert told[-1].count > 100
+
+
+def test_a_good_step_begins_the_limit_anew():
+  # Each reset works, and each episode's second step fails: 0.5 to 5 s apart.
+  failing = range(2, 300, 3)
+  loop, told, _ = _faulty(failing=failing, fault_limit_s=20.0)
+  assert loop.run_episode(_after(5000)) is None or told[-1] is None
+  assert max(f.count for f in told if f is not None) > 50
+
+
+def test_without_a_limit_it_tries_for_ever():
+  loop, told, _ = _faulty(failing=range(1000))
+  loop.run_episode()
+  assert told[-2].count == 1000
+
+
 def test_another_error_ends_the_run():
   loop, actor, _ = _make()
   actor.select_action = lambda observation: np.zeros(3, np.float32)

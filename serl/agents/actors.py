@@ -13,6 +13,10 @@ from serl.agents import builder
 from serl.agents import variables
 
 
+class NonFiniteActionError(FloatingPointError):
+  """A policy gave an action with NaN or infinity in it."""
+
+
 class _RecordingActor:
   """What actors share: an adder sees what they see."""
 
@@ -80,6 +84,7 @@ class FeedForwardActor(_RecordingActor):
 
     Raises:
       RuntimeError: if no parameters have arrived yet.
+      NonFiniteActionError: the action holds NaN or infinity.
     """
     params = self._variable_client.params
     if params is None:
@@ -89,7 +94,24 @@ class FeedForwardActor(_RecordingActor):
       )
     action, self._key = self._act(params, self._key, observation)
     # A copy: JAX's own view is read-only.
-    return jax.tree.map(np.array, action)
+    action = jax.tree.map(np.array, action)
+    if not all(np.isfinite(leaf).all() for leaf in tree.flatten(action)):
+      raise NonFiniteActionError(self._describe(action, observation))
+    return action
+
+  def _describe(
+    self, action: types.NestedArray, observation: types.NestedArray
+  ) -> str:
+    """Returns what is known of an action that is not finite."""
+    step = self._variable_client.metrics().get('params_step')
+    where = 'unknown origin' if step is None else f'learner step {step}'
+    return (
+      f'The policy with the parameters of {where} gave the action {action!r}, '
+      'expected finite numbers. Not finite are, of the parameters: '
+      f'{_not_finite(self._variable_client.params)}; of the observation: '
+      f'{_not_finite(observation)}. Go on from the last checkpoint with a '
+      'lower learning rate, or evaluate an earlier one by --step.'
+    )
 
   def update(self) -> None:
     """Takes newer policy parameters if they have arrived; returns at once."""
@@ -164,3 +186,13 @@ class SwitchingActor:
   def metrics(self) -> dict[str, float]:
     """Returns the chosen actor's metrics, none where it has none."""
     return dict(getattr(self._actor, 'metrics', dict)())
+
+
+def _not_finite(nested: types.NestedArray) -> str:
+  """Returns the paths of the leaves with NaN or infinity."""
+  paths = [
+    jax.tree_util.keystr(path)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(nested)
+    if not np.isfinite(np.asarray(leaf, np.float64)).all()
+  ]
+  return ', '.join(paths) or 'none'

@@ -1,11 +1,13 @@
 """What acts in a run, wherever it runs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import contextlib
+import time
 
 import dm_env
 
 from serl import core
+from serl import environment_loop
 from serl import specs
 from serl.agents import actors
 from serl.environments.wrappers import live_view
@@ -36,6 +38,32 @@ def shown(
     view = live_view.LiveView(environment, config.live_port + index)
     stack.pop_all()
   return view
+
+
+class FaultDisplay:
+  """Shows a robot's faults as a node's status, and on its page if it has one.
+
+  It is the `on_fault` of an `EnvironmentLoop`.
+  """
+
+  def __init__(
+    self, environment: dm_env.Environment, say: Callable[[str, float], None]
+  ):
+    """Initialises the display.
+
+    Args:
+      environment: of `shown`.
+      say: takes a text, '' for none, and the unix time of the first fault.
+    """
+    self._note = getattr(environment, 'note', lambda text: None)
+    self._say = say
+
+  def __call__(self, faults: environment_loop.Faults | None) -> None:
+    text = ' '.join(str(faults).split()) if faults else ''
+    since = faults.since if faults else time.time()
+    self._say(text, since)
+    clock = time.strftime('%H:%M:%S', time.localtime(since))
+    self._note(f'{text}\nsince {clock}' if text else '')
 
 
 def make_actor(

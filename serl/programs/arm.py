@@ -292,6 +292,8 @@ def fields(
     **command.fields(
       **{
         'steps_per_second': 20 if is_twin() else 0,
+        # An arm moves its joints in it, and waits for cameras to come back.
+        'reset_limit_s': 300.0,
         # A sweep takes as long as many an update.
         'evaluation_period_s': 60.0,
         'stop_at_successes': 20,

@@ -18,26 +18,19 @@ from serl import specs
 from serl.demos import datasets
 from serl.demos import files
 from serl.demos import recording
+from serl.programs import refusals
 from serl.programs import report
 from serl.programs import run_folder
-from serl.teleop import devices
 from serl.teleop import opening
-from serl.utils import checkpointing
 
-_USERS_TO_MEND = (
-  ValueError,
-  OSError,
-  devices.DeviceError,
-  programs.NodeDiedError,
-  checkpointing.CheckpointError,
-)
+_NO_SUCCESS = 3  # the exit code of a run that ended without what was asked for
 
 
 def define_flags(demonstrations: bool = False) -> None:
   """Defines the flags, for `--help` as the calling program's own.
 
   From then on the program ends with the reason alone, wherever it fails, if
-  that is the user's to mend.
+  that is the user's to mend; see `refusals`.
 
   Args:
     demonstrations: whether to define those of `demonstrations`.
@@ -68,7 +61,35 @@ def define_flags(demonstrations: bool = False) -> None:
     flags.DEFINE_float(
       'minutes',
       None,
-      'Minutes after which this launch ends.',
+      'Minutes after which this launch ends, from its first update on; where '
+      'tasks are trained one after the other, for each. The last evaluation '
+      'and the film come after them.',
+      lower_bound=0.0,
+    ),
+    flags.DEFINE_float(
+      'start-minutes',
+      30.0,
+      'With --minutes: the least time for the first update to come in.',
+      lower_bound=0.0,
+    ),
+    flags.DEFINE_float(
+      'fault-minutes',
+      10.0,
+      'Minutes of faults without one good step of the robot after which the '
+      'run ends; 0 tries for ever.',
+      lower_bound=0.0,
+    ),
+    flags.DEFINE_float(
+      'step-limit',
+      None,
+      'Seconds after which a step or a picture that has not come ends the run; '
+      'by default 45.',
+      lower_bound=0.0,
+    ),
+    flags.DEFINE_float(
+      'reset-limit',
+      None,
+      'The same for a reset; by default 45, on an arm 300.',
       lower_bound=0.0,
     ),
     flags.DEFINE_float(
@@ -276,6 +297,9 @@ def fields(**defaults: Any) -> dict[str, Any]:
     'evaluation_episodes': _value('evaluation-episodes'),
     'evaluation_period_s': _value('evaluation-period'),
     'time_limit_s': None if (m := _value('minutes')) is None else 60 * m,
+    'start_limit_s': 60 * _value('start-minutes'),
+    'step_limit_s': _value('step-limit'),
+    'reset_limit_s': _value('reset-limit'),
     'updates_per_step': _value('updates-per-step'),
     'steps_per_second': _value('steps-per-second'),
     'live_port': _value('live-port'),
@@ -286,6 +310,7 @@ def fields(**defaults: Any) -> dict[str, Any]:
     **given,
     'seed': _value('seed'),
     'wandb': _value('wandb'),
+    'fault_limit_s': 60 * _value('fault-minutes') or None,
   }
   found['steps_per_second'] = found.get('steps_per_second') or None
   if _value('intervene') != 'none':
@@ -307,7 +332,9 @@ def run(config: programs.RunConfig | programs.AlternatingRuns) -> int:
   """Runs as the flags say, prints what came of it and returns the exit code.
 
   0 when the run is over, 130 when the user stopped it, 1 when it failed: then
-  with the reason alone where it is the user's to mend.
+  with the reason alone where it is the user's to mend. 3 when it ended without
+  what was asked for: nothing was learned, the updates per step were missed, or
+  the learner diverged.
   """
   _quiet()
   if _value('role') != 'all' and (_value('local') or _is_offline(config)):
@@ -343,11 +370,13 @@ def run(config: programs.RunConfig | programs.AlternatingRuns) -> int:
         learner_host=_value('learner-host'),
         key_file=_value('key-file'),
       )
-  except _USERS_TO_MEND as error:
-    return _fail(str(error))
   except programs.Interrupted as error:
     sys.stdout.write(f'{error}\n')
     return 130
+  except Exception as error:
+    if not refusals.is_refusal(error):
+      raise
+    return _fail(str(error))
   except KeyboardInterrupt:
     sys.stdout.write('Stopped.\n')
     return 130
@@ -355,8 +384,10 @@ def run(config: programs.RunConfig | programs.AlternatingRuns) -> int:
   told = [s for s in summaries.values() if s is not None]
   if told:
     sys.stdout.write('\n\n'.join(map(str, told)) + '\n')
-  reasons = {getattr(s, 'reason', None) for s in told}
-  return 130 if report.INTERRUPTED in reasons else 0
+  if any(getattr(s, 'reason', None) == report.INTERRUPTED for s in told):
+    return 130
+  succeeded = all(getattr(s, 'is_success', True) for s in told)
+  return 0 if succeeded else _NO_SUCCESS
 
 
 def _is_offline(config: programs.RunConfig | programs.AlternatingRuns) -> bool:
@@ -403,7 +434,7 @@ def _quiet() -> None:
 
 def _end(kind: type[BaseException], error: BaseException, trace: Any) -> None:
   """Is told of what nobody has caught; Python's exit code is 1 then."""
-  if issubclass(kind, _USERS_TO_MEND):
+  if refusals.is_refusal(error):
     _fail(str(error))
   else:
     sys.__excepthook__(kind, error, trace)

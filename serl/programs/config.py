@@ -15,6 +15,7 @@ from serl import specs
 from serl import types
 from serl.agents import builder as builder_lib
 from serl.demos import recording
+from serl.programs import watchdog
 from serl.teleop import intervention
 
 # seed -> environment. Called in the process that steps it; it may be a
@@ -66,7 +67,17 @@ class RunConfig:
   # Of a page on the actor's machine with the images that the policy sees; the
   # next actor has the next one. None shows nothing.
   live_port: int | None = _free(None)
-  time_limit_s: float | None = _free(None)  # of this launch
+  # Of this launch, from its first update on; before it, `start_limit_s` or as
+  # long, whichever is longer.
+  time_limit_s: float | None = _free(None)
+  start_limit_s: float = _free(1800.0)
+  # Without one good step of a robot that fails again and again; then the run
+  # ends with the fault. None tries for ever.
+  fault_limit_s: float | None = _free(600.0)
+  # Of one call of the environment; then the run ends. The reset of an arm that
+  # moves its joints takes longer. None waits for ever.
+  step_limit_s: float | None = _free(45.0)
+  reset_limit_s: float | None = _free(45.0)
 
   # Learning.
   updates_per_step: float = _free(1.0)  # critic updates an environment step
@@ -127,6 +138,17 @@ class RunConfig:
     _check(
       0 <= self.held_out_fraction < 1, self, 'held_out_fraction', 'in [0, 1)'
     )
+    for name in (
+      'time_limit_s',
+      'start_limit_s',
+      'fault_limit_s',
+      'step_limit_s',
+      'reset_limit_s',
+    ):
+      value = getattr(self, name)
+      _check(
+        value is None or 0 < value < math.inf, self, name, 'positive and finite'
+      )
     _check(
       self.evaluation_episodes >= 1, self, 'evaluation_episodes', 'at least 1'
     )
@@ -160,6 +182,11 @@ class RunConfig:
     return pathlib.Path(self.run_dir).expanduser().resolve()
 
   @property
+  def call_limits(self) -> watchdog.Limits:
+    """How long a call of the environment may take."""
+    return watchdog.Limits(self.step_limit_s, self.reset_limit_s)
+
+  @property
   def offline(self) -> bool:
     """Whether the agent learns from demonstrations alone."""
     sources = [table.source for table in self.builder.make_tables()]
@@ -169,11 +196,12 @@ class RunConfig:
     """Returns the environment's spec, from an instance if none is given."""
     if self.environment_spec is not None:
       return self.environment_spec
-    environment = self.make_environment(self.seed)
-    try:
-      return specs.make_environment_spec(environment)
-    finally:
-      environment.close()
+    with watchdog.Watchdog('spec', self.call_limits) as guard:
+      environment = guard.make(self.make_environment, self.seed)
+      try:
+        return specs.make_environment_spec(environment)
+      finally:
+        environment.close()
 
   def describe(self, spec: specs.EnvironmentSpec) -> dict[str, Any]:
     """Returns what makes this run this run, as plain JSON data."""

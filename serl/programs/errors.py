@@ -13,5 +13,9 @@ class FolderGoneError(OSError):
   """A run's folder was deleted or moved while the run went on."""
 
 
+class NoUpdateError(RuntimeError):
+  """A node has waited too long for the first update of the learner."""
+
+
 class Interrupted(Exception):
   """The user stopped the run; the same command goes on with it."""

@@ -23,6 +23,7 @@ from serl.environments.wrappers import video
 from serl.programs import config as config_lib
 from serl.programs import run_folder
 from serl.programs import training
+from serl.programs import watchdog
 from serl.utils import checkpointing
 
 # Apart from those of the actors, the evaluator and the run's report.
@@ -48,17 +49,27 @@ class _Held:
 class Evaluation:
   """Sweeps of episodes, each with the parameters it is given."""
 
-  def __init__(self, environment: dm_env.Environment, policy: builder.Policy):
+  def __init__(
+    self,
+    environment: dm_env.Environment,
+    policy: builder.Policy,
+    fault_limit_s: float | None = None,
+    on_fault: Callable[..., None] = lambda faults: None,
+  ):
     """Initialises the evaluation.
 
     Args:
       environment: may report 'success' in `episode_metrics`.
       policy: of `Builder.make_policy(..., evaluation=True)`.
+      fault_limit_s: see `EnvironmentLoop`.
+      on_fault: likewise.
     """
     self._held = _Held()
     actor = actors.FeedForwardActor(policy, jax.random.PRNGKey(0), self._held)
     environment = cycle_time.CycleTime(environment)
-    self._loop = environment_loop.EnvironmentLoop(environment, actor)
+    self._loop = environment_loop.EnvironmentLoop(
+      environment, actor, on_fault=on_fault, fault_limit_s=fault_limit_s
+    )
 
   def run_episode(
     self,
@@ -269,7 +280,12 @@ def evaluate(
   """
   _check_episodes(episodes)
   with contextlib.ExitStack() as stack:
-    environment = config.make_environment(config.seed + _SEED_OFFSET)
+    guard = stack.enter_context(
+      watchdog.Watchdog('evaluation', config.call_limits)
+    )
+    environment = guard.make(
+      config.make_environment, config.seed + _SEED_OFFSET
+    )
     stack.callback(environment.close)
     candidate = _Candidate(config, environment, learner_step, film)
     stack.callback(candidate.close)
@@ -306,7 +322,9 @@ def evaluate_in_turns(
     }
   seed = next(iter(runs.values())).seed + _SEED_OFFSET
   with contextlib.ExitStack() as stack:
-    environment = config.make_environment(seed)
+    limits = next(iter(runs.values())).call_limits
+    guard = stack.enter_context(watchdog.Watchdog('evaluation', limits))
+    environment = guard.make(config.make_environment, seed)
     stack.callback(environment.close)
     candidates = {}
     for task, run in runs.items():
@@ -352,7 +370,9 @@ class _Candidate:
     self._environment = environment
     if self._video is not None:
       self._environment = video.VideoRecorder(environment, self._video)
-    self._evaluation = Evaluation(self._environment, policy)
+    self._evaluation = Evaluation(
+      self._environment, policy, config.fault_limit_s
+    )
 
   def run_episode(self) -> dict[str, float]:
     """Returns the metrics of an episode."""

@@ -21,6 +21,7 @@ from serl.programs import interrupt
 from serl.programs import report
 from serl.programs import run_folder
 from serl.programs import training as training_lib
+from serl.programs import watchdog
 from serl.replay import local as local_replay
 from serl.utils import counting
 from serl.utils import loggers
@@ -42,19 +43,24 @@ def run_local(
 
   Raises:
     AnotherRunError: the folder is another run's.
+    FaultLimitError: the robot had no good step for `fault_limit_s`. What was
+      learned is kept.
+    HungError: a call of the environment does not return. Where it cannot be
+      interrupted, the process ends.
   """
   runs = config_lib.runs_of(config)
   seed = next(iter(runs.values())).seed
   parts: dict[str, _Run] = {}
+  launched = time.time()
   with contextlib.ExitStack() as stack:
     # Other starts than those of the episodes that are there.
     seed += sum(
       len(files.find(run_folder.episodes(run.folder, _ACTOR)))
       for run in runs.values()
     )
-    environment = acting.shown(
-      config.make_environment(seed), next(iter(runs.values()))
-    )
+    first = next(iter(runs.values()))
+    guard = stack.enter_context(watchdog.Watchdog(_ACTOR, first.call_limits))
+    environment = acting.shown(guard.make(config.make_environment, seed), first)
     stack.callback(environment.close)
     spec = specs.make_environment_spec(environment)
     for task, run in runs.items():
@@ -67,16 +73,25 @@ def run_local(
           run.folder, ('learner', _ACTOR, 'evaluator'), run.wandb
         )
       )
-      parts[task] = _Run(run, spec, environment, opened)
+      parts[task] = _Run(run, spec, environment, opened, guard)
       stack.callback(parts[task].close)
-    reason = _take_turns(parts, environment)
-    for part in parts.values():
-      part.save()
+    try:
+      reason = _take_turns(parts, environment)
+    except (environment_loop.FaultLimitError, watchdog.HungError):
+      # What was learned before the robot failed is good.
+      _save(parts)
+      raise
+    _save(parts)
   summaries = {
-    task: report.make_report(run, spec, parts[task].reached or reason)
+    task: report.make_report(run, spec, parts[task].reached or reason, launched)
     for task, run in runs.items()
   }
   return summaries.get('', summaries)
+
+
+def _save(parts: Mapping[str, '_Run']) -> None:
+  for part in parts.values():
+    part.save()
 
 
 def _take_turns(
@@ -98,11 +113,11 @@ def _take_turns(
 class _Run:
   """All the parts of a run, which take an episode at a time."""
 
-  def __init__(self, config, spec, environment, opened):
+  def __init__(self, config, spec, environment, opened, guard):
     self._config = config
     self._loggers = opened
     self.reached = ''  # the evaluation that was as good as is wanted
-    self._started = self._evaluated = time.monotonic()
+    self._evaluated = time.monotonic()
     self._replay = local_replay.LocalReplay(
       config.builder.make_tables(),
       spec,
@@ -121,12 +136,13 @@ class _Run:
     self._best = evaluation.BestPolicy(config.folder)
     if config.evaluate:
       networks = config.builder.make_networks(spec)
-      self._evaluated_in = config.make_environment(
-        config.seed + _EVALUATION_SEED_OFFSET
+      self._evaluated_in = guard.make(
+        config.make_environment, config.seed + _EVALUATION_SEED_OFFSET
       )
       self._evaluation = evaluation.Evaluation(
         self._evaluated_in,
         config.builder.make_policy(networks, evaluation=True),
+        config.fault_limit_s,
       )
     self._actor = acting.make_actor(
       config,
@@ -136,15 +152,26 @@ class _Run:
       self._counter,
     )
     self._loop = environment_loop.EnvironmentLoop(
-      environment, self._actor, self._counter, self._loggers[_ACTOR]
+      environment,
+      self._actor,
+      self._counter,
+      self._loggers[_ACTOR],
+      # The loop logs what is said to be wrong.
+      on_fault=acting.FaultDisplay(environment, lambda text, since: None),
+      fault_limit_s=config.fault_limit_s,
     )
 
-  def take_turn(self, should_stop: Callable[[], bool]) -> str:
+  def take_turn(self, interrupted: Callable[[], bool]) -> str:
     """Runs an episode and what is due then; returns which limit is reached."""
+
+    def should_stop() -> bool:
+      return interrupted() or bool(self._training.time_limit.reached())
+
     self._loop.run_episode(should_stop)
     self._learn(should_stop)
     reason = self._limit()
-    self._evaluate_if_due(bool(reason), should_stop)
+    # The last one comes after the time.
+    self._evaluate_if_due(bool(reason), interrupted if reason else should_stop)
     return reason
 
   def save(self) -> None:
@@ -227,8 +254,8 @@ class _Run:
       self.reached = outcome
 
   def _limit(self) -> str:
-    seconds = time.monotonic() - self._started
-    return training_lib.limit_reached(self._config, self._env_steps, seconds)
+    limit = training_lib.steps_limit_reached(self._config, self._env_steps)
+    return limit or self._training.time_limit.reached()
 
   def _sizes(self) -> dict[str, int]:
     return {name: self._replay.size(name) for name in self._tables}

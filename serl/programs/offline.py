@@ -18,6 +18,7 @@ from serl.programs import interrupt
 from serl.programs import report
 from serl.programs import run_folder
 from serl.programs import training as training_lib
+from serl.programs import watchdog
 from serl.replay import local as local_replay
 from serl.utils import loggers
 
@@ -95,10 +96,10 @@ def _train(config: config_lib.RunConfig, task: str) -> report.Summary:
     loggers.open_loggers(
       config.folder, ('learner', 'evaluator'), config.wandb
     ) as opened,
+    watchdog.Watchdog('evaluator', config.call_limits) as guard,
+    contextlib.closing(_Run(config, spec, opened, guard)) as run,
   ):
-    run = _Run(config, spec, opened)
-    with contextlib.closing(run):
-      reason = run.run()
+    reason = run.run()
   return report.make_report(config, spec, reason)
 
 
@@ -110,10 +111,10 @@ class _Run:
     config: config_lib.RunConfig,
     spec: specs.EnvironmentSpec,
     opened: Mapping[str, loggers.Logger],
+    guard: watchdog.Watchdog,
   ):
     self._config = config
     self._loggers = opened
-    self._started = time.monotonic()
     builder = config.builder
     demonstrations = config.demonstrations
     episodes = recording.load_demonstrations(
@@ -149,11 +150,13 @@ class _Run:
     self._evaluation = None
     self._best = evaluation_lib.BestPolicy(config.folder)
     if config.evaluate:
-      self._environment = config.make_environment(
-        config.seed + _EVALUATION_SEED_OFFSET
+      self._environment = guard.make(
+        config.make_environment, config.seed + _EVALUATION_SEED_OFFSET
       )
       self._evaluation = evaluation_lib.Evaluation(
-        self._environment, builder.make_policy(networks, evaluation=True)
+        self._environment,
+        builder.make_policy(networks, evaluation=True),
+        config.fault_limit_s,
       )
 
   def run(self) -> str:
@@ -166,8 +169,7 @@ class _Run:
         self._training.step(0, self._sizes)
         reason = self._limit()
         self._measure_if_due(bool(reason))
-        last, should_stop = bool(reason), interrupted.heard
-        reason = self._evaluate_if_due(last, should_stop) or reason
+        reason = self._evaluate_if_due(reason, interrupted.heard) or reason
         if interrupted.heard():
           reason = report.INTERRUPTED
     self._training.save(0)
@@ -183,8 +185,7 @@ class _Run:
     config = self._config
     if self._training.learner_steps >= config.max_learner_steps:
       return f'the limit of {config.max_learner_steps:,} learner steps'
-    seconds = time.monotonic() - self._started
-    return training_lib.limit_reached(config, 0, seconds)
+    return self._training.time_limit.reached()
 
   def _measure_if_due(self, last: bool) -> None:
     """Logs how well the policy does on what it trains with and on the rest."""
@@ -217,11 +218,24 @@ class _Run:
     return {name: total / count for name, total in sums.items()}
 
   def _evaluate_if_due(
-    self, last: bool, should_stop: Callable[[], bool]
+    self, reason: str, interrupted: Callable[[], bool]
   ) -> str:
-    """Returns why the run is over, if the evaluation says so."""
+    """Evaluates if it is time for it.
+
+    Args:
+      reason: the run is over for; its last evaluation comes after the time.
+      interrupted: whether the user wants to stop.
+
+    Returns:
+      Why the run is over by this evaluation, '' if it is not.
+    """
+
+    def should_stop() -> bool:
+      time_is_up = not reason and self._training.time_limit.reached()
+      return interrupted() or bool(time_is_up)
+
     config, now = self._config, time.monotonic()
-    due = last or now - self._evaluated >= config.evaluation_period_s
+    due = reason or now - self._evaluated >= config.evaluation_period_s
     if self._evaluation is None or not due:
       return ''
     params = config.builder.policy_params(self._training.learner_state)

@@ -1,19 +1,27 @@
 """What a run leaves for a human: last evaluation, curve, video, summary."""
 
+from collections.abc import Mapping, Sequence
 import dataclasses
 import json
 import pathlib
 import traceback
+from typing import Any
 
 from serl import specs
 from serl.environments.wrappers import video
 from serl.programs import config as config_lib
 from serl.programs import evaluation
 from serl.programs import run_folder
+from serl.programs import time_limit
 from serl.programs import training
+from serl.programs import watchdog
 from serl.utils import loggers
 from serl.utils import plotting
 
+# Part of the updates an environment step that were asked for, below which the
+# ratio counts as missed. Those for the last steps of each actor may be due.
+_RATIO_KEPT = 0.8
+_STEPS_DUE = 200
 INTERRUPTED = 'interrupted; the same command goes on'  # why a run ended
 
 _FINAL_SEED_OFFSET = 20_000  # apart from the actors' and the evaluator's
@@ -34,6 +42,14 @@ class Summary:
   video: pathlib.Path | None
   no_video: str = ''  # why there is none
   damaged_episodes: int = 0  # that were set aside, over all launches
+  # What the learner's estimates were like that no return can be, if they were.
+  divergence: str = ''
+  problems: tuple[str, ...] = ()  # why the run is no success; none if it is one
+
+  @property
+  def is_success(self) -> bool:
+    """Whether the run did what was asked for."""
+    return not self.problems
 
   def __str__(self) -> str:
     lines = [
@@ -54,34 +70,40 @@ class Summary:
         f'The best policy succeeded in {self.successes} of {self.episodes} new '
         'episodes.'
       )
+    if self.divergence:
+      lines.append(f'WARNING: {self.divergence}.')
+    if self.problems:
+      lines.append(f'Not a success: {"; ".join(self.problems)}.')
     return '\n'.join(lines)
 
 
 def make_report(
-  config: config_lib.RunConfig, spec: specs.EnvironmentSpec, reason: str
+  config: config_lib.RunConfig,
+  spec: specs.EnvironmentSpec,
+  reason: str,
+  launched: float = 0.0,
 ) -> Summary:
   """Draws the run's curve, evaluates its best policy, films an episode.
+
+  A run that was interrupted is neither evaluated nor filmed: its user waits.
 
   Args:
     config: of the run, which has ended.
     spec: of its environment.
     reason: why it ended.
+    launched: unix time of the launch that has ended.
   """
   folder = config.folder
   curve = folder / 'learning_curve.png'
   plotting.learning_curve([folder], curve)
-  policy, params, _ = training.load_policy(config, spec)
-  last = (loggers.read_metrics(folder, 'learner') or [{}])[-1]
+  learner = loggers.read_metrics(folder, 'learner')
   successes, film, no_video = None, None, 'the run evaluates nothing'
-  if config.evaluate:
-    environment = config.make_environment(config.seed + _FINAL_SEED_OFFSET)
-    try:
-      sweeps = evaluation.Evaluation(environment, policy)
-      found = sweeps.sweep(params, config.evaluation_episodes)
-      successes = int(found['successes'])
-      film, no_video = _film(config, policy, params)
-    finally:
-      environment.close()
+  if reason == INTERRUPTED:
+    no_video = 'the run was interrupted'
+  elif config.evaluate:
+    successes, film, no_video = _evaluate(config, spec)
+  last = learner[-1] if learner else {}
+  diverged = [r for r in learner if r.get('divergence')]
   summary = Summary(
     run_dir=folder,
     reason=reason,
@@ -94,19 +116,109 @@ def make_report(
     video=film,
     no_video=no_video,
     damaged_episodes=run_folder.damaged_episodes(folder),
+    divergence=_divergence(diverged),
+    problems=_problems(config, reason, learner, launched),
   )
+  described = {**dataclasses.asdict(summary), 'success': summary.is_success}
   (folder / 'summary.json').write_text(
-    json.dumps(dataclasses.asdict(summary), indent=2, default=str) + '\n'
+    json.dumps(described, indent=2, default=str) + '\n'
   )
   return summary
 
 
+def _evaluate(
+  config: config_lib.RunConfig, spec: specs.EnvironmentSpec
+) -> tuple[int, pathlib.Path | None, str]:
+  """Evaluates the best policy; returns its successes and `_film`'s."""
+  policy, params, _ = training.load_policy(config, spec)
+  with watchdog.Watchdog('report', config.call_limits) as guard:
+    environment = guard.make(
+      config.make_environment, config.seed + _FINAL_SEED_OFFSET
+    )
+    try:
+      sweeps = evaluation.Evaluation(environment, policy, config.fault_limit_s)
+      found = sweeps.sweep(params, config.evaluation_episodes)
+      return int(found['successes']), *_film(config, policy, params, guard)
+    finally:
+      environment.close()
+
+
+def _divergence(records: Sequence[Mapping[str, Any]]) -> str:
+  """Returns what the records in which a learner diverged have in common."""
+  if not records:
+    return ''
+  steps = f'learner step {records[0]["learner_steps"]:,.0f}'
+  if len(records) > 1:
+    steps += f' to {records[-1]["learner_steps"]:,.0f}'
+  return f'{steps}: {records[-1]["divergence"]}'
+
+
+def _problems(
+  config: config_lib.RunConfig,
+  reason: str,
+  learner: Sequence[Mapping[str, Any]],
+  launched: float = 0.0,
+) -> tuple[str, ...]:
+  """Returns why a run is no success.
+
+  Args:
+    config: of the run.
+    reason: why it ended.
+    learner: the metrics of its learner.
+    launched: unix time.
+  """
+  if reason == INTERRUPTED:
+    return ()
+  last = learner[-1] if learner else {}
+  problems = []
+  if not last.get('learner_steps') or reason.startswith(time_limit.NO_UPDATE):
+    problems.append('nothing was learned: the learner has made no update')
+  elif not config.offline and not _keeps_ratio(config, learner, launched):
+    problems.append(
+      f'{last["updates_per_step"]:.2f} updates per environment step were made '
+      f'of the {last["updates_per_step_asked"]:.2f} asked, expected '
+      f'{_RATIO_KEPT:.0%} of them at least: make the robot slower '
+      '(--steps-per-second), ask for fewer (--updates-per-step), or give the '
+      'learner a faster machine'
+    )
+  if last.get('divergence'):
+    problems.append(f'at its end {last["divergence"]}')
+  return tuple(problems)
+
+
+def _keeps_ratio(
+  config: config_lib.RunConfig,
+  learner: Sequence[Mapping[str, Any]],
+  launched: float,
+) -> bool:
+  """Returns whether the updates that were due have been made.
+
+  Either over the run, or since the first record of the launch: before it the
+  learner compiles, while the robot takes steps. After a resume steps of earlier
+  launches come in.
+  """
+  ratio = training.make_ratio(config)
+  last = learner[-1]
+  first = next((r for r in learner if r.get('time', 0.0) >= launched), last)
+  start = {'env_steps': ratio.start_step, 'learner_steps': -1}  # one is begun
+
+  def keeps(since: Mapping[str, Any]) -> bool:
+    steps = last['env_steps'] - since['env_steps']
+    rounds = last['learner_steps'] - since['learner_steps']
+    due = _RATIO_KEPT * (steps - _STEPS_DUE * config.num_actors)
+    return rounds * ratio.updates_per_round >= ratio.asked * due
+
+  return keeps(start) or keeps(first)
+
+
 def _film(
-  config: config_lib.RunConfig, policy, params
+  config: config_lib.RunConfig, policy, params, guard: watchdog.Watchdog
 ) -> tuple[pathlib.Path | None, str]:
   """Returns the video of an episode, or why there is none."""
   path = config.folder / 'evaluation.mp4'
-  environment = config.make_environment(config.seed + _FINAL_SEED_OFFSET)
+  environment = guard.make(
+    config.make_environment, config.seed + _FINAL_SEED_OFFSET
+  )
   try:
     environment = video.VideoRecorder(environment, path)
     evaluation.Evaluation(environment, policy).sweep(params, 1)

@@ -19,8 +19,10 @@ from serl.agents import learner as learner_lib
 from serl.demos import log as log_lib
 from serl.demos import recording
 from serl.programs import config as config_lib
+from serl.programs import divergence
 from serl.programs import ratio as ratio_lib
 from serl.programs import run_folder
+from serl.programs import time_limit
 from serl.teleop import intervention
 from serl.utils import checkpointing
 from serl.utils import loggers
@@ -54,8 +56,11 @@ class Training:
     self._spec = spec
     self._logger = logger
     networks = config.builder.make_networks(spec)
+    self._values = divergence.ValueCheck(config, spec)
     self._learner = learner_lib.Learner(
-      config.builder.make_algorithm(networks), learner_key(config), iterator
+      config.builder.make_algorithm(networks),
+      learner_key(config),
+      self._values.watch(iterator),
     )
     self._checkpointer = checkpointing.Checkpointer(
       run_folder.checkpoints(config.folder), keep=config.checkpoints_kept
@@ -67,6 +72,8 @@ class Training:
     self._published_at = 0.0
     self._logged = self._checkpointed = time.monotonic()
     self._metrics: types.Metrics = {}
+    self._diverged = ''
+    self.time_limit = time_limit.TimeLimit(config)
     self._publish(self._restore())
 
   @property
@@ -114,6 +121,7 @@ class Training:
       CheckpointError: the checkpoint could not be written.
     """
     self._metrics = self._learner.step()
+    self.time_limit.note_update()
     if self.learner_steps % self._config.publish_every == 0:
       self._publish(env_steps)
     now = time.monotonic()
@@ -133,13 +141,19 @@ class Training:
         'updates_per_step_asked': self.ratio.asked,
         'updates_per_step': achieved,
       }
+    metrics = jax.device_get(dict(self._metrics))
+    diverged = self._values.check(metrics)
+    if diverged and not self._diverged:
+      logging.error('Learner step %d: %s.', self.learner_steps, diverged)
+    self._diverged = diverged
     self._logger.write(
       {
         'learner_steps': self.learner_steps,
         'env_steps': env_steps,
         **ratio,
         **counts,
-        **jax.device_get(dict(self._metrics)),
+        **metrics,
+        **({'divergence': diverged} if diverged else {}),
       }
     )
 
@@ -208,14 +222,10 @@ def make_ratio(config: config_lib.RunConfig) -> ratio_lib.UpdateRatio:
   )
 
 
-def limit_reached(
-  config: config_lib.RunConfig, env_steps: int, seconds: float
-) -> str:
-  """Returns which limit of the run is reached, nothing if none is."""
+def steps_limit_reached(config: config_lib.RunConfig, env_steps: int) -> str:
+  """Returns the limit of environment steps if it is reached, else nothing."""
   if env_steps >= config.max_env_steps:
     return f'the limit of {config.max_env_steps:,} environment steps'
-  if config.time_limit_s is not None and seconds >= config.time_limit_s:
-    return f'the limit of {config.time_limit_s / 60:g} min'
   return ''
 
 

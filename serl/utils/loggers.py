@@ -16,6 +16,7 @@ import numpy as np
 from serl import types
 
 _NOT_FINITE = ('NaN', 'Infinity', '-Infinity')  # as JSON has to hold them
+_TEXTS = ('divergence', 'fault')  # metrics that are texts, in JSON lines alone
 
 
 class Logger(Protocol):
@@ -59,7 +60,10 @@ class JsonLinesLogger:
     """Appends one line."""
     now = time.time()
     record = {'time': now, 'elapsed': now - self._origin, **scalars(metrics)}
-    line = json.dumps({key: _to_json(value) for key, value in record.items()})
+    texts = {key: str(metrics[key]) for key in _TEXTS if key in metrics}
+    line = json.dumps(
+      {key: _to_json(value) for key, value in record.items()} | texts
+    )
     self._file.write(line.encode() + b'\n')
     self._file.flush()
 
@@ -302,11 +306,15 @@ class MetricsTail:
 def scalars(metrics: types.Metrics) -> dict[str, float]:
   """Returns metrics as Python numbers, whatever arrays they were.
 
+  Texts are left out: only the JSON lines hold them.
+
   Raises:
     ValueError: a value is not a single number.
   """
   values = {}
   for name, value in metrics.items():
+    if name in _TEXTS:
+      continue
     array = np.asarray(value)
     if array.size != 1 or array.dtype.kind not in 'biuf':
       raise ValueError(

@@ -168,7 +168,12 @@ def _columns(
   records: Sequence[Mapping[str, float]],
 ) -> dict[str, np.ndarray]:
   """Returns a column for each metric, NaN where a record has it not."""
-  names = {name for record in records for name in record}
+  names = {
+    name
+    for record in records
+    for name, value in record.items()
+    if not isinstance(value, str)
+  }
   return {
     name: np.array([r.get(name, np.nan) for r in records], float)
     for name in names

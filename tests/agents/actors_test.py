@@ -183,3 +183,27 @@ def test_another_actor_can_act_in_each_episode(client, spec):
   assert (actor.select_action(OBSERVATION) >= [11, 21]).all()
   assert actor.metrics()['params_step'] == 1
   assert [len(adder.calls) for adder in adders] == [1, 1]
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_an_action_that_is_not_finite_is_refused_with_its_parameters(
+  client, source, value
+):
+  source.variables = core.Variables({'offset': np.float32(value)}, 40, 0.0)
+  assert client.wait(timeout=60)
+  with pytest.raises(actors.NonFiniteActionError) as raised:
+    _make(client).select_action({'x': np.zeros(2, np.float32)})
+  assert not isinstance(raised.value, core.FaultError)
+  text = str(raised.value)
+  assert 'the parameters of learner step 40 gave the action' in text
+  assert "of the parameters: ['offset']; of the observation: none" in text
+
+
+def test_an_observation_that_is_not_finite_is_named(client):
+  assert client.wait(timeout=60)
+  observation = {'x': np.float32([0, np.nan]), 'image': np.zeros(3, np.uint8)}
+  with pytest.raises(actors.NonFiniteActionError) as raised:
+    _make(client).select_action(observation)
+  assert "of the parameters: none; of the observation: ['x']" in str(
+    raised.value
+  )

@@ -104,3 +104,26 @@ def test_a_person_may_overrule_both_and_is_told_apart(tmp_path):
     np.testing.assert_array_equal(tagged, [0, 1, 1, 0, 0] * 2)
     of_person = (episode.action == np.float32([0.125, 0, 0])).all(axis=1)
     np.testing.assert_array_equal(of_person, tagged)
+
+
+def test_faults_are_shown_as_a_status_and_on_the_page():
+  said, notes = [], []
+
+  class Page(fakes.FakeEnvironment):
+    def note(self, text):
+      notes.append(text)
+
+  display = acting.FaultDisplay(
+    Page(fakes.make_state_spec()), lambda text, since: said.append(text)
+  )
+  display(environment_loop.Faults('no\n answer', 2, 1e9))
+  display(None)
+  assert said == ['fault 2: no answer', '']
+  assert notes[0].startswith('fault 2: no answer\nsince ') and notes[1] == ''
+  # Where there is no page it is the status alone.
+  display = acting.FaultDisplay(
+    fakes.FakeEnvironment(fakes.make_state_spec()),
+    lambda text, since: said.append(since),
+  )
+  display(environment_loop.Faults('no answer', 2, 1e9))
+  assert said[-1] == 1e9

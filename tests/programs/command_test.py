@@ -84,3 +84,31 @@ def test_local_run_goes_on_with_resume(tmp_path):
   again = _run(*flags, '--max-env-steps=70', '--resume')
   assert again.returncode == 0, again.stderr
   assert '70 environment steps' in again.stdout
+
+
+def test_a_mistake_in_code_keeps_its_traceback(tmp_path):
+  # Of the user's environment: a ValueError, but no refusal.
+  done = _run(f'--run={tmp_path / "run"}', '--local', '--fault=bug')
+  assert done.returncode == 1
+  assert 'Traceback' in done.stderr
+  assert 'operands could not be broadcast together' in done.stderr
+
+
+def test_a_robot_that_fails_for_ever_is_told_in_a_line(tmp_path):
+  done = _run(
+    f'--run={tmp_path / "run"}',
+    '--local',
+    '--steps-per-second=0',
+    '--fault=dead',
+    '--fault-minutes=0.01',
+  )
+  assert done.returncode == 1
+  assert 'No step has succeeded for ' in done.stderr
+  assert 'Traceback' not in done.stderr
+
+
+def test_a_run_that_learns_nothing_is_no_success(tmp_path):
+  flags = ('--local', '--steps-per-second=0', '--max-env-steps=10')
+  done = _run(f'--run={tmp_path / "run"}', *flags)
+  assert done.returncode == 3
+  assert 'Not a success: ' in done.stdout.splitlines()[-1]

@@ -2,17 +2,20 @@ import dataclasses
 import os
 import signal
 import threading
+import time
 
 import jax
 import numpy as np
 import pytest
 
+from serl import environment_loop
 from serl import programs
 from serl.agents.sac import builder as sac_builder
 from serl.demos import files
 from serl.demos import log as log_lib
 from serl.programs import run_folder
 from serl.programs import training
+from serl.programs import watchdog
 from serl.teleop import devices
 from serl.testing import fakes
 from serl.utils import checkpointing
@@ -313,3 +316,122 @@ def test_two_runs_at_once_in_a_folder_are_refused(tmp_path):
   with run_folder.used(config.folder, 'learner'), refused:
     programs.run_local(longer)
   assert programs.run_local(longer).env_steps == 80
+
+
+def test_an_interrupted_run_is_neither_evaluated_nor_filmed(
+  tmp_path, monkeypatch
+):
+  made = []
+
+  def make_environment(seed):
+    made.append(seed)
+    return fake_run.make_environment('none', 0.0, seed)
+
+  step = training.Training.step
+
+  def interrupted(self, env_steps, sizes):
+    step(self, env_steps, sizes)
+    signal.raise_signal(signal.SIGINT)
+
+  monkeypatch.setattr(training.Training, 'step', interrupted)
+  config = _config(tmp_path / 'run', evaluation_period_s=1000.0)
+  config = dataclasses.replace(config, make_environment=make_environment)
+  summary = programs.run_local(config)
+  assert summary.reason.startswith('interrupted')
+  assert summary.successes is None
+  assert 'Video:           none: the run was interrupted' in str(summary)
+  assert summary.curve.exists()
+  # To act in and for sweeps amid the run: none for its report.
+  assert made == [0, 10_000]
+  assert loggers.read_metrics(config.folder, 'evaluator') == []
+
+
+def test_minutes_count_from_the_first_update_and_are_kept_amid_an_episode(
+  tmp_path,
+):
+  class Slow(fakes.FakeEnvironment):
+    """The first episode is short, the others take a hundred seconds."""
+
+    def __init__(self, seed):
+      super().__init__(fake_run.SPEC, 0, seed)
+
+    def reset(self):
+      self._episode_length = 10_000 if self._episode_length else 40
+      return super().reset()
+
+    def step(self, action):
+      time.sleep(0.01)
+      return super().step(action)
+
+  config = fake_run.make_config(
+    tmp_path / 'run',
+    steps_per_second=None,
+    evaluate=False,
+    time_limit_s=1.0,
+  )
+  config = dataclasses.replace(config, make_environment=Slow)
+  summary = programs.run_local(config)
+  assert summary.reason == 'the limit of 0.0166667 min'
+  assert (summary.env_steps, summary.learner_steps) == (40, 10)
+  assert summary.is_success
+
+
+def test_a_run_that_learns_nothing_is_no_success(tmp_path):
+  config = fake_run.make_config(
+    tmp_path / 'run', max_env_steps=10, steps_per_second=None, evaluate=False
+  )
+  summary = programs.run_local(config)
+  assert summary.learner_steps == 0
+  assert not summary.is_success
+  assert (
+    str(summary)
+    .splitlines()[-1]
+    .startswith('Not a success: nothing was learned')
+  )
+
+
+def test_a_launch_without_an_update_ends(tmp_path):
+  config = fake_run.make_config(
+    tmp_path / 'run',
+    random_steps=10**6,
+    steps_per_second=None,
+    evaluate=False,
+    updates_per_step=1e-6,
+    time_limit_s=0.5,
+    start_limit_s=0.5,
+  )
+  summary = programs.run_local(config)
+  assert summary.reason == 'no update within 0.00833333 min'
+  assert not summary.is_success
+
+
+def test_what_was_learned_is_kept_where_the_robot_fails_for_ever(tmp_path):
+  config = _config(
+    tmp_path / 'run', fault='dead', fault_limit_s=0.2, evaluate=False
+  )
+  config = dataclasses.replace(config, max_env_steps=1000)
+  with pytest.raises(environment_loop.FaultLimitError, match='has\nno power'):
+    programs.run_local(config)
+  records = loggers.read_metrics(config.folder, 'actor_0')
+  assert records[-1]['fault'] == 'the arm has\nno power'
+  # 15 episodes of 10 steps, of which the first 20 steps owe no updates.
+  checkpoints = checkpointing.Checkpointer(config.folder / 'checkpoints')
+  assert max(checkpoints.steps()) == 65
+
+
+@pytest.mark.parametrize('call', ['step', 'reset'])
+def test_what_was_learned_is_kept_where_the_environment_hangs(tmp_path, call):
+  config = _config(
+    tmp_path / 'run',
+    fault=call,
+    step_limit_s=1.0,
+    reset_limit_s=1.0,
+    evaluate=False,
+  )
+  config = dataclasses.replace(config, max_env_steps=1000)
+  with pytest.raises(
+    watchdog.HungError, match=rf'actor_0: environment.{call} has not returned'
+  ):
+    programs.run_local(config)
+  checkpoints = checkpointing.Checkpointer(config.folder / 'checkpoints')
+  assert max(checkpoints.steps()) == 65

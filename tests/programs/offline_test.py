@@ -2,6 +2,7 @@
 
 import dataclasses
 import signal
+import time
 
 import jax
 import numpy as np
@@ -201,3 +202,50 @@ def test_each_agent_has_its_program(tmp_path):
   acting = dataclasses.replace(config, builder=sac_builder.SACBuilder())
   with pytest.raises(ValueError, match="'replay', which actors fill"):
     programs.run_offline(acting)
+
+
+def test_minutes_are_kept_amid_a_sweep(tmp_path):
+  class Endless(fakes.FakeEnvironment):
+    """Each episode but the last evaluation's takes very long."""
+
+    def __init__(self, seed):
+      super().__init__(fake_run.SPEC, 10**9, seed)
+
+    def step(self, action):
+      time.sleep(0.01)
+      if time.monotonic() - begun > 3 * limit_s:
+        self._episode_length = self._step + 1
+      return super().step(action)
+
+  limit_s, begun = 2.0, time.monotonic()
+  config = _config(
+    tmp_path / 'run',
+    max_learner_steps=10**9,
+    evaluate=True,
+    evaluation_period_s=0.1,
+    time_limit_s=limit_s,
+    stop_at_successes=None,
+  )
+  config = dataclasses.replace(
+    config, make_environment=Endless, environment_spec=fake_run.SPEC
+  )
+  summary = programs.run_offline(config)
+  assert summary.reason == 'the limit of 0.0333333 min'
+  assert summary.is_success
+  # Of the end alone: those before were not finished.
+  assert len(loggers.read_metrics(config.folder, 'evaluator')) == 1
+
+
+def test_an_interrupted_run_is_not_evaluated(tmp_path, monkeypatch):
+  step = training.Training.step
+
+  def interrupted(self, env_steps, sizes):
+    step(self, env_steps, sizes)
+    signal.raise_signal(signal.SIGINT)
+
+  monkeypatch.setattr(training.Training, 'step', interrupted)
+  config = _config(tmp_path / 'run', evaluate=True, evaluation_period_s=1000.0)
+  summary = programs.run_offline(config)
+  assert summary.reason.startswith('interrupted')
+  assert (summary.successes, summary.video) == (None, None)
+  assert loggers.read_metrics(config.folder, 'evaluator') == []

@@ -29,8 +29,8 @@ _TORQUE = 10.0  # N m
 _POLL_S = 0.005  # between two looks for a newer picture
 
 
-class ActionError(core.FaultError):
-  """An action that nothing may be moved by."""
+class ActionError(ValueError):
+  """An action that nothing may be moved by: no fault of the robot's."""
 
 
 class FrankaEnvironment(dm_env.Environment):
@@ -148,9 +148,9 @@ class FrankaEnvironment(dm_env.Environment):
     """Acts for one period; begins an episode if none is running.
 
     Raises:
-      FaultError: the arm or a camera does not work, or the action is not
-        finite. There is no such step then, and no episode any more.
-      ValueError: the action has another shape.
+      FaultError: the arm or a camera does not work. There is no such step
+        then, and no episode any more.
+      ActionError: the action has another shape, or is not finite; likewise.
     """
     if not self._running:
       return self.reset()
@@ -167,7 +167,7 @@ class FrankaEnvironment(dm_env.Environment):
       over = self._success or self._steps + 1 >= self._config.episode_steps
       if over:
         observation |= self._look(since=self._commanded)
-    except core.FaultError:
+    except (core.FaultError, ActionError):
       self._drop()
       raise
     self._state = state
@@ -248,7 +248,7 @@ class FrankaEnvironment(dm_env.Environment):
   def _check_action(self, action: Any) -> None:
     spec = self.action_spec()
     if np.shape(action) != spec.shape:
-      raise ValueError(
+      raise ActionError(
         f'The action {action!r} has shape {np.shape(action)}; expected '
         f'{spec.shape}.'
       )

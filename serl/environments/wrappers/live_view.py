@@ -16,18 +16,32 @@ from serl.environments.wrappers import base
 _PAGE = """<!doctype html><title>what the policy sees</title>
 <body style="margin:0;background:#111">
 <img src="/stream" style="height:100vh;max-width:100vw;object-fit:contain;
-image-rendering:pixelated">"""
+image-rendering:pixelated">
+<pre id="note" style="position:fixed;bottom:0;margin:0;padding:.5em;color:#fff;
+background:#a3312a;white-space:pre-wrap;font-size:1.2em" hidden></pre>
+<script>
+setInterval(async () => {
+  const note = document.getElementById('note');
+  try {
+    note.textContent = await (await fetch('/note')).text();
+  } catch (error) {
+    note.textContent = 'The run does not answer: it has ended, or hangs.';
+  }
+  note.hidden = !note.textContent;
+}, 1000);
+</script>"""
 _BOUNDARY = 'picture'
 _REPEAT_S = 1.0  # a picture is shown again where no new one comes
 _POLL_S = 0.05  # within which the server notices that it is closed
 
 
 class _Handler(server.BaseHTTPRequestHandler):
-  """Answers with the page or with the pictures of its server's `stream`."""
+  """Answers with the page, its server's `note`, or the pictures of `stream`."""
 
   def do_GET(self) -> None:
     kinds = {
       '/': 'text/html',
+      '/note': 'text/plain; charset=utf-8',
       '/stream': f'multipart/x-mixed-replace; boundary={_BOUNDARY}',
     }
     if self.path not in kinds:
@@ -36,7 +50,11 @@ class _Handler(server.BaseHTTPRequestHandler):
     self.send_response(200)
     self.send_header('Content-Type', kinds[self.path])
     self.end_headers()
-    parts = [_PAGE.encode()] if self.path == '/' else self.server.stream()
+    parts = {
+      '/': lambda: [_PAGE.encode()],
+      '/note': lambda: [self.server.note.encode()],
+      '/stream': self.server.stream,
+    }[self.path]()
     # Who looks away closes the connection.
     with contextlib.suppress(ConnectionError):
       for part in parts:
@@ -84,6 +102,7 @@ class LiveView(base.EnvironmentWrapper):
     # What is served is so little that the standard library's server will do.
     self._server = server.ThreadingHTTPServer((host, port), _Handler)
     self._server.stream = self._stream
+    self._server.note = ''
     self._thread = threading.Thread(
       target=self._server.serve_forever,
       args=(_POLL_S,),
@@ -98,6 +117,10 @@ class LiveView(base.EnvironmentWrapper):
     """The address of the page."""
     host, port = self._server.server_address[:2]
     return f'http://{host}:{port}/'
+
+  def note(self, text: str) -> None:
+    """Shows `text` below the pictures; '' takes it away."""
+    self._server.note = text
 
   def reset(self) -> dm_env.TimeStep:
     return self._shown(self._environment.reset())

@@ -16,6 +16,7 @@ from serl.programs import acting
 from serl.programs import config as config_lib
 from serl.programs import run_folder
 from serl.programs import training as training_lib
+from serl.programs import watchdog
 from serl.programs.distributed import poller
 from serl.programs.distributed import process
 from serl.programs.distributed import shipping
@@ -69,17 +70,30 @@ class Actor:
       for served in self._runs.values()
     )
     seed = config.seed + 1 + self._index + config.num_actors * logged
-    environment = self._make_environment(seed)
-    if config.steps_per_second is not None:
-      environment = pacing.RealTime(environment, 1 / config.steps_per_second)
-    environment = acting.shown(environment, config, self._index)
     with contextlib.ExitStack() as stack:
+      guard = stack.enter_context(
+        watchdog.Watchdog(own, config.call_limits, status.say)
+      )
+      environment = guard.make(self._make_environment, seed)
+      if config.steps_per_second is not None:
+        environment = pacing.RealTime(environment, 1 / config.steps_per_second)
+      environment = acting.shown(environment, config, self._index)
       stack.callback(environment.close)
       parts = {}
       for task, served in self._runs.items():
-        parts[task] = _Part(served, environment, self._index, self._clock)
+        parts[task] = _Part(
+          served, environment, self._index, self._clock, status
+        )
         stack.callback(parts[task].close, _CLOSE_S / len(self._runs))
-      while not stop.is_set() and not any(p.over for p in parts.values()):
+
+      def time_is_up() -> str:
+        reasons = (part.timer.reached() for part in parts.values())
+        return next(filter(None, reasons), '')
+
+      def should_stop() -> bool:
+        return stop.is_set() or bool(time_is_up())
+
+      while not should_stop() and not any(p.over for p in parts.values()):
         waits = [p.waits_for() for p in parts.values()]
         if any(waits):
           status.say(next(filter(None, waits)))
@@ -87,7 +101,8 @@ class Actor:
           continue
         status.say('')
         task = environment.next_task if len(parts) > 1 else next(iter(parts))
-        parts[task].loop.run_episode(stop.is_set)
+        parts[task].loop.run_episode(should_stop)
+      process.say_limit(status, time_is_up())
 
 
 class _Part:
@@ -99,6 +114,7 @@ class _Part:
     environment: dm_env.Environment,
     index: int,
     clock: process.Clock,
+    status: process.Status,
   ):
     config = served.config
     self._address = served.address
@@ -119,6 +135,7 @@ class _Part:
       run_folder.what_acts(config, spec),
     )
     self._client = variables.VariableClient(served.learner, config.pull_every_s)
+    self.timer = process.Timer(config, self._client)
     self._logger = loggers.make_logger(
       config.folder, self._name, config.wandb, clock.origin
     )
@@ -134,7 +151,12 @@ class _Part:
       config.num_actors,
     )
     self.loop = environment_loop.EnvironmentLoop(
-      environment, self._actor, counter, self._logger
+      environment,
+      self._actor,
+      counter,
+      self._logger,
+      on_fault=acting.FaultDisplay(environment, status.say),
+      fault_limit_s=config.fault_limit_s,
     )
 
   def waits_for(self) -> str:

@@ -11,8 +11,10 @@ import launchpad as lp
 
 from serl import specs
 from serl.agents import variables
+from serl.programs import acting
 from serl.programs import evaluation
 from serl.programs import run_folder
+from serl.programs import watchdog
 from serl.programs.distributed import poller
 from serl.programs.distributed import process
 from serl.programs.distributed import rpc
@@ -49,12 +51,18 @@ class Evaluator:
     status = process.Status(self._folder, NAME)
     with contextlib.ExitStack() as stack:
       parts = []
+      limits = next(iter(self._runs.values())).config.call_limits
+      guard = stack.enter_context(watchdog.Watchdog(NAME, limits, status.say))
       for served in self._runs.values():
-        parts.append(_Part(served, self._clock))
+        parts.append(_Part(served, self._clock, guard, status))
         stack.callback(parts[-1].close)
 
+      def time_is_up() -> str:
+        return next(filter(None, (part.timer.reached() for part in parts)), '')
+
       def ended() -> bool:
-        return stop.is_set() or any(part.over for part in parts)
+        is_over = stop.is_set() or any(part.over for part in parts)
+        return is_over or bool(time_is_up())
 
       while not ended():
         due = [part for part in parts if part.is_due()]
@@ -71,26 +79,39 @@ class Evaluator:
           for part in parts:
             if not stop.is_set():
               part.tell(stop)
+      process.say_limit(status, time_is_up())
 
 
 class _Part:
   """All that the evaluator has of one run."""
 
-  def __init__(self, served: process.Served, clock: process.Clock):
+  def __init__(
+    self,
+    served: process.Served,
+    clock: process.Clock,
+    guard: watchdog.Watchdog,
+    status: process.Status,
+  ):
     config = served.config
     self._config = config
     self._learner = served.learner
     self._address = served.address
-    self._environment = config.make_environment(config.seed + _SEED_OFFSET)
+    self._environment = guard.make(
+      config.make_environment, config.seed + _SEED_OFFSET
+    )
     spec = specs.make_environment_spec(self._environment)
     self._logger = loggers.make_logger(
       config.folder, NAME, config.wandb, clock.origin
     )
     networks = config.builder.make_networks(spec)
     self._sweeps = evaluation.Evaluation(
-      self._environment, config.builder.make_policy(networks, evaluation=True)
+      self._environment,
+      config.builder.make_policy(networks, evaluation=True),
+      config.fault_limit_s,
+      acting.FaultDisplay(self._environment, status.say),
     )
     self._client = variables.VariableClient(served.learner, config.pull_every_s)
+    self.timer = process.Timer(config, self._client)
     self._poller = poller.LearnerPoller(
       served.learner, served.address, NAME, run_folder.what_acts(config, spec)
     )

@@ -99,7 +99,11 @@ def launch(
       f'Stopped. The same command goes on with {config.folder}.'
     )
   if placement.role in ('actor', 'evaluator'):
-    console.print('The learner says that the run is over.')
+    told = [process.read_status(*node).text for node in nodes.values()]
+    limit = next((text for text in told if text.startswith('the limit')), '')
+    console.print(
+      f'Ended: {limit}.' if limit else 'The learner says that the run is over.'
+    )
     return None
   reasons = {
     task: process.read_status(run.folder, learner.NAME).text
@@ -109,7 +113,9 @@ def launch(
   for task, run in runs.items():
     # The first that is over ends the others.
     reason = reasons[task] or next(filter(None, reasons.values()), '')
-    summaries[task] = report.make_report(run, run.make_spec(), reason)
+    summaries[task] = report.make_report(
+      run, run.make_spec(), reason, clock.launched
+    )
   return summaries.get('', summaries)
 
 
@@ -225,7 +231,7 @@ def _watch(
       if not console.is_terminal and time.monotonic() - printed >= _LINE_S:
         printed = time.monotonic()
         for part in progress:
-          console.print(part.line(), soft_wrap=True)
+          console.print(part.line(), soft_wrap=True, markup=False)
       time.sleep(_POLL_S)
     _poll(progress, console)
   if supervisor.interrupted:

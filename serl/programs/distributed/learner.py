@@ -24,6 +24,7 @@ from serl.utils import loggers
 NAME = 'learner'
 _POLL_S = 0.1  # between two looks at the replay
 _IDLE_S = 0.01  # a pause while no round is due
+_CATCH_UP_S = 60.0  # for the updates that are due when the last step is taken
 # For the nodes elsewhere to hear that the run is over; and for those that have
 # lost contact to find back, at the least.
 _FAREWELL_S, _RETURN_S = 30.0, 8.0
@@ -60,6 +61,8 @@ class Learner:
     self._failure: Exception | None = None  # of an insert
     self._inserting = threading.Lock()
     self._over = ''  # why the run is over
+    self._ending = threading.Lock()
+    self._catch_up_until = 0.0  # to when updates may follow the last step
     self._callers: set[str] = set()  # nodes that ask whether it is over
     self._told: set[str] = set()  # that it is
 
@@ -137,7 +140,7 @@ class Learner:
     """Takes the outcome of the evaluator's best sweep."""
     wanted = self._config.stop_at_successes
     if wanted is not None and successes >= wanted:
-      self._over = f'{successes} of {episodes} evaluation episodes succeeded'
+      self._end(f'{successes} of {episodes} evaluation episodes succeeded')
 
   # The node's own thread.
 
@@ -151,7 +154,7 @@ class Learner:
     training = self._make_training(logger, status)
     replay = _Watched(self._replay)
     try:
-      while not stop.is_set() and not self._over:
+      while not stop.is_set() and self._goes_on(replay.last):
         if self._failure is not None:
           raise self._failure
         pause = self._round(training, replay.states(), status)
@@ -200,9 +203,10 @@ class Learner:
   ) -> float:
     """Does a round if one is due; returns how long to wait if none is, s."""
     env_steps = self._env_steps(states)
-    seconds = time.time() - self._clock.launched
-    limit = training_lib.limit_reached(self._config, env_steps, seconds)
-    self._over = self._over or limit
+    self._end(training.time_limit.reached())
+    limit = training_lib.steps_limit_reached(self._config, env_steps)
+    if self._end(limit):
+      self._catch_up_until = time.monotonic() + _CATCH_UP_S
     missing = [
       f'{table.name} {states[table.name].size} of {table.min_size}'
       for table in self._config.builder.make_tables()
@@ -211,11 +215,40 @@ class Learner:
     if missing:
       status.say('waiting for transitions: ' + ', '.join(missing))
       return _POLL_S
-    if not training.may_step(env_steps):
+    # What is taken beyond the limit is owed no updates.
+    if not training.may_step(min(env_steps, self._config.max_env_steps)):
       return _IDLE_S
     status.say('')
     training.step(env_steps, _sizes(states))
     return 0.0
+
+  def _end(self, reason: str) -> bool:
+    """Ends the run for the first reason that there is; returns if it is this.
+
+    Args:
+      reason: '' for none.
+    """
+    with self._ending:
+      if not reason or self._over:
+        return False
+      self._over = reason
+      return True
+
+  def _goes_on(self, states: dict[str, tables.TableState]) -> bool:
+    """Returns whether the run, or the updates for its last steps, go on."""
+    if not self._over:
+      return True
+    config, training = self._config, self._training
+    filled = all(
+      states[table.name].size >= table.min_size
+      for table in config.builder.make_tables()
+    )
+    return (
+      time.monotonic() < self._catch_up_until
+      and filled
+      and training.may_step(config.max_env_steps)
+      and not training.time_limit.reached()
+    )
 
   def _env_steps(self, states: dict[str, tables.TableState]) -> int:
     inserted = states[training_lib.online_table(self._config).name].inserted

@@ -9,6 +9,7 @@ import os
 import pathlib
 import signal
 import sys
+import threading
 import time
 import traceback
 from typing import NamedTuple
@@ -16,12 +17,16 @@ from typing import NamedTuple
 from absl import logging
 import launchpad as lp
 
+from serl.agents import variables
 from serl.programs import config as config_lib
+from serl.programs import errors
 from serl.programs import interrupt
 from serl.programs import run_folder
+from serl.programs import time_limit
 from serl.programs.distributed import service
 
 _PR_SET_PDEATHSIG = 1
+_LATER_S = 60.0  # than the learner, other nodes give up the first update
 _LAST_RESORT_S = 15  # after which a node that was asked to end is ended
 
 
@@ -106,20 +111,69 @@ class Status:
 
   def __init__(self, folder: pathlib.Path, node: str):
     """Initialises an empty status."""
+    self._lock = threading.Lock()  # a watchdog writes it too
     self._path = status_path(folder, node)
     self._text = ''
     self._since = 0.0
 
-  def say(self, text: str) -> None:
-    """Shows `text` with the time at which it was first said."""
-    if text == self._text:
-      return
-    self._text = text
-    self._since = time.time()
-    logging.info('%s', text or 'running')
-    temporary = self._path.with_suffix('.new')
-    temporary.write_text(f'{self._since}\n{text}')
-    os.replace(temporary, self._path)
+  def say(self, text: str, since: float | None = None) -> None:
+    """Shows `text` with the time since when it holds.
+
+    Args:
+      text: that describes the state; '' for one without trouble.
+      since: unix time; None for that at which the text was first shown.
+    """
+    with self._lock:
+      if text == self._text:
+        return
+      self._text = text
+      self._since = time.time() if since is None else since
+      logging.info('%s', text or 'running')
+      temporary = self._path.with_suffix('.new')
+      temporary.write_text(f'{self._since}\n{text}')
+      os.replace(temporary, self._path)
+
+
+class Timer:
+  """The time limit of a launch as a node beside the learner keeps it.
+
+  That the learner has made an update shows in the parameters that it publishes.
+  """
+
+  def __init__(
+    self, config: config_lib.RunConfig, client: variables.VariableClient
+  ):
+    """Begins to wait for the first update.
+
+    Args:
+      config: of the run.
+      client: of its parameters.
+    """
+    # The learner is to report first that there was none.
+    self._limit = time_limit.TimeLimit(config, _LATER_S)
+    self._client = client
+    self._first: int | None = None
+
+  def reached(self) -> str:
+    """Returns which limit is reached, nothing if none is."""
+    step = self._client.learner_steps
+    if self._first is None:
+      self._first = step
+    elif step != self._first:
+      self._limit.note_update()
+    return self._limit.reached()
+
+
+def say_limit(status: Status, reason: str) -> None:
+  """Shows the limit that a node ends by, if it is one.
+
+  Raises:
+    NoUpdateError: the learner has made no update in the time for the first.
+  """
+  if reason.startswith(time_limit.NO_UPDATE):
+    raise errors.NoUpdateError(f'The learner has made {reason}.')
+  if reason:
+    status.say(reason)
 
 
 def status_path(folder: pathlib.Path, node: str) -> pathlib.Path:

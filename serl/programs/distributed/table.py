@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from rich import table as rich_table
+from rich import text as rich_text
 
 from serl.programs import config as config_lib
 from serl.programs import run_folder
@@ -42,6 +43,7 @@ class Progress:
     self._latest: dict[str, dict[str, Any]] = {}
     self._began = time.time()
     self._damages = damaged.Reasons(config.folder)
+    self._first_update: float | None = None  # of this launch, unix time
 
   def poll(self) -> list[str]:
     """Reads what is new; returns a line for each thing set aside as damaged."""
@@ -51,7 +53,11 @@ class Progress:
         continue
       self._latest[node] = records[-1]
       if node.startswith('actor'):
-        self._episodes = (self._episodes + records)[-_LAST_EPISODES:]
+        episodes = [r for r in records if 'fault' not in r]
+        self._episodes = (self._episodes + episodes)[-_LAST_EPISODES:]
+      if node == 'learner' and self._first_update is None:
+        times = (r['time'] for r in records if r['time'] >= self._began)
+        self._first_update = next(times, None)
     return self._damages.poll()
 
   def rows(self) -> list[tuple[str, str]]:
@@ -75,6 +81,8 @@ class Progress:
       *_damaged(self._config.folder),
       ('time left', self._time_left(acted)),
     ]
+    if 'divergence' in learner:
+      rows.append(('WARNING', learner['divergence']))
     for node in self._nodes:
       said = process.read_status(*node)
       if said.text:
@@ -88,7 +96,8 @@ class Progress:
       title=f'{self._config.folder.name}  {elapsed}', show_header=False
     )
     for label, value in self.rows():
-      table.add_row(label, value)
+      # Of the text of a fault nothing is markup.
+      table.add_row(label, rich_text.Text(value))
     return table
 
   def line(self) -> str:
@@ -113,7 +122,8 @@ class Progress:
   def _time_left(self, acted: float) -> str:
     left = []
     if self._config.time_limit_s is not None:
-      left.append(self._config.time_limit_s - (time.time() - self._began))
+      trained = time.time() - (self._first_update or time.time())
+      left.append(self._config.time_limit_s - trained)
     elapsed = time.time() - self._began
     if acted and elapsed > 10:
       # Of the actors, not of the run: it may have been resumed.

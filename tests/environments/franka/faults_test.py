@@ -360,18 +360,17 @@ def test_the_run_goes_on_after_a_reflex(setup, caplog):
   assert setup.driver.recoveries >= 1
 
 
-def test_the_run_goes_on_after_the_policy_gave_nan(setup, caplog):
-  def fail(actor):
-    actor.action = np.full(7, np.nan, np.float32)
-
-  def repair(actor):
-    actor.action = _ASIDE
-
-  metrics, episodes, speed, _ = setup.run(fail, repair)
-  _check(metrics, episodes)
-  assert speed < _HELD
-  assert 'diverged policy' in caplog.text
-  assert np.isfinite(episodes[0].action).all()
+def test_a_policy_that_gives_nan_ends_the_run_with_the_arm_held(setup):
+  actor = _Actor(lambda: None)
+  actor.action = np.full(7, np.nan, np.float32)
+  loop = environment_loop.EnvironmentLoop(
+    setup.environment, actor, sleep=lambda seconds: pytest.fail('retried')
+  )
+  with pytest.raises(environment_lib.ActionError, match='diverged policy'):
+    loop.run_episode()
+  assert actor.episodes == []
+  time.sleep(1.5 * _TTL)
+  assert setup.speed() < _HELD
 
 
 def test_a_policy_that_thinks_too_long_is_waited_for_by_an_arm_at_rest(setup):

@@ -96,6 +96,21 @@ def test_the_stream_shows_what_is_observed(view, inner):
     np.testing.assert_allclose(_next_picture(stream)[:, 16:], 120, atol=3)
 
 
+def test_a_note_is_shown_until_it_is_taken_away(view):
+  def note():
+    with urllib.request.urlopen(f'{view.url}note', timeout=10) as answer:
+      return answer.read().decode()
+
+  assert note() == ''
+  view.note('fault 3: <b>é\nsince 13:04:00')
+  assert note() == 'fault 3: <b>é\nsince 13:04:00'
+  # Before there is any picture, and as text: none of it is the page's.
+  with urllib.request.urlopen(view.url, timeout=10) as page:
+    assert b'note.textContent' in page.read()
+  view.note('')
+  assert note() == ''
+
+
 def test_several_may_look(view):
   view.reset()
   streams = [

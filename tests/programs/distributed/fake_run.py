@@ -3,12 +3,14 @@
 import functools
 import pathlib
 import sys
+import threading
 
 from absl import app
 from absl import flags
 import dm_env
 import numpy as np
 
+from serl import core
 from serl import programs
 from serl import specs
 from serl.agents.rlpd import builder as rlpd_builder
@@ -40,9 +42,17 @@ class FaultyEnvironment(fakes.FakeEnvironment):
     self._episodes += 1
     if self._fault == 'raise' and self._episodes > 15:
       raise RuntimeError('the arm is on fire')
+    if self._fault == 'reset' and self._episodes > 15:
+      threading.Event().wait()
     return super().reset()
 
   def step(self, action):
+    if self._fault == 'bug' and self._episodes > 2:
+      np.zeros(2) + np.zeros(3)
+    if self._fault == 'dead' and self._episodes > 15:
+      raise core.FaultError('the arm has\nno power')
+    if self._fault == 'step' and self._episodes > 15:
+      threading.Event().wait()
     timestep = super().step(action)
     if self._fault == 'nan' and self._episodes > 15:
       return timestep._replace(reward=np.float32('nan'))
@@ -164,6 +174,9 @@ if __name__ == '__main__':
   flags.DEFINE_float('success', 0.0, 'Probability of success.')
   flags.DEFINE_float('learning_rate', 1e-3, 'Of the critics.')
   flags.DEFINE_enum(
-    'fault', 'none', ['none', 'raise', 'nan'], "The environment's."
+    'fault',
+    'none',
+    ['none', 'raise', 'nan', 'bug', 'dead', 'reset', 'step'],
+    "The environment's; the last two hang there.",
   )
   app.run(main)

@@ -369,6 +369,74 @@ def test_exception_is_told_with_its_traceback(launch):
   assert 'the arm is on fire' in run.output()
 
 
+def test_a_robot_that_fails_for_ever_is_shown_and_ends_the_run(launch):
+  run = launch('--fault=dead', '--fault-minutes=0.1')
+
+  def shown() -> str:
+    status = run.folder / 'logs' / 'actor_0.status'
+    text = status.read_text() if status.exists() else ''
+    return text if 'fault' in text else ''
+
+  since, text = run.until(shown, 'the fault').split('\n')
+  assert 0 <= time.time() - float(since) < _PATIENCE_S
+  assert re.fullmatch(r'fault \d+: the arm has no power', text)
+  assert run.wait() == 1, run.output()
+  assert "The node 'actor_0' ended with code 1" in run.output()
+  assert 'No step has succeeded for ' in run.output()
+  assert 'The last fault: the arm has\nno power' in run.output()
+  faults = [
+    record
+    for record in loggers.read_metrics(run.folder, 'actor_0')
+    if 'fault' in record
+  ]
+  assert [record['faults'] for record in faults] == [
+    1 + index for index in range(len(faults))
+  ]
+  assert faults[-1]['fault'] == 'the arm has\nno power'
+  assert faults[-1]['fault_s'] >= 6
+  # What was learned before is there.
+  last = loggers.read_metrics(run.folder, 'learner')[-1]['learner_steps']
+  assert _checkpoints(run.folder / 'checkpoints')[-1] == last
+
+
+@pytest.mark.parametrize('call', ['step', 'reset'])
+def test_an_environment_that_does_not_return_ends_the_run(launch, call):
+  run = launch(f'--fault={call}', '--step-limit=2', '--reset-limit=2')
+  assert run.wait() == 1, run.output()
+  assert f'actor_0: environment.{call} has not returned for 2 s' in run.output()
+  assert 'threading.Event().wait()' in run.output()
+  assert not run.alive()
+
+
+def test_minutes_count_from_the_first_update_and_are_kept_by_role(
+  launch, tmp_path
+):
+  key = tmp_path / 'run' / 'key.pem'
+  keys.make(key)
+  flags = (f'--port-base={_free_port()}', '--minutes=0.05')
+  actor = Launch(
+    tmp_path / 'actor' / 'run', '--role=actor', f'--key-file={key}', *flags
+  )
+  try:
+    learner = launch('--role=learner', *flags)
+    assert learner.wait() == 0, learner.output()
+    assert 'Ended: the limit of 0.05 min' in learner.output()
+    assert loggers.read_metrics(learner.folder, 'learner')[-1]['learner_steps']
+    assert actor.wait() == 0, actor.output()
+  finally:
+    actor.close()
+
+
+def test_a_launch_that_learns_nothing_is_no_success(launch):
+  run = launch('--max-env-steps=10')
+  assert run.wait() == 3, run.output()
+  last = run.output().strip().splitlines()[-1]
+  assert last.startswith('Not a success: nothing was learned'), last
+  summary = json.loads((run.folder / 'summary.json').read_text())
+  assert summary['success'] is False
+  assert len(summary['problems']) == 1
+
+
 def test_diverging_loss_ends_the_run_and_spoils_no_checkpoint(launch):
   run = launch('--learning_rate=1e30')
   assert run.wait() == 1, run.output()

@@ -1,11 +1,15 @@
-"""The learner's node beside a replay that falls silent."""
+"""The learner's node, without its training."""
+
+import threading
 
 import pytest
 
 pytest.importorskip('reverb', reason='Reverb has wheels for Python 3.10 alone')
 
 from serl.programs.distributed import learner as learner_lib
+from serl.programs.distributed import process
 from serl.replay import tables
+from tests.programs.distributed import fake_run
 
 
 class Replay:
@@ -49,3 +53,35 @@ def test_a_replay_that_stays_silent_ends_the_learner(replay, monkeypatch):
   with pytest.raises(ConnectionError, match='did not answer'):
     watched.states()
   assert watched.last['replay'].size == 1  # what a last checkpoint goes by
+
+
+def _make(tmp_path):
+  config = fake_run.make_config(tmp_path, environment_spec=fake_run.SPEC)
+  return learner_lib.Learner(config, None, process.Clock(0.0, 0.0))
+
+
+def test_the_first_reason_to_end_stays(tmp_path):
+  made = _make(tmp_path)
+  assert made.over('actor_0') == ''
+  made.evaluated(2, 3)
+  assert made.over('actor_0') == ''
+  made.evaluated(3, 3)
+  assert made._end('the limit of 10 environment steps') is False
+  assert made.over('actor_0') == '3 of 3 evaluation episodes succeeded'
+
+
+def test_of_two_reasons_at_once_one_is_given(tmp_path):
+  made = _make(tmp_path)
+  start, ended = threading.Barrier(8), []
+
+  def end(index):
+    start.wait()
+    if made._end(f'reason {index}'):
+      ended.append(f'reason {index}')
+
+  threads = [threading.Thread(target=end, args=(i,)) for i in range(8)]
+  for thread in threads:
+    thread.start()
+  for thread in threads:
+    thread.join()
+  assert ended == [made.over('actor_0')]

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 pytest.importorskip(
@@ -45,6 +47,42 @@ def test_nothing_written_yet_shows_as_such(config):
   assert rows['environment steps'] == '0'
   assert rows['return'] == rows['evaluation'] == '-'
   assert 'by hand' not in rows and 'rescues' not in rows
+
+
+def test_shows_a_robot_that_fails_and_a_learner_that_diverges(config):
+  episode = {'episode_return': 1.0, 'steps_per_second': 50.0}
+  fault = {'faults': 2, 'fault': 'no power', 'fault_s': 3.0}
+  _write(config, 'actor_0', {'env_steps': 10, **episode})
+  _write(config, 'actor_0', {'env_steps': 10, **fault})
+  diverged = {'divergence': 'the learner diverges: critic_value 9'}
+  _write(config, 'learner', {'learner_steps': 5, 'env_steps': 10, **diverged})
+  process.Status(config.folder, 'actor_0').say('fault 2: no power', 1e9)
+  rows = _rows(config)
+  assert rows['actor_0'].startswith('fault 2: no power, since ')
+  assert rows['WARNING'] == diverged['divergence']
+  # A fault is no episode.
+  assert rows['return'] == '1.0 over 1 episodes'
+  assert rows['environment steps'] == '10'
+
+
+def test_the_text_of_a_fault_is_no_markup(config):
+  process.Status(config.folder, 'actor_0').say('fault 1: [Errno 5] [/b] gone')
+  progress = table.Progress(config, _nodes(config, 'actor_0'))
+  shown = console.Console(width=200, record=True)
+  shown.print(progress.render())
+  assert 'fault 1: [Errno 5] [/b] gone' in shown.export_text()
+
+
+def test_the_time_that_is_left_counts_from_the_first_update(config):
+  config = dataclasses.replace(config, time_limit_s=600.0)
+  progress = table.Progress(config, _nodes(config, 'learner'))
+  progress._began -= 300
+  progress.poll()
+  assert dict(progress.rows())['time left'] == 'at most 00:10:00'
+  _write(config, 'learner', {'learner_steps': 5, 'env_steps': 10})
+  progress.poll()
+  progress._first_update -= 60
+  assert '00:08:5' in dict(progress.rows())['time left']
 
 
 def test_shows_the_newest_of_each_node(config):
