@@ -20,6 +20,7 @@ from scipy.spatial import transform
 from robot_server import limits as limits_lib
 from robot_server import protocol
 from robot_server import testing
+from serl.environments.franka import robot as robot_lib
 
 HOME = (0.5, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0)
 JSON = 'application/json'
@@ -91,6 +92,8 @@ def motions_outside(
 def _serve(pipe: connection_lib.Connection, seed: int) -> None:
   """Serves an arm that fares badly; answers each message with what it did."""
   logging.disable()
+  # It stands for one on another computer.
+  robot_lib.take_precedence()
   rng = np.random.default_rng(seed)
   arm, ended = _Arm(), threading.Event()
   fares_badly = threading.Event()
