@@ -22,7 +22,7 @@ MAY_IMPORT = {
   'core': (),
   'ops': (),
   # Weights that are pickled are read by the one reader that runs nothing.
-  'networks': ('serl.utils.restricted_pickle',),
+  'networks': ('serl.utils.regular_file', 'serl.utils.restricted_pickle'),
   'utils': (),
   'testing': (),
   'agents': ('serl.networks', 'serl.ops', 'serl.utils'),
@@ -35,7 +35,9 @@ MAY_IMPORT = {
   'demos': (
     'serl.environment_loop',
     'serl.replay.adders',
+    'serl.utils.regular_file',
     'serl.utils.restricted_pickle',
+    'serl.utils.unpacking',
   ),
   'programs': (
     'serl.agents',

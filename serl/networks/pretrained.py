@@ -15,6 +15,7 @@ import safetensors.numpy
 from serl import specs
 from serl import types
 from serl.networks import resnet
+from serl.utils import regular_file
 from serl.utils import restricted_pickle
 
 # What to do without the file; ends the error that says that it is absent.
@@ -24,6 +25,8 @@ WHERE = (
   "path. To train without it take an encoder of kind 'small', or 'resnet10', "
   'which is trained with the agent.'
 )
+
+_MAX_VALUES = 10_000  # in a pickle; a ResNet-10 has some 60 arrays
 
 
 def load(path: str) -> types.Params:
@@ -48,8 +51,9 @@ def find(path: str) -> pathlib.Path:
     FileNotFoundError: if it is not, saying where to get the file.
   """
   found = pathlib.Path(path).expanduser()
-  if not found.is_file():
+  if not found.exists():
     raise FileNotFoundError(f'There is no file of weights {path}. {WHERE}')
+  regular_file.check(found)
   return found
 
 
@@ -62,8 +66,9 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
   found = find(path)
   try:
     if found.suffix == '.pkl':
-      return specs.flatten(restricted_pickle.load(found))
+      return specs.flatten(restricted_pickle.load(found, _MAX_VALUES))
     if found.suffix == '.safetensors':
+      regular_file.check(found)
       return safetensors.numpy.load_file(found)
   # A dict with numbers among its names or that holds itself, a dtype that numpy
   # has not.

@@ -1,16 +1,20 @@
 """Tests of restricted_pickle."""
 
 import collections
+import datetime
 import io
 import os
 import pathlib
 import pickle
+import time
+import tracemalloc
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from serl.utils import restricted_pickle
+from tests.utils import regular_file_test
 
 DATA = {
   'arrays': [
@@ -200,3 +204,147 @@ def test_containers_may_hold_themselves_and_arrays_anywhere():
   assert loaded[1][0] is loaded
   assert loaded[1][1]['a'][0].tolist() == [0, 1, 2]
   assert type(loaded[1][1]['a'][0]) is np.ndarray
+
+
+def _graph(kind, depth=40):
+  """Pickles a container that holds one twice, which does so, and so on."""
+  held = kind([1])
+  for _ in range(depth):
+    held = kind((held, held))
+  return pickle.dumps(held, 2)
+
+
+def _keyed(graph):
+  """Pickles a dict whose key is what `graph` is of."""
+  return b'\x80\x02}' + graph[2:-1] + b'Ns.'
+
+
+def _claim(code, width, count):
+  return b'\x80\x05' + code + count.to_bytes(width, 'little') + b'abc.'
+
+
+def _note(number):
+  return b'\x80\x02]r' + number.to_bytes(4, 'little') + b'.'
+
+
+# Containers that hold the one before, and all of them in a list.
+_CHAIN = b'\x80\x04](]\x94' + b''.join(
+  b'](j' + i.to_bytes(4, 'little') + b'e\x94' for i in range(3000)
+)
+_PAGE = b'B' + (10**6).to_bytes(4, 'little') + bytes(10**6)
+_HOSTILE = {
+  'a graph of tuples': _graph(tuple),
+  'a graph of lists': _graph(list),
+  'a key that is a graph': _keyed(_graph(tuple)),
+  'a set of graphs': b'\x80\x04\x8f(' + _graph(tuple)[2:-1] + b'\x90.',
+  'a note far off': _note(2**27),
+  'a note very far off': _note(2**32 - 1),
+  'a note below 0': b']p-1\n.',
+  **{
+    f'{name} of {count} bytes': _claim(code, width, count)
+    for name, code, width in (
+      ('bytes', pickle.BINBYTES, 4),
+      ('long bytes', pickle.BINBYTES8, 8),
+      ('text', pickle.BINUNICODE8, 8),
+      ('array', pickle.BYTEARRAY8, 8),
+      ('integer', pickle.LONG4, 4),
+    )
+    for count in (2**31 - 1, 2 ** (8 * width) - 1)
+  },
+  'an integer of a megabyte': b'\x8b' + (10**6).to_bytes(4, 'little') + _PAGE,
+  'digits': b'I' + b'9' * 10**6 + b'\n.',
+  'lists in lists': b']' * 10**5 + b'a' * (10**5 - 1) + b'.',
+  'tuples in tuples': b')' + b'\x85' * 10**5 + b'.',
+  'marks': b'(' * 10**6,
+  'copies': b']' + b'2' * 10**6 + b'.',
+  'notes': b'\x80\x04]' + b'\x94' * 10**6 + b'.',
+  'sets': b'\x80\x04(' + b'\x8f' * 10**6 + b't.',
+  'lists': b'](' + (b']' * 1000 + b'e(') * 1000 + b'e.',
+  'work for nothing': b'N' + b'N0' * 10**6 + b'.',
+  'many pickles': b'N.' * 10**6,
+  'a chain that is met at its end first': _CHAIN + b'e.',
+  'keys alike': b'}('
+  + b''.join(
+    b'\x8a\x0c' + ((2**61 - 1) * i).to_bytes(12, 'little') + b'N'
+    for i in range(1, 30_000)
+  )
+  + b'u.',
+  'bytes of a number': b'cbuiltins\nbytes\n\x8a\x05\0\0\0\0\x02\x85R.',
+  'an array of a number': b'cbuiltins\nbytearray\n\x8a\x05\0\0\0\0\x02\x85R.',
+  'copies of bytes': b'cbuiltins\nbytearray\nq\0'
+  + _PAGE
+  + b'q\1](h\0h\1\x85R'
+  + b'h\0h\1\x85R' * 400
+  + b'et.',
+  'a picture that is there often': pickle.dumps(
+    [np.zeros((128, 128, 3), np.uint8)] * 10_000
+  ),
+  'another object': pickle.dumps([1]) + pickle.dumps([2]),
+  'what is elsewhere': b'\x80\x03K\x01Q.',
+  'an extension': b'\x80\x02\x82\x01.',
+  'too little': b'R.',
+}
+
+
+@pytest.mark.parametrize('name', _HOSTILE)
+def test_no_more_is_done_than_the_size_of_a_file_allows(name, tmp_path):
+  path = tmp_path / 'hostile.pkl'
+  path.write_bytes(_HOSTILE[name])
+  tracemalloc.start()
+  began = time.process_time()
+  try:
+    with pytest.raises(pickle.UnpicklingError, match=r'hostile\.pkl'):
+      restricted_pickle.load(path)
+    taken = tracemalloc.get_traced_memory()[1]
+  finally:
+    tracemalloc.stop()
+  assert taken < 100 * 2**20
+  # It takes far less, or, were it not refused, hours.
+  assert time.process_time() - began < 20
+
+
+@pytest.mark.parametrize('kind', regular_file_test.IRREGULAR)
+def test_what_is_no_regular_file_is_not_opened(kind, tmp_path):
+  regular_file_test.make_irregular(kind, str(tmp_path / 'a.pkl'))
+  for load in (restricted_pickle.load, restricted_pickle.load_each):
+    with pytest.raises(OSError, match='expected a regular file'):
+      load(tmp_path / 'a.pkl')
+
+
+def test_pickles_in_a_row_are_all_read():
+  content = pickle.dumps([1]) + pickle.dumps({'a': np.arange(3)}, 2)
+  first, second = restricted_pickle.load_each(io.BytesIO(content))
+  assert first == [1]
+  assert second['a'].tolist() == [0, 1, 2]
+
+
+def test_what_is_no_data_is_noted_and_not_made(tmp_path):
+  target = tmp_path / 'written'
+  held = {
+    'when': datetime.datetime(2026, 1, 1),
+    'where': pathlib.Path('x'),
+    'counts': collections.defaultdict(int, a=1),
+    'call': _Call(os.system, f'touch {target}'),
+    'objects': np.array([{}, 1], object),
+    'times': np.array(['2024-01-01'], 'datetime64[D]'),
+    'kind': np.float32,
+    ('a', 1): 2,
+    pathlib.Path('y'): 3,
+  }
+  held['self'] = held
+  for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+    content = pickle.dumps([held, np.arange(2)], protocol)
+    ((loaded, array),) = restricted_pickle.load_each(io.BytesIO(content))
+    assert array.tolist() == [0, 1]
+    assert loaded['counts'] == {'a': 1}
+    assert loaded['a', 1] == 2
+    assert restricted_pickle.foreign_names(loaded) == {
+      'datetime.datetime',
+      'pathlib.PosixPath',
+      f'{os.system.__module__}.system',
+      'numpy.ndarray of object',
+      'numpy.ndarray of datetime64',
+      'numpy.float32',
+      'a container that holds itself',
+    }
+  assert not target.exists()

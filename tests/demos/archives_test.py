@@ -1,0 +1,217 @@
+"""Tests for archives: what hostile episode files ask for."""
+
+import io
+import json
+import struct
+import tracemalloc
+import zipfile
+
+import numpy as np
+import pytest
+
+from serl.demos import archives
+from serl.demos import files
+from serl.testing import fakes
+from tests.utils import regular_file_test
+
+_MIB = 2**20
+
+
+def _npy(shape, dtype='u1', content=b''):
+  """Returns an array's member: its header as it says, then `content`."""
+  member = io.BytesIO()
+  np.lib.format.write_array_header_1_0(
+    member, {'shape': shape, 'fortran_order': False, 'descr': f'|{dtype}'}
+  )
+  return member.getvalue() + content
+
+
+def _write(
+  path,
+  schema,
+  members,
+  method=zipfile.ZIP_DEFLATED,
+  spec=None,
+):
+  """Writes an archive with the header of an episode, and any members."""
+  spec = spec or fakes.make_state_spec()
+  header = {
+    'format': files.FORMAT,
+    'version': files.VERSION,
+    'spec': files._describe(spec),
+    'schema': schema,
+    'checksum': '',
+    'metadata': {},
+  }
+  encoded = np.frombuffer(json.dumps(header).encode(), np.uint8)
+  with zipfile.ZipFile(path, 'w', method) as archive:
+    archive.writestr(
+      'header.npy', _npy((len(encoded),), content=encoded.tobytes())
+    )
+    for name, content in members.items():
+      archive.writestr(f'{name}.npy', content)
+
+
+def _array(count):
+  return {'shape': [count], 'dtype': 'uint8'}
+
+
+def _refused(path, match=None):
+  """Reads a file that is refused; returns the most bytes that it took."""
+  tracemalloc.start()
+  try:
+    with pytest.raises(files.FileError, match=match):
+      files.read(path)
+    return tracemalloc.get_traced_memory()[1]
+  finally:
+    tracemalloc.stop()
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path):
+  path, size = tmp_path / 'a.npz', 256 * _MIB
+  content = _npy((size,), content=bytes(size))
+  _write(path, {'reward': _array(size)}, {'reward': content})
+  assert path.stat().st_size < _MIB
+  assert _refused(path, 'unpacks to 268') < 20 * _MIB
+
+
+def test_a_smaller_bomb_is_not_what_its_header_says(tmp_path):
+  path, size = tmp_path / 'a.npz', 100 * _MIB
+  content = _npy((4,), 'f4', bytes(size))
+  schema = {'reward': {'shape': [4], 'dtype': 'float32'}}
+  _write(path, schema, {'reward': content})
+  assert _refused(path, 'reward: unpacks to 104') < 20 * _MIB
+
+
+def test_an_array_that_claims_more_than_is_there_is_refused(tmp_path):
+  path = tmp_path / 'a.npz'
+  schema = {'reward': _array(4)}
+  _write(path, schema, {'reward': _npy((10**12,), content=bytes(4))})
+  assert _refused(path) < 20 * _MIB
+
+
+def test_a_directory_that_lies_of_its_sizes_is_refused(tmp_path):
+  path = tmp_path / 'a.npz'
+  size = 100 * _MIB
+  _write(
+    path, {'reward': _array(4)}, {'reward': _npy((4,), content=bytes(size))}
+  )
+  told = struct.pack('<L', len(_npy((4,), content=bytes(4))))
+  real = struct.pack('<L', len(_npy((4,), content=bytes(size))))
+  content = path.read_bytes()
+  assert content.count(real) == 2
+  path.write_bytes(content.replace(real, told))
+  assert _refused(path) < 20 * _MIB
+
+
+def test_members_that_overlap_are_refused(tmp_path):
+  path = tmp_path / 'a.npz'
+  content = _npy((_MIB,), content=np.random.default_rng(0).bytes(_MIB))
+  _write(path, {}, {f'extras/{i}': content for i in range(3)})
+  with zipfile.ZipFile(path) as archive:
+    begins = [member.header_offset for member in archive.infolist()[1:]]
+  whole = path.read_bytes()
+  directory = whole.index(b'PK\x01\x02')
+  ends = whole[directory:]
+  # All members begin where the first does, whose bytes alone are kept.
+  for begin in begins[1:]:
+    ends = ends.replace(struct.pack('<L', begin), struct.pack('<L', begins[0]))
+  moved = struct.pack('<L', begins[1])
+  ends = ends[:-6] + moved + ends[-2:]
+  path.write_bytes(whole[: begins[1]] + ends)
+  assert _refused(path, 'overlap') < 20 * _MIB
+
+
+@pytest.mark.parametrize(
+  'method', [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=['bzip2', 'lzma']
+)
+def test_what_cannot_be_stopped_amid_its_unpacking_is_refused(tmp_path, method):
+  _write(tmp_path / 'a.npz', {}, {'reward': _npy((4,))}, method)
+  _refused(tmp_path / 'a.npz', 'compressed by method')
+
+
+def test_too_many_members_are_refused_unread(tmp_path):
+  path = tmp_path / 'a.npz'
+  with zipfile.ZipFile(path, 'w') as archive:
+    for i in range(1001):
+      archive.writestr(f'{i}.npy', b'')
+  _refused(path, 'it has 1001 members')
+  with zipfile.ZipFile(path, 'w') as archive:
+    for i in range(10_000):
+      archive.writestr(f'{i}{"a" * 100}', b'')
+  assert _refused(path, 'its directory has') < 5 * _MIB
+
+
+def test_a_member_that_is_there_twice_is_refused(tmp_path):
+  with (
+    pytest.warns(UserWarning, match='Duplicate'),
+    zipfile.ZipFile(tmp_path / 'a.npz', 'w') as archive,
+  ):
+    for _ in range(2):
+      archive.writestr('header.npy', _npy((1,)))
+  _refused(tmp_path / 'a.npz', 'by 1 names')
+
+
+def test_a_large_header_is_refused(tmp_path):
+  size = 5 * _MIB
+  with zipfile.ZipFile(
+    tmp_path / 'a.npz', 'w', zipfile.ZIP_DEFLATED
+  ) as archive:
+    archive.writestr('header.npy', _npy((size,), content=bytes(size)))
+  assert _refused(tmp_path / 'a.npz', 'its header has') < 5 * _MIB
+
+
+@pytest.mark.parametrize(
+  ('schema', 'match'),
+  [
+    ({'reward': _array(-1)}, 'reward is described as'),
+    ({'reward': _array(2.5)}, 'reward is described as'),
+    ({'reward': {'shape': [], 'dtype': 'uint8'}}, 'reward is described as'),
+    ({'reward': 3}, 'reward is described as 3'),
+    ({'reward': {'shape': [4], 'dtype': 'object'}}, "of the dtype 'object'"),
+    ({'reward': {'shape': [4], 'dtype': ['u1']}}, 'of the dtype'),
+    ({'reward': _array(5)}, r'uint8 \[4\], expected uint8 \[5\]'),
+    ({'reward': _array(10**30)}, 'reward: unpacks to'),
+    ({'reward': _array(0)}, 'of no step'),
+    ({'reward': _array(4), 'action': _array(4)}, 'action: missing'),
+    ({'reward': _array(4), 'action': _array(10**9)}, 'of 4 steps'),
+    ({'extras/a': _array(4)}, 'of 0 steps'),
+    ({}, 'of no step'),
+    ([], 'schema of its header is'),
+    (None, 'schema of its header is None'),
+  ],
+)
+def test_a_header_that_describes_no_such_arrays_is_refused(
+  tmp_path, schema, match
+):
+  _write(tmp_path / 'a.npz', schema, {'reward': _npy((4,), content=bytes(4))})
+  _refused(tmp_path / 'a.npz', match)
+
+
+def test_arrays_of_other_steps_are_refused(tmp_path):
+  spec = fakes.make_state_spec()
+  episode = fakes.make_episode(spec, 4)
+  cut = {name: column[:4] for name, column in episode.observation.items()}
+  arrays = files._flatten(episode._replace(observation=cut))
+  schema = files._schema(arrays)
+  members = {
+    name: _npy(a.shape, a.dtype.str[1:], a.tobytes())
+    for name, a in arrays.items()
+  }
+  _write(tmp_path / 'a.npz', schema, members)
+  _refused(tmp_path / 'a.npz', r'expected \[5, ...\] of 4 steps')
+
+
+def test_black_images_may_be_compressed():
+  """A dark camera is no bomb, up to what a file may unpack to."""
+  episode = 1000 * 2 * 128 * 128 * 3
+  assert archives.may_compress(episode, episode // 1000)
+  assert not archives.may_compress(2 * 2**30, 2 * _MIB)
+
+
+@pytest.mark.parametrize('kind', regular_file_test.IRREGULAR)
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path, kind):
+  regular_file_test.make_irregular(kind, str(tmp_path / 'a.npz'))
+  for function in (files.read, files.read_header):
+    with pytest.raises(files.FileError, match='expected a regular file'):
+      function(tmp_path / 'a.npz')
