@@ -14,7 +14,7 @@ from serl.utils import unpacking
 HEADER = 'header'
 
 _NPY = '.npy'
-_MAX_MEMBERS = 1000
+_MAX_MEMBERS = 10_000
 _MAX_HEADER = 4 * 2**20  # bytes of JSON
 _SHOWN = 5  # lines of an error
 # numpy's own header before an array's bytes.
@@ -24,19 +24,22 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ITEM_BYTES = {
   np.dtype(code).name: np.dtype(code).itemsize for code in '?bhilqBHILQefdgFDG'
 }
-# At the end of an archive without a comment: its mark, three numbers, how many
-# members there are, how many bytes their directory has and where it is.
-_END = 22
+# An archive ends in this mark, numbers among which is how many bytes its
+# directory has, and a comment.
+_MAX_END = 22 + 2**16
 _END_MARK = b'PK\x05\x06'
-_MAX_DIRECTORY = 1024 * _MAX_MEMBERS  # bytes
+_MAX_DIRECTORY = 256 * _MAX_MEMBERS  # bytes
 
 
 class ArchiveError(ValueError):
   """An archive that no episode was written to."""
 
 
-def demand_bounded(file: BinaryIO) -> None:
+def check_members(file: BinaryIO) -> None:
   """Refuses an archive of more than episodes have, by its directory alone.
+
+  Args:
+    file: of the archive, which is left at its beginning.
 
   Raises:
     ArchiveError: there are too many members, or one twice, compressed in
@@ -45,64 +48,56 @@ def demand_bounded(file: BinaryIO) -> None:
     zipfile.BadZipFile: it is damaged or torn.
   """
   size = file.seek(0, os.SEEK_END)
-  file.seek(max(0, size - _END))
-  end = file.read(_END)
-  if end[:4] != _END_MARK:
+  file.seek(max(0, size - _MAX_END))
+  tail = file.read()
+  end = tail.rfind(_END_MARK)
+  if end < 0:
     raise zipfile.BadZipFile('it does not end with its directory')
-  directory = int.from_bytes(end[12:16], 'little')
+  directory = int.from_bytes(tail[end + 12 : end + 16], 'little')
   # Files above 4 GiB have their numbers elsewhere, and this at its most.
   if _MAX_DIRECTORY < directory < 2**32 - 1:
     raise ArchiveError(
       f'its directory has {directory} bytes, expected up to {_MAX_DIRECTORY}'
     )
   with zipfile.ZipFile(file) as archive:
-    _demand_bounded(archive.infolist(), size)
+    _check_bounds(archive.infolist(), size)
   file.seek(0)
 
 
-def read_arrays(
-  archive: zipfile.ZipFile, schema: Mapping[str, Mapping[str, Any]]
-) -> dict[str, np.ndarray]:
-  """Returns the arrays of an archive, which are those of a header's schema.
-
-  Nothing is unpacked before all sizes agree, and no memory taken but for what
-  the schema has.
-
-  Raises:
-    ArchiveError: an array is missing or too much, or has another size, dtype
-      or shape.
-    EOFError, zipfile.BadZipFile: the archive is damaged.
-  """
-  _demand_sizes(archive, schema)
-  return {
-    name: _read_array(archive, name, entry) for name, entry in schema.items()
-  }
-
-
-def demand_steps(schema: Mapping[str, Any]) -> None:
+def check_steps(schema: Any) -> None:
   """Refuses a header's schema that is of no arrays of one episode.
 
   Raises:
     ArchiveError: an array is described as none, or has other steps.
   """
-  steps = 0
-  for name in sorted(schema, key=lambda name: name != 'reward'):
-    _bytes(name, schema[name])
-    steps = schema[name]['shape'][0] if name == 'reward' else steps
+  if not isinstance(schema, Mapping) or 'reward' not in schema:
+    raise ArchiveError(
+      f'its header describes {str(schema)[:100]}, expected a reward among its '
+      'arrays'
+    )
+  for name, entry in schema.items():
+    _bytes(name, entry)
+  steps = schema['reward']['shape'][0]
+  for name, entry in schema.items():
     rows = steps + (name.partition('/')[0] == 'observation')
-    if schema[name]['shape'][0] != rows:
+    if not steps or entry['shape'][0] != rows:
       raise ArchiveError(
-        f'{name} has the shape {schema[name]["shape"]}, expected [{rows}, ...] '
-        f'of {steps} steps'
+        f'{name} has the shape {entry["shape"]} in an episode of {steps} steps'
       )
-  if not steps:
-    raise ArchiveError(f'it describes the arrays {sorted(schema)} of no step')
 
 
-def _demand_sizes(
+def check_schema(
   archive: zipfile.ZipFile, schema: Mapping[str, Mapping[str, Any]]
 ) -> None:
-  """Refuses members of other sizes than the arrays of a header have."""
+  """Refuses members of other sizes than the arrays of a header have.
+
+  Args:
+    archive: of which the directory alone is looked at.
+    schema: that `check_steps` has checked.
+
+  Raises:
+    ArchiveError: an array is missing or too much, or has another size.
+  """
   sizes = {
     member.filename.removesuffix(_NPY): member.file_size
     for member in archive.infolist()
@@ -113,12 +108,12 @@ def _demand_sizes(
   lines += [
     f'{name}: not expected' for name in sorted(set(sizes) - set(expected))
   ]
-  for name in sorted(set(sizes) & set(expected)):
-    if not 0 <= sizes[name] - expected[name] <= _MAX_ARRAY_HEADER:
-      lines.append(
-        f'{name}: unpacks to {sizes[name]} bytes, expected {expected[name]} of '
-        f'{schema[name]}'
-      )
+  lines += [
+    f'{name}: unpacks to {sizes[name]} bytes, expected {expected[name]} of '
+    f'{schema[name]}'
+    for name in sorted(set(sizes) & set(expected))
+    if not 0 <= sizes[name] - expected[name] <= _MAX_ARRAY_HEADER
+  ]
   if lines:
     raise ArchiveError('; '.join(lines[:_SHOWN]))
 
@@ -128,7 +123,7 @@ def may_compress(unpacked: int, packed: int) -> bool:
   return unpacked <= unpacking.limit(packed)
 
 
-def _demand_bounded(members: Sequence[zipfile.ZipInfo], size: int) -> None:
+def _check_bounds(members: Sequence[zipfile.ZipInfo], size: int) -> None:
   names = {member.filename for member in members}
   if len(members) > _MAX_MEMBERS or len(names) < len(members):
     raise ArchiveError(
@@ -157,27 +152,6 @@ def _demand_bounded(members: Sequence[zipfile.ZipInfo], size: int) -> None:
       f'it unpacks to {unpacked} bytes, expected up to {unpacking.limit(size)} '
       f'of a file of {size}'
     )
-
-
-def _read_array(
-  archive: zipfile.ZipFile, name: str, entry: Mapping[str, Any]
-) -> np.ndarray:
-  with archive.open(name + _NPY) as member:
-    read_header = {
-      (1, 0): np.lib.format.read_array_header_1_0,
-      (2, 0): np.lib.format.read_array_header_2_0,
-    }[np.lib.format.read_magic(member)]
-    shape, is_fortran, dtype = read_header(member)
-    if list(shape) != entry['shape'] or dtype.name != entry['dtype']:
-      raise ArchiveError(
-        f'{name}: {dtype.name} {list(shape)}, expected {entry["dtype"]} '
-        f'{entry["shape"]}'
-      )
-    array = np.empty(shape, dtype, order='F' if is_fortran else 'C')
-    content = array.reshape(-1, order='A').view(np.uint8)
-    if member.readinto(content) != len(content) or member.read(1):
-      raise EOFError(f'{name} does not have {len(content)} bytes')
-    return array
 
 
 def _bytes(name: str, entry: Any) -> int:

@@ -25,10 +25,12 @@ from absl import flags
 import jax
 import numpy as np
 
+from serl.demos import archives
 from serl.tools import golden_classifier
 from serl.tools import golden_drq
 from serl.tools import golden_encoders
 from serl.tools import golden_sac
+from serl.utils import regular_file
 
 _TOLERANCE = flags.DEFINE_float(
   'tolerance', 1e-5, 'The largest relative error to accept.', lower_bound=0
@@ -149,11 +151,10 @@ def load(path: str) -> Golden:
   Raises:
     OSError, ValueError, zipfile.BadZipFile: if it is not one or is torn.
   """
-  file = np.load(path, allow_pickle=False)
-  if not isinstance(file, np.lib.npyio.NpzFile):
-    raise ValueError('it is not an .npz file')
-  with file:
-    return {key: file[key] for key in file.files}
+  with regular_file.open_bytes(path) as file:
+    archives.check_members(file)
+    with np.load(file, allow_pickle=False) as arrays:
+      return {key: arrays[key] for key in arrays.files}
 
 
 def report(comparison: Comparison, tolerance: float) -> str:

@@ -8,7 +8,8 @@ Nothing of a checkpoint is run. Its msgpack may hold maps, text, numbers and
 arrays; whatever else is refused, and only the parameters are decoded.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+import math
 import os
 import pathlib
 import re
@@ -21,6 +22,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from serl import specs
+from serl.utils import regular_file
+from serl.utils import unpacking
 
 _PARAMS = 'params'
 _NAME = re.compile(r'checkpoint_(\d+)')
@@ -41,10 +44,24 @@ _DTYPES = {
 _CHUNKED = '__msgpack_chunked_array__'
 
 # What a decoded object may hold, so that a few bytes cannot ask for more.
-_MAX_BYTES = 2**31 - 1
-_MAX_ENTRIES = 10_000
+_MAX_ENTRIES = 10_000  # in a map
+_MAX_VALUES = 100_000  # in all maps
 _MAX_AXES = 32
 _MAX_DEPTH = 32
+
+
+# What msgpack, numpy and orbax raise when bytes of a checkpoint are wrong.
+_DAMAGES = (
+  msgpack.UnpackException,
+  AttributeError,
+  AssertionError,
+  LookupError,
+  MemoryError,
+  OverflowError,
+  RuntimeError,
+  TypeError,
+  ValueError,
+)
 
 
 class FlaxCheckpointError(ValueError):
@@ -77,13 +94,13 @@ def load_params(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 def _find(path: pathlib.Path) -> pathlib.Path:
   """Returns the file of msgpack or orbax's folder that `path` leads to."""
-  if path.is_file():
-    return path
-  if not path.is_dir():
+  if not path.exists():
     raise FileNotFoundError(
       f'There is no {path}, expected a checkpoint_STEP that flax wrote, or the '
       'folder that it is in.'
     )
+  if not path.is_dir():
+    return path
   if (path / _WHOLE_TREE).is_file():
     return path / _WHOLE_TREE
   if (path / _METADATA).is_file():
@@ -108,6 +125,7 @@ def _find(path: pathlib.Path) -> pathlib.Path:
 
 def _read_folder(path: pathlib.Path) -> Any:
   """Returns the tree of parameters in orbax's folder."""
+  size = regular_file.check_folder(path)
   with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
     try:
       described = checkpointer.metadata(path).item_metadata
@@ -116,6 +134,7 @@ def _read_folder(path: pathlib.Path) -> Any:
       tree = described.tree
       if _PARAMS in tree:
         wanted = {_PARAMS: tree[_PARAMS]}
+        _demand_size(path, wanted, size)
         # As numpy: where they were, on a GPU, may not be here.
         kinds = jax.tree.map(
           lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted
@@ -124,18 +143,22 @@ def _read_folder(path: pathlib.Path) -> Any:
           wanted, restore_args=kinds, partial_restore=True
         )
         return checkpointer.restore(path, args=restore)[_PARAMS]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except FlaxCheckpointError:
+      raise
+    except (OSError, *_DAMAGES) as error:
       raise _damaged(path, error) from error
   raise _without_params(path, tree)
 
 
 def _read_file(path: pathlib.Path) -> Any:
   """Returns the tree of parameters in a file of msgpack."""
-  with open(path, 'rb') as file:
+  with regular_file.open_bytes(path) as file:
+    size = os.fstat(file.fileno()).st_size
     unpacker = msgpack.Unpacker(
       file,
       ext_hook=_decode,
-      max_buffer_size=_MAX_BYTES,
+      object_pairs_hook=_Counter(),
+      max_buffer_size=max(1, size),
       max_map_len=_MAX_ENTRIES,
       # Flax has none: it makes maps of tuples.
       max_array_len=0,
@@ -148,18 +171,39 @@ def _read_file(path: pathlib.Path) -> Any:
           found[key] = _join(unpacker.unpack())
         else:
           found[key] = unpacker.skip()
-    except (
-      msgpack.UnpackException,
-      ValueError,
-      TypeError,
-      KeyError,
-    ) as error:
+    except _DAMAGES as error:
       raise _damaged(path, error) from error
-    if unpacker.tell() != path.stat().st_size:
+    if unpacker.tell() != size:
       raise _damaged(path, f'it ends before byte {unpacker.tell()}')
   if _PARAMS not in found:
     raise _without_params(path, found)
   return found[_PARAMS]
+
+
+def _demand_size(path: pathlib.Path, tree: Any, size: int) -> None:
+  """Refuses arrays that are larger than a folder of `size` bytes may hold."""
+  described = sum(
+    math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize
+    for leaf in jax.tree.leaves(tree)
+    if hasattr(leaf, 'shape') and leaf.shape is not None
+  )
+  if described > unpacking.limit(size):
+    raise _damaged(
+      path, f'it describes arrays of {described} bytes and has {size}'
+    )
+
+
+class _Counter:
+  """Makes the maps of a file, up to a number of values."""
+
+  def __init__(self):
+    self._values = 0
+
+  def __call__(self, pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
+    self._values += 1 + len(pairs)
+    if self._values > _MAX_VALUES:
+      raise ValueError(f'it holds more than {_MAX_VALUES} values')
+    return dict(pairs)
 
 
 def _decode(code: int, data: bytes) -> np.ndarray:

