@@ -9,6 +9,7 @@ import numpy as np
 from serl import specs
 from serl import types
 from serl.demos import files
+from serl.demos import grippers
 from serl.replay import adders
 
 # The name under which SERL keeps all that is no image, in one vector.
@@ -16,6 +17,14 @@ STATE = 'state'
 _IMAGES = 'images'
 # The column of extras of steps picked out one by one, which may stand alone.
 SNAPSHOT = 'snapshot'
+# Likewise, of steps in which a person overruled a policy.
+INTERVENED = 'intervened'
+# In the metadata of an episode: whether HIL-SERL wrote its file.
+HIL = 'hil'
+# Actions beyond their bounds by no more than rounding are in them.
+_ROUNDING = 2e-6
+# Those beyond twice the range were no actions within it.
+_CLIPPED_TO = 2.0
 
 
 class Record(NamedTuple):
@@ -108,7 +117,29 @@ def make_spec(
   )
 
 
-def fit(record: Record, spec: specs.EnvironmentSpec) -> Record:
+def without_actions(
+  record: Record, spec: specs.EnvironmentSpec | None
+) -> Record:
+  """Returns a record for a classifier, which sees no actions: they are 0.
+
+  Args:
+    record: the episode.
+    spec: that it shall fit; None for any.
+  """
+  episode = record.episode
+  shape = np.shape(episode.action)[1:] if spec is None else None
+  leaf = specs.Array(shape if shape else (1,), np.float32)
+  zeros = lambda leaf: np.zeros((episode.length, *leaf.shape), leaf.dtype)
+  action = _map_specs(zeros, leaf if spec is None else spec.actions)
+  return record._replace(episode=episode._replace(action=action))
+
+
+def fit(
+  record: Record,
+  spec: specs.EnvironmentSpec,
+  clip: bool = False,
+  units: grippers.Units | None = None,
+) -> Record:
   """Returns an episode that came from elsewhere as one of `spec`.
 
   A vector 'state' that the spec does not have is cut into the spec's numbers
@@ -120,6 +151,11 @@ def fit(record: Record, spec: specs.EnvironmentSpec) -> Record:
   Args:
     record: the episode.
     spec: of the environment that it is for.
+    clip: whether actions up to twice the range of the bounds are clipped to
+      them, as the environments that such data are from did when they executed
+      them; metadata['clipped'] tells of how many steps, and the largest.
+    units: of the gripper's readings, for data in another unit than the spec's;
+      metadata['gripper'] tells of what was converted.
 
   Raises:
     FileError: something is missing or too much, an image is of another size or
@@ -148,12 +184,22 @@ def fit(record: Record, spec: specs.EnvironmentSpec) -> Record:
   ]
   fitted: dict[str, np.ndarray] = {}
   saturated: dict[str, int] = {}
+  metadata = dict(record.metadata)
   for path in sorted(set(columns) & set(expected)):
     column, leaf = np.asarray(columns[path]), expected[path]
+    if clip and path.partition('/')[0] == 'action':
+      column, clipped = _clip(column, leaf)
+      if clipped:
+        metadata['clipped'] = {**metadata.get('clipped', {}), path: clipped}
     problem = _problem(path, column, leaf)
     if problem:
       problems.append(problem)
       continue
+    if units is not None and path.rpartition('/')[2] == grippers.NAME:
+      is_hil = bool(metadata.get(HIL))
+      column, converted = units.convert(record.name, column, leaf, is_hil)
+      if converted:
+        metadata['gripper'] = 'from 0 to 1'
     fitted[path] = column.astype(leaf.dtype, copy=False)
     if path.startswith('observation') and column.dtype.kind == 'f':
       fitted[path], count = _saturate(fitted[path], leaf)
@@ -164,7 +210,6 @@ def fit(record: Record, spec: specs.EnvironmentSpec) -> Record:
       f'{record.name} does not fit its spec; convert the data, or name the '
       'task that they were recorded in:\n  ' + '\n  '.join(problems)
     )
-  metadata = dict(record.metadata)
   if saturated:
     metadata['saturated'] = saturated
   columns = specs.unflatten(fitted)
@@ -198,7 +243,7 @@ def _split_state(
     raise files.FileError(
       f'{name}: {STATE} has {state.shape[-1]} numbers, but the spec has '
       f'{sum(sizes)}: {dict(zip(numbers, sizes))}; name the task that the file '
-      'was recorded in'
+      f'was recorded in{_two_arms(state.shape[-1:], (sum(sizes),))}'
     )
   parts = np.split(state, np.cumsum(sizes)[:-1], axis=-1)
   images = {k: v for k, v in observation.items() if k != STATE}
@@ -216,7 +261,10 @@ def _problem(path: str, column: np.ndarray, leaf: specs.Array) -> str | None:
     )
   castable = np.can_cast(column.dtype, leaf.dtype, 'same_kind')
   if column.shape[1:] != leaf.shape or not castable:
-    return f'{path}: {_show(column[0])}, expected {_show(leaf)}'
+    return (
+      f'{path}: {_show(column[0])}, expected {_show(leaf)}'
+      f'{_two_arms(column.shape[1:], leaf.shape)}'
+    )
   problem = adders.value_problem(path, column, specs.Array((), leaf.dtype))
   if problem:
     return problem
@@ -230,6 +278,42 @@ def _problem(path: str, column: np.ndarray, leaf: specs.Array) -> str | None:
       f'[{leaf.minimum}, {leaf.maximum}]; scale the values to that range'
     )
   return None
+
+
+def _clip(
+  column: np.ndarray, leaf: specs.Array
+) -> tuple[np.ndarray, dict[str, float] | None]:
+  """Returns actions within their bounds, and what of them was clipped.
+
+  What is beyond twice the range stays as it is, for `_problem`.
+  """
+  if (
+    not hasattr(leaf, 'minimum')
+    or column.dtype.kind != 'f'
+    or column.shape[1:] != leaf.shape
+    or not np.isfinite(leaf.minimum).all()
+    or not np.isfinite(leaf.maximum).all()
+  ):
+    return column, None
+  middle = (np.float64(leaf.minimum) + leaf.maximum) / 2
+  half = (np.float64(leaf.maximum) - leaf.minimum) / 2
+  # How far from the middle, 1 at a bound.
+  distance = np.abs(column - middle) / np.where(half, half, 1)
+  if not (distance <= _CLIPPED_TO).all():
+    return column, None
+  outside = (distance > 1 + _ROUNDING).reshape(len(column), -1).any(1)
+  clipped = np.clip(column, leaf.minimum, leaf.maximum)
+  if not outside.any():
+    return clipped, None
+  most = column.reshape(-1)[np.argmax(distance)]
+  return clipped, {'steps': int(outside.sum()), 'most': float(most)}
+
+
+def _two_arms(found: tuple[int, ...], expected: tuple[int, ...]) -> str:
+  """Returns what to add to an error about the size of a vector."""
+  if len(found) == len(expected) == 1 and found[0] == 2 * expected[0]:
+    return ' (twice as many numbers: a file of two arms; tasks here move one)'
+  return ''
 
 
 def _saturate(column: np.ndarray, leaf: specs.Array) -> tuple[np.ndarray, int]:
@@ -248,6 +332,12 @@ def _observation_spec(column: np.ndarray) -> specs.Array:
 
 def _show(array: Any) -> str:
   return f'{np.dtype(array.dtype).name} {list(array.shape)}'
+
+
+def _map_specs(function: Any, nested: types.NestedSpec) -> Any:
+  if isinstance(nested, Mapping):
+    return {key: _map_specs(function, leaf) for key, leaf in nested.items()}
+  return function(nested)
 
 
 def _map(function: Any, nested: types.NestedArray) -> Any:

@@ -1,8 +1,12 @@
 """Tests for serl_pickle."""
 
+import collections
+import datetime
+import gc
 import os
 import pathlib
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -122,11 +126,16 @@ def test_snapshots_for_a_classifier_get_their_label(tmp_path):
   assert found[0].episode.extras['snapshot'].tolist() == [1]
 
 
-def test_refuses_an_episode_of_one_step(tmp_path):
-  with pytest.raises(
-    files.FileError, match=r'transitions 3 to 3: an episode of one step'
-  ):
-    _read(tmp_path, _transitions(1, 3) + _transitions(2, 1))
+def test_single_transitions_are_kept_beside_longer_stretches(tmp_path):
+  first, second = _read(tmp_path, _transitions(1, 3) + _transitions(2, 1))
+  assert first.episode.length == 3
+  assert second.episode.length == 1
+  assert second.name.endswith('transitions 3 to 3')
+
+
+def test_refuses_single_transitions_alone(tmp_path):
+  with pytest.raises(files.FileError, match='all of its episodes are of one'):
+    _read(tmp_path, _transitions(1, 1) + _transitions(2, 1))
 
 
 def test_refuses_an_attack_without_running_it(tmp_path):
@@ -134,13 +143,120 @@ def test_refuses_an_attack_without_running_it(tmp_path):
     def __reduce__(self):
       return (os.mkdir, (str(tmp_path / 'exploded'),))
 
-  content = _transitions(1, 3)
-  content[1]['infos'] = Bomb()
-  with pytest.raises(
-    files.PickleFileError, match=r'demos\.pkl.*mkdir, which is refused'
-  ):
-    _read(tmp_path, content)
+  for key in ('observations', 'actions', 'rewards', 'dones'):
+    content = _transitions(1, 3)
+    content[1][key] = [Bomb()]
+    with pytest.raises(
+      files.PickleFileError,
+      match=rf'demos\.pkl, transition 1: {key}.*mkdir, which is refused',
+    ):
+      _read(tmp_path, content)
+  with pytest.raises(files.PickleFileError, match='mkdir, which is refused'):
+    _read(tmp_path, Bomb())
   assert not (tmp_path / 'exploded').exists()
+
+
+def test_what_nobody_reads_may_be_anything_and_is_named(tmp_path, caplog):
+  class Bomb:
+    def __reduce__(self):
+      return (os.mkdir, (str(tmp_path / 'exploded'),))
+
+  content = _transitions(1, 3)
+  content[1]['infos'] = {
+    'when': datetime.datetime(2026, 1, 1),
+    'counts': collections.defaultdict(list, a=[pathlib.Path('x')]),
+    'more': Bomb(),
+  }
+  content[2]['notes'] = np.array([{}], object)
+  (record,) = _read(tmp_path, content)
+  assert record.episode.length == 3
+  told = caplog.text
+  for name in ('datetime.datetime', 'pathlib.PosixPath', 'mkdir', 'notes'):
+    assert name in told
+  assert not (tmp_path / 'exploded').exists()
+
+
+def test_several_lists_in_a_file_are_all_read(tmp_path):
+  path = tmp_path / 'demos.pkl'
+  with open(path, 'wb') as file:
+    for episode in (1, 2, 3):
+      pickle.dump(_transitions(episode, 3), file)
+  found = list(serl_pickle.read(path))
+  assert [record.episode.observation['state'][0, 0] for record in found] == [
+    1,
+    2,
+    3,
+  ]
+  with open(path, 'ab') as file:
+    pickle.dump('the end', file)
+  with pytest.raises(files.FileError, match="a pickle of 'the end', expected"):
+    list(serl_pickle.read(path))
+
+
+def test_a_folder_of_a_buffer_is_read_in_its_order(tmp_path):
+  content = _transitions(1, 5) + _transitions(2, 1) + _transitions(3, 4)
+  # By their names alone, 1000 comes before 200.
+  for number, part in ((200, content[:3]), (1000, content[3:])):
+    path = tmp_path / f'transitions_{number}.pkl'
+    path.write_bytes(pickle.dumps(part))
+  found = list(serl_pickle.read(tmp_path))
+  assert [record.episode.length for record in found] == [5, 1, 4]
+  assert found[0].name.endswith(
+    'transitions_200.pkl, transitions 0 to 1 of transitions_1000.pkl'
+  )
+
+
+def test_what_hil_serl_adds_is_read_or_said_to_be_recomputed(tmp_path, caplog):
+  content = _transitions(1, 4)
+  for t, transition in enumerate(content):
+    transition['grasp_penalty'] = -0.02
+    transition['infos'] = (
+      {'intervene_action': np.zeros(2)} if t in (1, 2) else {}
+    )
+  (record,) = _read(tmp_path, content)
+  assert record.episode.extras['intervened'].tolist() == [0, 1, 1, 0]
+  assert record.metadata['hil']
+  assert 'HybridConfig.penalty' in caplog.text
+  for transition in content:
+    del transition['infos']
+  (record,) = _read(tmp_path, content)
+  assert not record.episode.extras
+
+
+@pytest.mark.parametrize('flat', [True, False])
+def test_files_of_two_arms_are_named_as_such(tmp_path, flat):
+  content = _transitions(1, 3)
+  for transition in content:
+    for key in ('observations', 'next_observations'):
+      parts = {f'{side}/tcp_pose': np.zeros(7) for side in ('left', 'right')}
+      transition[key] = parts if flat else {'state': parts}
+  with pytest.raises(files.FileError, match='a file of two arms'):
+    _read(tmp_path, content)
+
+
+def test_a_classifier_reads_observations_alone(tmp_path):
+  content = _transitions(1, 3)
+  content[0]['actions'] = np.array([np.nan, 3.0])
+  content[1]['actions'] = 'left'
+  del content[2]['actions'], content[2]['rewards'], content[2]['masks']
+  (record,) = _read(tmp_path, content, success=False)
+  assert record.episode.action.tolist() == [[0]] * 3
+  assert record.episode.extras['success'].tolist() == [0] * 3
+
+
+def test_containers_that_share_or_hold_themselves_end_no_reader(tmp_path):
+  held = np.zeros(2)
+  for _ in range(40):
+    held = (held, held)
+  circle = {}
+  circle['circle'] = circle
+  deep = np.zeros(2)
+  for _ in range(100):
+    deep = {'a': deep}
+  for observation in (held, {'a': held}, circle, deep):
+    content = _all_observing(observation)
+    with pytest.raises(files.FileError, match=r'demos\.pkl'):
+      _read(tmp_path, content)
 
 
 def _all_observing(observation):
@@ -202,10 +318,14 @@ def test_a_torn_file_is_named(tmp_path):
 
 def test_lets_go_of_what_it_has_read(tmp_path, monkeypatch):
   content = _transitions(1, 3) + _transitions(2, 3)
+  observed = weakref.ref(content[1]['observations']['front'])
+  lists = [content[:]]
+  content.clear()
   monkeypatch.setattr(
-    serl_pickle.restricted_pickle, 'load', lambda path: content
+    serl_pickle.restricted_pickle, 'load_each', lambda path: [lists.pop()]
   )
   found = serl_pickle.read(tmp_path / 'any.pkl')
   assert next(found).episode.length == 3
-  assert content[:3] == [None, None, None]
+  gc.collect()
+  assert observed() is None
   assert next(found).episode.length == 3
