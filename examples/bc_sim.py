@@ -39,7 +39,11 @@ def main(_):
     environment_spec=spec,
     builder=bc.BCBuilder(agent),
     demonstrations=command.demonstrations(
-      run_dir, make_environment, scripted.EXPERTS[task], scripted.NOISES[task]
+      run_dir,
+      make_environment,
+      scripted.EXPERTS[task],
+      scripted.NOISES[task],
+      rewarded=False,
     ),
     **command.fields(
       max_learner_steps=6000, evaluation_period_s=120 if _IMAGES.value else 15

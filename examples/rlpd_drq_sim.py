@@ -10,6 +10,7 @@ from absl import flags
 from serl import programs
 from serl.agents import drq
 from serl.agents import rlpd
+from serl.environments.sim import pick_cube
 from serl.environments.sim import tasks
 from serl.networks import encoders
 from serl.programs import command
@@ -63,6 +64,7 @@ def main(_):
     demonstrations=command.demonstrations(
       run_dir, make, scripted.PickCubeExpert, rejudge=rejudge
     ),
+    episode_steps=pick_cube.EPISODE_STEPS,
     random_steps=200,
     **command.fields(
       stop_at_successes=20,

@@ -29,6 +29,7 @@ def main(_):
     demonstrations=command.demonstrations(
       run_dir, pick_cube.make, scripted.PickCubeExpert
     ),
+    episode_steps=pick_cube.EPISODE_STEPS,
     **command.fields(
       stop_at_successes=20, updates_per_step=1.6, steps_per_second=50
     ),

@@ -14,6 +14,7 @@ from serl.agents import rlpd
 from serl.agents import vice
 from serl.agents.vice import goals
 from serl.demos import recording
+from serl.environments.sim import pick_cube
 from serl.environments.sim import tasks
 from serl.programs import command
 from serl.teleop import scripted
@@ -51,7 +52,7 @@ def main(_):
     tasks.make, 'pick_cube_vision', image_size=_SIZE.value
   )
   demos = command.demonstrations(
-    run_dir, make_environment, scripted.PickCubeExpert
+    run_dir, make_environment, scripted.PickCubeExpert, rewarded=False
   )
   config, agent = _PRESETS[_PRESET.value]()
   config = programs.RunConfig(
@@ -60,6 +61,7 @@ def main(_):
     make_environment=make_environment,
     builder=vice.VICEBuilder(rlpd.RLPDBuilder(drq.DrQBuilder(agent)), config),
     demonstrations=demos,
+    episode_steps=pick_cube.EPISODE_STEPS,
     goals=read_goals(demos, make_environment),
     **command.fields(
       stop_at_successes=20,

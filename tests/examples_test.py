@@ -272,7 +272,7 @@ def _write_serl_pickle(path, size):
   transitions = [
     {
       'observations': observation(t),
-      'actions': np.zeros(4, np.float32),
+      'actions': np.full(4, 0.5, np.float32),
       'next_observations': observation(t + 1),
       'rewards': np.float32(t == 4),
       'masks': float(t < 4),

@@ -118,11 +118,6 @@ def check_schema(
     raise ArchiveError('; '.join(lines[:_SHOWN]))
 
 
-def may_compress(unpacked: int, packed: int) -> bool:
-  """Returns whether what was compressed so far would be read again."""
-  return unpacked <= unpacking.limit(packed)
-
-
 def _check_bounds(members: Sequence[zipfile.ZipInfo], size: int) -> None:
   names = {member.filename for member in members}
   if len(members) > _MAX_MEMBERS or len(names) < len(members):
@@ -147,7 +142,7 @@ def _check_bounds(members: Sequence[zipfile.ZipInfo], size: int) -> None:
     raise ArchiveError(
       f'its members have {packed} bytes in a file of {size}: they overlap'
     )
-  if unpacked > unpacking.limit(size):
+  if not unpacking.is_believed(unpacked, size):
     raise ArchiveError(
       f'it unpacks to {unpacked} bytes, expected up to {unpacking.limit(size)} '
       f'of a file of {size}'

@@ -59,8 +59,8 @@ class Content:
       )
     if self.episodes and problems:
       raise files.FileError(
-        f'{name}: in none of {self.episodes} demonstrations, {self.steps} steps, '
-        'there is anything to learn from:\n  ' + '\n  '.join(problems)
+        f'{name}: there is nothing to learn from in any of {self.episodes} '
+        f'demonstrations, {self.steps} steps:\n  ' + '\n  '.join(problems)
       )
 
 

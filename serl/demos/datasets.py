@@ -1,6 +1,7 @@
 """Reads a data set of any format that is known here, and writes our own."""
 
 from collections.abc import Iterable, Iterator, Sequence
+import functools
 import itertools
 import os
 import pathlib
@@ -12,10 +13,13 @@ from serl import specs
 from serl.demos import fields
 from serl.demos import files
 from serl.demos import folders
+from serl.demos import grippers
 from serl.demos import log as log_lib
 from serl.demos import records
 from serl.demos import rlds_steps
 from serl.demos import serl_pickle
+from serl.demos import unread
+from serl.utils import regular_file
 
 EPISODES = 'episodes'
 SERL_PICKLE = "SERL's pickle"
@@ -41,6 +45,7 @@ def read(
   last_step: rlds_steps.LastStep | None = None,
   choice: fields.Choice = _ALL,
   on_damage: log_lib.OnDamage | None = None,
+  actions: bool = True,
 ) -> Dataset:
   """Returns the data set at `path`, in whichever format it is.
 
@@ -48,8 +53,8 @@ def read(
   `records.fit`.
 
   Args:
-    path: a folder of episodes or one of them, a pickle of SERL's, or a folder
-      of RLDS.
+    path: a folder of episodes or one of them, a pickle of SERL's or a folder of
+      such, or a folder of RLDS.
     spec: of the environment that the data are for; None for that which the data
       tell, or `records.infer_spec` of the first episode.
     time_limit: see `serl_pickle.read`; of no other format.
@@ -59,6 +64,8 @@ def read(
       the format is RLDS.
     on_damage: called with each damaged file of our own format, which is left
       out; by default they are an error at the end.
+    actions: whether those of others' data are read; else they are 0, as for a
+      classifier, which sees none.
 
   Raises:
     FileError: nothing is there, or it is none of these; or, while it is read,
@@ -99,10 +106,15 @@ def read(
     told = told and fields.select_spec(told, choice)
   if told is not None and spec is not None:
     _demand_same_actions(path, told, spec)
+  if success is not None or not actions:
+    blank = functools.partial(records.without_actions, spec=spec or told)
+    found = map(blank, found)
   first = next(found)
+  units = None if told is not None or spec is None else grippers.Units()
   spec = spec or told or records.infer_spec(first)
   fitted = (
-    records.fit(record, spec) for record in itertools.chain([first], found)
+    records.fit(record, spec, clip=True, units=units)
+    for record in itertools.chain([first], found)
   )
   return Dataset(kind, spec, fitted)
 
@@ -114,7 +126,7 @@ def check(path: str | os.PathLike) -> None:
     FileError: nothing is there, or nothing that is known here.
   """
   path = pathlib.Path(path)
-  if not path.exists():
+  if not os.path.lexists(path):
     raise files.FileError(
       f'{path}: no such file or folder; expected a folder of episodes or one '
       f'*{files.SUFFIX} of them, {SERL_PICKLE}, or a folder of {RLDS}: correct '
@@ -123,8 +135,10 @@ def check(path: str | os.PathLike) -> None:
   kind = _kind(path)
   if kind == EPISODES:
     files.read_header(files.paths(path)[0])
-  elif kind == SERL_PICKLE and not path.stat().st_size:
-    raise files.FileError(f'{path}: empty, expected {SERL_PICKLE}')
+  elif kind == SERL_PICKLE:
+    for pickled in serl_pickle.paths(path):
+      if not pickled.stat().st_size:
+        raise files.FileError(f'{pickled}: empty, expected {SERL_PICKLE}')
 
 
 def write(
@@ -174,15 +188,25 @@ def is_serl_pickle(path: str | os.PathLike) -> bool:
 
 
 def _kind(path: pathlib.Path) -> str:
-  if path.is_file():
-    with open(path, 'rb') as file:
-      start = file.read(2)
-    if start == b'\x1f\x8b':
-      raise files.FileError(f'{path}: compressed by gzip, expected it unpacked')
-    if start[:1] == b'\x80' or path.suffix in ('.pkl', '.pickle'):
-      return SERL_PICKLE
-  elif any(path.glob('features.json')) or any(path.glob('*/features.json')):
+  if not path.is_dir():
+    try:
+      with regular_file.open_bytes(path) as file:
+        start = file.read(8)
+    except FileNotFoundError:
+      return EPISODES  # which says what is missing
+    except regular_file.IrregularFileError as error:
+      raise files.FileError(f'{error}; name a file or a folder') from error
+    is_pickle = start[:1] == b'\x80' or path.suffix in serl_pickle.SUFFIXES
+    if not start.startswith(b'PK') or path.suffix != files.SUFFIX:
+      unread.refuse_file(path, start)
+    return SERL_PICKLE if is_pickle else EPISODES
+  if any(path.glob('features.json')) or any(path.glob('*/features.json')):
     return RLDS
+  if files.find(path):
+    return EPISODES
+  if serl_pickle.paths(path):
+    return SERL_PICKLE
+  unread.refuse_folder(path)
   return EPISODES
 
 

@@ -28,7 +28,7 @@ import math
 import os
 import pathlib
 import struct
-from typing import Any
+from typing import Any, BinaryIO
 import zipfile
 import zlib
 
@@ -36,8 +36,10 @@ import numpy as np
 
 from serl import specs
 from serl import types
+from serl.demos import archives
 from serl.demos import npz
 from serl.replay import adders
+from serl.utils import regular_file
 
 FORMAT = 'serl-episode'
 VERSION = 2
@@ -45,7 +47,7 @@ _CHECKSUM_VERSION = 1  # with a checksum of the arrays, uncompressed
 SUFFIX = '.npz'
 # The name in the metadata of the environment's control rate, Hz.
 RATE = 'steps_per_second'
-_HEADER = 'header'
+_HEADER = archives.HEADER
 _HEADER_BYTES = 2**16  # in which a header usually ends
 _DIFFERENCES = 'differences'
 # Of the header, what are mappings.
@@ -184,8 +186,10 @@ def read(
   path = pathlib.Path(path)
   with _reading(path):
     content = _read_bytes(path)
+    archives.check_members(io.BytesIO(content))
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
       header = _header(path, archive)
+      archives.check_schema(archive, header['schema'])
       if spec is not None:
         _check_spec(path, header['spec'], spec)
       if header['version'] > _CHECKSUM_VERSION:
@@ -232,12 +236,14 @@ def read_header(
   """
   path = pathlib.Path(path)
   with _reading(path):
-    with open(path, 'rb') as file:
+    with _open_regular(path) as file:
       first = npz.read_first(file.read(_HEADER_BYTES))
     if first is not None and first[0] == _HEADER:
       header = _checked_header(path, first[1])
     else:
-      with zipfile.ZipFile(io.BytesIO(_read_bytes(path))) as archive:
+      content = io.BytesIO(_read_bytes(path))
+      archives.check_members(content)
+      with zipfile.ZipFile(content) as archive:
         header = _header(path, archive)
     if spec is not None:
       _check_spec(path, header['spec'], spec)
@@ -285,7 +291,8 @@ def paths(folder_or_file: str | os.PathLike) -> list[pathlib.Path]:
     FileError: nothing is there.
   """
   root = pathlib.Path(folder_or_file)
-  if root.is_file():
+  if os.path.lexists(root) and not root.is_dir():
+    _open_regular(root).close()
     return [root]
   if not root.is_dir():
     raise FileError(
@@ -310,6 +317,11 @@ def _reading(path: pathlib.Path) -> Iterator[None]:
       f'{path}: {error}; the file was changed after it was written: replace it '
       'or remove it'
     ) from error
+  except archives.ArchiveError as error:
+    raise ChecksumError(
+      f'{path}: its arrays are not those of its header ({error}); replace the '
+      'file or remove it'
+    ) from error
   except _DAMAGES as error:
     raise TornFileError(
       f'{path}: torn or damaged ({error}), expected a whole episode; replace '
@@ -317,9 +329,18 @@ def _reading(path: pathlib.Path) -> Iterator[None]:
     ) from error
 
 
+def _open_regular(path: pathlib.Path) -> BinaryIO:
+  try:
+    return regular_file.open_bytes(path)
+  except (regular_file.IrregularFileError, FileNotFoundError) as error:
+    if not os.path.lexists(path):
+      raise
+    raise FileError(f'{error}; remove it') from error
+
+
 def _read_bytes(path: pathlib.Path) -> bytearray:
   """Returns what is in a file, unless its beginning says that it is another."""
-  with open(path, 'rb') as file:
+  with _open_regular(path) as file:
     start = file.read(2)
     if start[:1] == b'\x80':
       raise PickleFileError(
@@ -372,9 +393,7 @@ def _checked_header(path: pathlib.Path, encoded: np.ndarray) -> dict[str, Any]:
       entry = entry.get(key)
     if not isinstance(entry, dict):
       raise ValueError(f'{part} of the header is {entry!r:.50}')
-  shape = header['schema']['reward']['shape']
-  if not isinstance(shape, list) or not isinstance(shape[0], int):
-    raise ValueError(f'rewards of the shape {shape!r:.50}')
+  archives.check_steps(header['schema'])
   return header
 
 

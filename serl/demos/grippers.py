@@ -17,7 +17,7 @@ _METRES_TO = 0.2  # a range that ends before is one of metres
 
 
 class Units:
-  """The unit of the readings of one data set, which is the same in all of it."""
+  """The unit of the readings of one data set."""
 
   def __init__(self):
     self._is_part = False  # whether readings are known to be from 0 to 1

@@ -17,6 +17,8 @@ import zlib
 
 import numpy as np
 
+from serl.utils import unpacking
+
 SUFFIX = '.npy'  # of the name of an array in an archive
 _DIGEST_BYTES = 64  # sha256 in hexadecimal digits
 _SMALL = 2**16  # bytes of an array that is never deflated
@@ -63,12 +65,22 @@ def undo_differences(array: np.ndarray) -> np.ndarray:
 
 def write(arrays: Mapping[str, np.ndarray]) -> bytes:
   """Returns the archive of arrays, in their order."""
+  unpacked = sum(array.nbytes for array in arrays.values())
+  content = _write(arrays, may_deflate=True)
+  # Black images shrink further than a reader believes.
+  if not unpacking.is_believed(unpacked, len(content)):
+    content = _write(arrays, may_deflate=False)
+  return content
+
+
+def _write(arrays: Mapping[str, np.ndarray], may_deflate: bool) -> bytes:
   content = io.BytesIO()
   with zipfile.ZipFile(content, 'w') as archive:
     for name, array in arrays.items():
       member = io.BytesIO()
       np.lib.format.write_array(member, array, allow_pickle=False)
-      deflated = array.nbytes >= _SMALL and _shrinks(_sample(array))
+      is_large = array.nbytes >= _SMALL
+      deflated = may_deflate and is_large and _shrinks(_sample(array))
       archive.writestr(
         zipfile.ZipInfo(name + SUFFIX),
         member.getbuffer(),

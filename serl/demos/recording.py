@@ -1,7 +1,7 @@
 """Records demonstrations by an actor that knows the task, and loads them."""
 
 import collections
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import contextlib
 import itertools
 import os
@@ -15,8 +15,10 @@ from serl import core
 from serl import environment_loop
 from serl import specs
 from serl import types
+from serl.demos import content
 from serl.demos import datasets
 from serl.demos import files
+from serl.demos import imported
 from serl.demos import log as log_lib
 from serl.demos import records
 from serl.replay import adders
@@ -209,39 +211,89 @@ def load_demonstrations(
   demonstrations: Demonstrations,
   spec: specs.EnvironmentSpec,
   on_damage: log_lib.OnDamage | None = None,
+  time_limit: int | None = None,
+  rewarded: bool = True,
 ) -> list[types.Episode]:
-  """Returns what `load` does, of what shows a task from its start to its end.
+  """Returns what `load` does, of what shows how a task is done.
+
+  Args:
+    demonstrations: see `load`.
+    spec: of the environment to use them in.
+    on_damage: see `load`.
+    time_limit: of the task, for data that do not tell how they ended.
+    rewarded: whether the agent learns from their rewards.
 
   Raises:
     FileError, ValueError: see `load`; or an episode is a single step, which
-      shows no task.
+      shows no task, or there is nothing to learn from in any of a file's or
+      folder's.
   """
-  episodes = load(demonstrations, spec, on_damage)
-  _demand_several_steps(demonstrations, [e.length for e in episodes])
-  return episodes
+  found = list(_records(demonstrations, spec, on_damage, time_limit))
+  _log_imported(demonstrations, found, time_limit)
+  _demand_content(demonstrations, found, rewarded)
+  return [record.episode for record in found]
 
 
 def check_demonstrations(
-  path: str | os.PathLike, spec: specs.EnvironmentSpec
+  path: str | os.PathLike,
+  spec: specs.EnvironmentSpec,
+  rewarded: bool = True,
 ) -> None:
   """Raises what `load_demonstrations` would, of one episode at a time."""
-  found = datasets.read(path, spec).records
-  _demand_several_steps(path, [record.episode.length for record in found])
+  _demand_content(path, _records(path, spec), rewarded)
 
 
-def _demand_several_steps(
-  demonstrations: Demonstrations, lengths: Sequence[int]
+def _demand_content(
+  demonstrations: Demonstrations,
+  found: Iterable[records.Record],
+  rewarded: bool,
 ) -> None:
-  short = [i for i, length in enumerate(lengths) if length == 1]
+  """Refuses demonstrations that show nothing."""
+  counted = content.Content()
+  short = []
+  for number, record in enumerate(found):
+    counted.add(record.episode)
+    # Of a buffer of interventions a single step is an intervention.
+    is_cut_out = 'end' in record.metadata
+    is_snapshot = records.SNAPSHOT in record.episode.extras
+    if record.episode.length == 1 and (is_snapshot or not is_cut_out):
+      short.append(number)
+  is_path = isinstance(demonstrations, (str, os.PathLike))
   if short:
-    where = ''
-    if isinstance(demonstrations, (str, os.PathLike)):
-      where = f'{demonstrations}: '
+    where = f'{demonstrations}: ' if is_path else ''
     raise files.FileError(
-      f'{where}of {len(lengths)} demonstrations, counted from 0, {short} are '
-      'of one step, expected more: remove them, python -m '
+      f'{where}of {counted.episodes} demonstrations, counted from 0, {short} '
+      'are of one step, expected more: remove them, python -m '
       'serl.tools.inspect_data lists the episodes'
     )
+  if is_path:
+    counted.demand(str(demonstrations), rewarded)
+
+
+def _records(
+  demonstrations: Demonstrations,
+  spec: specs.EnvironmentSpec | None,
+  on_damage: log_lib.OnDamage | None = None,
+  time_limit: int | None = None,
+) -> Iterator[records.Record]:
+  """Yields demonstrations that fit `spec`, see `load`."""
+  if isinstance(demonstrations, (str, os.PathLike)):
+    if not datasets.is_serl_pickle(demonstrations):
+      time_limit = None  # the others say how they ended
+    yield from datasets.read(
+      demonstrations, spec, time_limit, on_damage=on_damage
+    ).records
+    return
+  found = [
+    records.Record(f'demonstration {i}', episode)
+    for i, episode in enumerate(demonstrations)
+  ]
+  if spec is not None:
+    for episode in demonstrations:
+      adders.check_shapes(episode, spec)
+    # No file's header tells of these by which bounds they were recorded.
+    found = [records.fit(record, spec) for record in found]
+  yield from found
 
 
 def load(
@@ -262,21 +314,9 @@ def load(
     ValueError: a given episode does not fit `spec`, or has actions outside of
       its bounds.
   """
-  if isinstance(demonstrations, (str, os.PathLike)):
-    found = list(
-      datasets.read(demonstrations, spec, on_damage=on_damage).records
-    )
-    _log_imported(demonstrations, found)
-    return [record.episode for record in found]
-  if spec is None:
-    return list(demonstrations)
-  for episode in demonstrations:
-    adders.check_shapes(episode, spec)
-  # No file's header tells of these by which bounds they were recorded.
-  return [
-    records.fit(records.Record(f'demonstration {i}', episode), spec).episode
-    for i, episode in enumerate(demonstrations)
-  ]
+  found = list(_records(demonstrations, spec, on_damage))
+  _log_imported(demonstrations, found)
+  return [record.episode for record in found]
 
 
 class _Watched:
@@ -310,28 +350,31 @@ class _Watched:
 
 
 def _log_imported(
-  path: str | os.PathLike, found: Sequence[records.Record]
+  demonstrations: Demonstrations,
+  found: Sequence[records.Record],
+  time_limit: int | None = None,
 ) -> None:
   """Logs what was made of episodes that are not this project's."""
-  told = [record.metadata for record in found]
-  ends = collections.Counter(x['end'] for x in told if 'end' in x)
+  if not isinstance(demonstrations, (str, os.PathLike)):
+    return
+  changes = imported.Changes()
+  for record in found:
+    changes.add(record)
+  for line in changes.lines():
+    logging.warning('%s: %s.', demonstrations, line)
+  ends = collections.Counter(
+    record.metadata['end'] for record in found if 'end' in record.metadata
+  )
   # One that was converted has been told its time limit.
-  if ends and datasets.is_serl_pickle(path):
-    longest = max(record.episode.length for record in found)
-    logging.info(
-      '%s: %s; if its time limit is %d steps, which nothing in it tells, '
-      'convert it: python -m serl.tools.convert_data --time-limit=%d',
-      path,
-      ', '.join(f'{count} ended by {end}' for end, count in ends.items()),
-      longest,
-      longest,
-    )
-  saturated = collections.Counter()
-  for metadata in told:
-    saturated.update(metadata.get('saturated', {}))
-  if saturated:
-    logging.warning(
-      '%s: numbers outside of the bounds of their spec were cut to them: %s',
-      path,
-      dict(saturated),
-    )
+  if not ends or not datasets.is_serl_pickle(demonstrations):
+    return
+  longest = max(record.episode.length for record in found)
+  logging.info(
+    '%s: %s; taken for the time limit: %s. If it was another one, which '
+    'nothing in the file tells, convert it: python -m serl.tools.convert_data '
+    '--time-limit=%d',
+    demonstrations,
+    ', '.join(f'{count} ended by {end}' for end, count in ends.items()),
+    'none' if time_limit is None else f"{time_limit} steps, the task's",
+    longest,
+  )

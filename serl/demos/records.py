@@ -23,7 +23,7 @@ INTERVENED = 'intervened'
 HIL = 'hil'
 # Actions beyond their bounds by no more than rounding are in them.
 _ROUNDING = 2e-6
-# Those beyond twice the range were no actions within it.
+# Those from twice the range on were no actions within it.
 _CLIPPED_TO = 2.0
 
 
@@ -299,7 +299,7 @@ def _clip(
   half = (np.float64(leaf.maximum) - leaf.minimum) / 2
   # How far from the middle, 1 at a bound.
   distance = np.abs(column - middle) / np.where(half, half, 1)
-  if not (distance <= _CLIPPED_TO).all():
+  if not (distance < _CLIPPED_TO).all():
     return column, None
   outside = (distance > 1 + _ROUNDING).reshape(len(column), -1).any(1)
   clipped = np.clip(column, leaf.minimum, leaf.maximum)

@@ -54,8 +54,8 @@ _INFOS = 'infos'
 _PENALTY = 'grasp_penalty'
 _OVERRULED = 'intervene_action'
 _RECOMPUTED = (
-  f'{_PENALTY} (what a switch of the gripper costs is computed from actions and '
-  'readings: HybridConfig.penalty)'
+  f'{_PENALTY} (the cost of a switch of the gripper is computed from actions '
+  'and readings: HybridConfig.penalty)'
 )
 
 _Transitions = list[Mapping[str, Any] | None]
@@ -104,8 +104,8 @@ def read(
     yield records.Record(name, episode, metadata)
   if is_single:
     raise files.FileError(
-      f'{path}: all of its episodes are of one step, expected more; say whether '
-      'these are snapshots of success or of failure, for a classifier: '
+      f'{path}: all of its episodes are of one step, expected more; say '
+      'whether these are snapshots of success or of failure, for a classifier: '
       '--success=yes or no of convert_data and inspect_data, --success or '
       '--failure of train_reward_classifier.py'
     )
@@ -130,7 +130,7 @@ def _stretches(
 ) -> Iterator[tuple[str, _Transitions]]:
   """Yields the transitions that follow each other, and where they are."""
   steps: _Transitions = []
-  begin = ''
+  begin = last = ''
   for file in paths(path):
     transitions = _load(file, observed_alone)
     for i, transition in enumerate(transitions):
@@ -245,9 +245,9 @@ def _demand_one_arm(name: str, observation: Any) -> None:
   sides = {key.partition('/')[0] for key in keys if '/' in key}
   if {'left', 'right'} <= sides or {'left', 'right'} <= keys:
     raise files.FileError(
-      f'{name}: observes {", ".join(sorted(keys))[:200]}: a file of two arms, as '
-      "HIL-SERL's dual-arm tasks record; expected one arm's, for a task here "
-      'moves one'
+      f'{name}: observes {", ".join(sorted(keys))[:200]}: a file of two arms, '
+      "as HIL-SERL's dual-arm tasks record; expected one arm's, which is what a "
+      'task here moves'
     )
 
 

@@ -120,7 +120,7 @@ def load(path: str | os.PathLike, success: bool) -> list[types.Episode]:
   label = lambda episode: np.full(episode.length, success, np.uint8)
   return [
     episode._replace(extras={**episode.extras, LABEL: label(episode)})
-    for _, episode, _ in datasets.read(path, **told).records
+    for _, episode, _ in datasets.read(path, actions=False, **told).records
   ]
 
 

@@ -285,7 +285,9 @@ def fields(
       twin.expert if is_twin() else None,
       twin.noise,
       part,
+      rewarded=_value('agent') != 'bc',
     ),
+    'episode_steps': config.episode_steps,
     'random_steps': _FIRST_STEPS,
     'evaluate': is_twin(),
     # The real arm keeps its own pace.

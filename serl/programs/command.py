@@ -210,6 +210,7 @@ def demonstrations(
   noise: float = 0.05,
   part: str = '',
   rejudge: Callable[[pathlib.Path, pathlib.Path, Any], None] | None = None,
+  rewarded: bool = True,
 ) -> pathlib.Path:
   """Returns where the demonstrations are; records them if there are none.
 
@@ -226,6 +227,7 @@ def demonstrations(
     rejudge: path, folder, spec of the environment; writes demonstrations that
       were rewarded by another than rewards here to the folder, as they are
       rewarded here.
+    rewarded: whether the agent learns from their rewards.
 
   Raises:
     FileError: --demos names nothing that could be read, or that fits.
@@ -237,7 +239,8 @@ def demonstrations(
     if learns():
       datasets.check(path)
       if make_expert is not None:
-        spec = _demand_fitting(path, make_environment)
+        rewarded &= rejudge is None
+        spec = _demand_fitting(path, make_environment, rewarded)
         if rejudge is not None:
           rejudge(path, folder, spec)
     return path if rejudge is None else folder
@@ -267,7 +270,9 @@ def demonstrations(
 
 
 def _demand_fitting(
-  path: pathlib.Path, make_environment: Callable[[int], dm_env.Environment]
+  path: pathlib.Path,
+  make_environment: Callable[[int], dm_env.Environment],
+  rewarded: bool,
 ) -> specs.EnvironmentSpec:
   """Checks demonstrations before anything is written of the run.
 
@@ -280,7 +285,7 @@ def _demand_fitting(
   with contextlib.closing(make_environment(0)) as environment:
     spec = specs.make_environment_spec(environment)
   try:
-    recording.check_demonstrations(path, spec)
+    recording.check_demonstrations(path, spec, rewarded)
   except files.FileError as error:
     raise files.FileError(
       f'{error}\nWhere the observations differ: what is observed here is set '

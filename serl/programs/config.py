@@ -50,6 +50,9 @@ class RunConfig:
   # The same for what the task is to lead to: the next observation of each of
   # their steps is a goal.
   goals: recording.Demonstrations | None = None
+  # Steps after which the task's clock ends an episode, which others' pickles do
+  # not say of their own; None for no clock.
+  episode_steps: int | None = _free(None)
   seed: int = 0
   # For a machine where the environment cannot be made: the learner's, when the
   # robot is at the actor's. None makes one to see.
@@ -108,6 +111,12 @@ class RunConfig:
       self,
       'make_environment',
       'a function of a seed that returns a dm_env.Environment',
+    )
+    _check(
+      self.episode_steps is None or self.episode_steps >= 1,
+      self,
+      'episode_steps',
+      'None or at least 1',
     )
     _check(self.num_actors >= 1, self, 'num_actors', 'at least 1')
     _check(
@@ -191,6 +200,16 @@ class RunConfig:
     """Whether the agent learns from demonstrations alone."""
     sources = [table.source for table in self.builder.make_tables()]
     return all(source == 'demonstrations' for source in sources)
+
+  @property
+  def learns_from_rewards(self) -> bool:
+    """Whether the rewards of demonstrations count.
+
+    They do not where demonstrations are cloned alone, nor where the reward is
+    learned from goals.
+    """
+    tables = self.builder.make_tables()
+    return not self.offline and all(t.source != 'goals' for t in tables)
 
   def make_spec(self) -> specs.EnvironmentSpec:
     """Returns the environment's spec, from an instance if none is given."""

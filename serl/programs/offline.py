@@ -118,7 +118,11 @@ class _Run:
     builder = config.builder
     demonstrations = config.demonstrations
     episodes = recording.load_demonstrations(
-      demonstrations, spec, training_lib.on_damage(config, demonstrations)
+      demonstrations,
+      spec,
+      training_lib.on_damage(config, demonstrations),
+      config.episode_steps,
+      rewarded=False,
     )
     train, held_out = split(episodes, config.held_out_fraction)
     logging.info(

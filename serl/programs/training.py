@@ -1,6 +1,7 @@
 """The learner's side of a run, wherever it runs: rounds, ratio, checkpoints."""
 
 from collections.abc import Callable, Iterator, Mapping
+import functools
 import os
 import pathlib
 import threading
@@ -291,8 +292,13 @@ def recorded(
   Raises:
     FileError: see `load`.
   """
+  load_demonstrations = functools.partial(
+    recording.load_demonstrations,
+    time_limit=config.episode_steps,
+    rewarded=config.learns_from_rewards,
+  )
   for source, load in (
-    ('demonstrations', recording.load_demonstrations),
+    ('demonstrations', load_demonstrations),
     ('goals', recording.load),
   ):
     names = [table.name for table in table_of(config, source)]

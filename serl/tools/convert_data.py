@@ -21,6 +21,7 @@ from serl import specs
 from serl.demos import datasets
 from serl.demos import fields
 from serl.demos import files
+from serl.demos import imported
 from serl.demos import records
 from serl.demos import rlds_steps
 
@@ -36,8 +37,9 @@ def convert(flags: argparse.Namespace) -> list[str]:
     flags.source, spec, flags.time_limit, success, flags.last_step, choice
   )
   tally: collections.Counter[str] = collections.Counter()
+  changes = imported.Changes()
   found = records.rated(dataset.records, flags.steps_per_second)
-  found = _tallied(found, tally)
+  found = _tallied(found, tally, changes)
   shown = progress.track(found, f'{dataset.kind} to {flags.to}')
   if flags.to == 'episodes':
     datasets.write(flags.folder, shown, dataset.spec)
@@ -50,7 +52,10 @@ def convert(flags: argparse.Namespace) -> list[str]:
     from serl.demos import lerobot
 
     lerobot.write(flags.folder, shown, dataset.spec, flags.instruction)
-  return _report(flags, dataset.kind, tally)
+  lines = _report(flags, dataset.kind, tally)
+  if dataset.kind != datasets.EPISODES:  # which remember what happened to them
+    lines += changes.lines()
+  return lines
 
 
 def _task_spec(task: str) -> specs.EnvironmentSpec:
@@ -65,14 +70,15 @@ def _task_spec(task: str) -> specs.EnvironmentSpec:
 
 
 def _tallied(
-  found: Iterable[records.Record], tally: collections.Counter[str]
+  found: Iterable[records.Record],
+  tally: collections.Counter[str],
+  changes: imported.Changes,
 ) -> Iterator[records.Record]:
   for record in found:
     tally['episodes'] += 1
     tally['steps'] += record.episode.length
     tally[f'end {record.metadata.get("end", "")}'] += 1
-    for path, count in record.metadata.get('saturated', {}).items():
-      tally[f'saturated {path}'] += count
+    changes.add(record)
     yield record
 
 
@@ -92,13 +98,6 @@ def _report(
         'the terminations have a discount of 0; if episodes were also ended by '
         'a limit of N steps, which the file does not tell: --time-limit=N'
       )
-  if kind != datasets.EPISODES:  # which remember what happened to them
-    lines += [
-      f'{name.removeprefix("saturated ")}: {count} numbers were outside of the '
-      "task's bounds and saturate"
-      for name, count in tally.items()
-      if name.startswith('saturated ')
-    ]
   return lines
 
 

@@ -7,6 +7,11 @@ FREE_BYTES = 128 * 2**20
 MAX_RATIO = 100
 
 
+def is_believed(unpacked: int, packed: int) -> bool:
+  """Returns whether `unpacked` bytes may come out of a file of `packed`."""
+  return unpacked <= limit(packed)
+
+
 def limit(packed: int) -> int:
   """Returns how many bytes may come out of a file of `packed` bytes."""
   return max(FREE_BYTES, MAX_RATIO * packed)

@@ -1,6 +1,7 @@
 """Tests for datasets."""
 
 import gzip
+import os
 import pickle
 
 import numpy as np
@@ -12,7 +13,9 @@ from serl.demos import datasets
 from serl.demos import files
 from serl.demos import recording
 from serl.demos import records
+from serl.demos import transitions
 from serl.testing import fakes
+from tests.utils import regular_file_test
 
 
 def _write(folder, count=3):
@@ -26,7 +29,7 @@ def _write(folder, count=3):
 def _write_pickle(path, size=1.0):
   """Two episodes for `fakes.make_state_spec`: SERL's state, flattened."""
   observe = lambda e, t: {'state': np.array([[e, t, 0, 1]], np.float32) / 10}
-  transitions = [
+  steps = [
     {
       'observations': observe(e, t),
       'actions': np.full(2, size, np.float32),
@@ -38,7 +41,7 @@ def _write_pickle(path, size=1.0):
     for e in range(2)
     for t in range(5)
   ]
-  path.write_bytes(pickle.dumps(transitions))
+  path.write_bytes(pickle.dumps(steps))
 
 
 def test_a_folder_of_episodes_comes_with_its_spec(tmp_path):
@@ -150,3 +153,67 @@ def test_a_check_looks_at_the_beginning(tmp_path):
   (tmp_path / '0.npz').write_text('thesis')
   with pytest.raises(files.FileError, match=r"0.npz: starts with b'th'"):
     datasets.check(tmp_path)
+
+
+@pytest.mark.parametrize(
+  ('name', 'content', 'named'),
+  [
+    ('demo.hdf5', b'\x89HDF\r\n\x1a\n', 'an HDF5 file, as robomimic'),
+    ('demo', b'\x89HDF\r\n\x1a\n', 'an HDF5 file, as robomimic'),
+    ('demo.pkl', b'\x89HDF\r\n\x1a\n', 'an HDF5 file, as robomimic'),
+    ('a.parquet', b'PAR1', 'a Parquet file, as LeRobot'),
+    ('a.npz', b'PAR1', 'a Parquet file, as LeRobot'),
+    ('a.pkl.gz', b'\x1f\x8b', 'compressed by gzip'),
+    ('a-train.tfrecord-00000', b'M', 'records of RLDS'),
+    ('a.pt', b'PK', 'a file of PyTorch'),
+    ('a/meta/info.json', b'{}', 'a LeRobotDataset'),
+    ('a/demo.hdf5', b'', 'an HDF5 file, as robomimic'),
+    ('a/data/main_data.hdf5', b'', 'a data set of Minari'),
+    ('a/.zgroup', b'{}', 'a zarr store'),
+    ('a/demo_buffer/transitions_1.pkl', b'', 'expected its demo_buffer'),
+    ('a/a-train.tfrecord-00000', b'', 'without the features.json'),
+  ],
+)
+@pytest.mark.parametrize('look', [datasets.read, datasets.check])
+def test_formats_of_others_are_named(tmp_path, name, content, named, look):
+  path = tmp_path / name
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_bytes(content)
+  with pytest.raises(files.FileError, match=named):
+    look(tmp_path / name.split('/')[0])
+
+
+@pytest.mark.parametrize('kind', regular_file_test.IRREGULAR)
+@pytest.mark.parametrize('name', ['a.npz', 'a.pkl', 'a'])
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path, kind, name):
+  path = tmp_path / 'folder' / name
+  path.parent.mkdir()
+  regular_file_test.make_irregular(kind, str(path))
+  for at in (path, path.parent):
+    with pytest.raises((files.FileError, OSError), match='expected'):
+      list(datasets.read(at).records)
+
+
+def test_a_pipe_among_episodes_is_named_at_the_end(tmp_path):
+  _write(tmp_path)
+  os.mkfifo(tmp_path / '7.npz')
+  (tmp_path / '8.npz').symlink_to('nowhere')
+  (tmp_path / '9.npz').mkdir()
+  found = datasets.read(tmp_path).records
+  with pytest.raises(files.FileError) as error:
+    list(found)
+  for named in ('a pipe', 'a link to nowhere', 'a folder'):
+    assert named in str(error.value)
+
+
+def test_actions_beyond_their_bounds_are_clipped_and_counted(tmp_path):
+  _write_pickle(tmp_path / 'demos.pkl', size=1.3)
+  for record in datasets.read(tmp_path / 'demos.pkl').records:
+    assert np.abs(record.episode.action).max() == 1
+    assert record.metadata['clipped']['action']['steps'] == 5
+
+
+def test_a_classifiers_data_may_have_any_actions(tmp_path):
+  _write_pickle(tmp_path / 'demos.pkl', size=np.nan)
+  (first, *_) = transitions.load(tmp_path / 'demos.pkl', success=True)
+  assert not first.action.any()

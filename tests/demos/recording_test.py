@@ -1,5 +1,7 @@
 """Tests for recording."""
 
+import pickle
+
 import jax
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ from serl import specs
 from serl.demos import files
 from serl.demos import log as log_lib
 from serl.demos import recording
+from serl.demos import records
+from serl.demos import rlds
 from serl.testing import fakes
 
 
@@ -267,3 +271,68 @@ def test_refuses_actions_of_another_range_wherever_they_are(tmp_path):
       ],
       spec,
     )
+
+
+def _write_useless(folder, form, **changes):
+  """Writes demonstrations that are not worth their name."""
+  spec = _spec()
+  episode = fakes.make_episode(spec, 6)._replace(**changes)
+  if form == 'episodes':
+    log_lib.EpisodeLog(folder, spec).append(episode)
+    return folder
+  if form == 'rlds':
+    found = [records.Record('a', episode)]
+    rlds.write(folder / 'rlds', found, spec)
+    return folder / 'rlds'
+  rows = [
+    jax.tree.map(lambda x, t=t: x[t], episode.observation) for t in range(7)
+  ]
+  steps = [
+    {
+      'observations': rows[t],
+      'next_observations': rows[t + 1],
+      'actions': episode.action[t],
+      'rewards': episode.reward[t],
+      'masks': 1.0,
+      'dones': t == 5,
+    }
+    for t in range(6)
+  ]
+  (folder / 'a.pkl').write_bytes(pickle.dumps(steps))
+  return folder / 'a.pkl'
+
+
+@pytest.mark.parametrize('form', ['episodes', 'rlds', 'pickle'])
+def test_refuses_demonstrations_that_show_nothing_in_any_format(tmp_path, form):
+  path = _write_useless(tmp_path, form, reward=np.zeros(6, np.float32))
+  for load in (recording.load_demonstrations, recording.check_demonstrations):
+    with pytest.raises(
+      files.FileError,
+      match=r'1 demonstrations, 6 steps(.|\n)*nothing is reward',
+    ):
+      load(path, _spec())
+    load(path, _spec(), rewarded=False)
+
+
+def test_a_pickle_takes_the_tasks_time_limit(tmp_path):
+  path = _write_useless(tmp_path, 'pickle')
+  steps = pickle.loads(path.read_bytes())
+  steps[-1]['masks'] = 0.0
+  path.write_bytes(pickle.dumps(steps))
+  for time_limit, discount in ((None, 0), (6, 1), (7, 0)):
+    (episode,) = recording.load_demonstrations(path, _spec(), time_limit)
+    assert episode.discount[-1] == discount
+  with pytest.raises(files.FileError, match='convert the file with the one'):
+    recording.load_demonstrations(path, _spec(), 5)
+  # What was recorded here says itself how it ended.
+  log_lib.EpisodeLog(tmp_path / 'log', _spec()).append(episode)
+  (again,) = recording.load_demonstrations(tmp_path / 'log', _spec(), 6)
+  assert again.discount[-1] == 0
+
+
+def test_single_transitions_of_a_buffer_are_demonstrations(tmp_path):
+  path = _write_useless(tmp_path, 'pickle')
+  steps = pickle.loads(path.read_bytes())
+  path.write_bytes(pickle.dumps([*steps[:3], steps[4]]))
+  found = recording.load_demonstrations(path, _spec())
+  assert [episode.length for episode in found] == [3, 1]

@@ -172,3 +172,40 @@ def test_no_spec_is_inferred_of_images_with_their_channels_first():
 def test_a_spec_is_inferred_only_of_vectors_of_actions():
   with pytest.raises(files.FileError, match=r'actions of shape \(3,\)'):
     records.infer_spec(_record(action=np.zeros(3, np.float32)))
+
+
+def test_actions_beyond_their_bounds_are_clipped_where_that_is_asked_for():
+  # Of which the second is bounded by 0.5.
+  action = np.array([[1.5, 0], [-1.000001, 0.5], [0, -0.9]])
+  fitted = records.fit(_record(action=action), _spec(), clip=True)
+  np.testing.assert_array_equal(
+    fitted.episode.action, np.float32([[1, 0], [-1, 0.5], [0, -0.5]])
+  )
+  # By how much of the range, not by how much.
+  assert fitted.metadata['clipped'] == {'action': {'steps': 2, 'most': -0.9}}
+  with pytest.raises(files.FileError, match='expected within'):
+    records.fit(_record(action=action), _spec())
+
+
+def test_rounding_is_clipped_in_silence():
+  action = np.full((3, 2), [1.000001, -0.5000004])
+  fitted = records.fit(_record(action=action), _spec(), clip=True)
+  assert 'clipped' not in fitted.metadata
+  assert fitted.episode.action.max() == 1
+
+
+@pytest.mark.parametrize('most', [2.5, -3.0, 1e30])
+def test_absurd_actions_are_refused_though_others_are_clipped(most):
+  action = np.zeros((3, 2), np.float32)
+  action[1, 0] = most
+  with pytest.raises(files.FileError, match='at step 1, expected within'):
+    records.fit(_record(action=action), _spec(), clip=True)
+
+
+def test_a_file_of_two_arms_is_named_by_its_sizes():
+  for changes in (
+    {'action': np.zeros((3, 4), np.float32)},
+    {'observation': _observed(state=np.zeros((4, 8), np.float32))},
+  ):
+    with pytest.raises(files.FileError, match='a file of two arms'):
+      records.fit(_record(**changes), _spec())

@@ -14,6 +14,8 @@ LABEL = 'success'  # in an episode's extras: [T], of observation[t + 1]
 UNCLEAR = 'unclear'
 # Likewise, of transitions that were picked out one by one, as SERL's are.
 SNAPSHOT = 'snapshot'
+# Images left out between two sides of a stretch of snapshots.
+_GAP = 10
 
 
 class Examples(NamedTuple):
@@ -86,7 +88,8 @@ def split(
   Neighbouring images are all but equal, so that no episode is on both sides.
   Episodes with and without a success are shared out apart. Of snapshots, which
   tell no episode, the last ones are held out of both kinds: those that were
-  seen one after the other stand in two files.
+  seen one after the other stand in two files. A few long stretches of them are
+  cut into parts, with some images left out between the two sides.
 
   Args:
     examples: of several episodes.
@@ -102,6 +105,7 @@ def split(
       f'held_out_fraction is {held_out_fraction!r}, expected in (0, 1).'
     )
   rng = np.random.default_rng(seed)
+  examples = _cut_stretches(examples, held_out_fraction)
   succeeded = np.unique(examples.episode[examples.success])
   failed = np.setdiff1d(examples.episode, succeeded)
   held_out: list[int] = []
@@ -113,10 +117,39 @@ def split(
       held_out.extend(choice[:count])
   is_held_out = np.isin(examples.episode, held_out)
   parts = take(examples, ~is_held_out), take(examples, is_held_out)
-  advice = 'record more episodes: both sides need both classes'
+  advice = (
+    'record more episodes, or more images in each file of snapshots: both '
+    'sides need both classes'
+  )
   for part, name in zip(parts, ('training', 'held-out')):
     _check_classes(part, f'The {name} part of the episodes', advice)
   return parts
+
+
+def _cut_stretches(examples: Examples, held_out_fraction: float) -> Examples:
+  """Returns examples with enough stretches of snapshots to hold some out.
+
+  The last images of a class become a stretch of their own.
+  """
+  episode, kept = examples.episode.copy(), np.ones(len(examples.episode), bool)
+  for success in (True, False):
+    of_class = examples.snapshot & (examples.success == success)
+    rows = np.flatnonzero(of_class)
+    stretches = np.unique(episode[rows])
+    if len(rows) < 2 or len(stretches) * held_out_fraction >= 1:
+      continue
+    # Only what follows within a stretch is alike.
+    count = max(1, round(held_out_fraction * len(rows)))
+    gap = min(_GAP, (len(rows) - count) // 4)
+    held_out = rows[-count:]
+    between = rows[len(rows) - count - gap : len(rows) - count]
+    is_cut = np.isin(episode[between], episode[held_out])
+    kept[between[is_cut]] = False
+    # In their order behind all others.
+    episode[held_out] = episode.max() + 1
+  if kept.all():
+    return examples._replace(episode=episode)
+  return take(examples._replace(episode=episode), kept)
 
 
 def draw(

@@ -27,6 +27,8 @@ _IMPEDANCE = impedance_lib.Impedance(
   rotational_damping=12.0,
 )
 
+EPISODE_STEPS = 100
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -34,7 +36,7 @@ class Config:
 
   control_timestep: float = 0.02  # s, of one action
   physics_timestep: float = 0.002  # s
-  episode_steps: int = 100  # actions, the time limit
+  episode_steps: int = EPISODE_STEPS  # actions, the time limit
   translation_scale: float = 0.1  # m the target moves at an action of 1
   gripper_scale: float = 1.0  # of the gripper's range, at an action of 1
   # The box that the target of the tool stays in, m, base frame.

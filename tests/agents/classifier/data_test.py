@@ -63,6 +63,38 @@ def test_of_snapshots_the_last_are_held_out(make_episode):
   assert not set(training.episode) & set(held_out.episode)
 
 
+@pytest.mark.parametrize('lengths', [[40], [38, 2], [20, 20], [10, 20, 10]])
+def test_a_few_stretches_of_snapshots_are_cut_with_a_gap(make_episode, lengths):
+  def stretches(label):
+    for length in lengths:
+      episode = make_episode([label] * length)
+      marked = {**episode.extras, 'snapshot': np.ones(length, np.uint8)}
+      # Each image of a class has a value of its own.
+      front = np.zeros((length + 1, 16, 16, 3), np.uint8)
+      front += np.arange(length + 1, dtype=np.uint8)[:, None, None, None]
+      yield episode._replace(observation={'front': front}, extras=marked)
+
+  examples = data.from_episodes([*stretches(1), *stretches(0)], SPEC)
+  training, held_out = data.split(examples, 0.25, seed=3)
+  for success in (True, False):
+    kept = (training.success == success).sum()
+    out = (held_out.success == success).sum()
+    assert out == 10
+    # Those right before them are on neither side.
+    assert 40 - kept - out == (0 if lengths[-1] == 10 else 7)
+
+
+def test_too_few_snapshots_are_refused_with_what_to_do(make_episode):
+  def shot(label):
+    episode = make_episode([label])
+    marked = {**episode.extras, 'snapshot': np.ones(1, np.uint8)}
+    return episode._replace(extras=marked)
+
+  examples = data.from_episodes([shot(1), shot(0)], SPEC)
+  with pytest.raises(ValueError, match='more images in each file of snapshots'):
+    data.split(examples, 0.25)
+
+
 def test_half_of_a_minibatch_are_successes(make_episode):
   examples = data.from_episodes([make_episode([0] * 99 + [1])], SPEC)
   images, label = data.draw(np.random.default_rng(0), examples, 8)
