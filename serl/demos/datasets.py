@@ -96,6 +96,7 @@ def read(
   elif kind == SERL_PICKLE:
     found = serl_pickle.read(path, time_limit, success)
   else:
+    _check_folder(path)
     # TensorFlow stands behind this import, which not every reader has.
     from serl.demos import rlds
 
@@ -208,6 +209,13 @@ def _kind(path: pathlib.Path) -> str:
     return SERL_PICKLE
   unread.refuse_folder(path)
   return EPISODES
+
+
+def _check_folder(path: pathlib.Path) -> None:
+  try:
+    regular_file.check_folder(path)
+  except OSError as error:
+    raise files.FileError(f'{error}; remove it') from error
 
 
 def _told_spec(path: pathlib.Path) -> specs.EnvironmentSpec:

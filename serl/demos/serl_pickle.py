@@ -246,8 +246,8 @@ def _demand_one_arm(name: str, observation: Any) -> None:
   if {'left', 'right'} <= sides or {'left', 'right'} <= keys:
     raise files.FileError(
       f'{name}: observes {", ".join(sorted(keys))[:200]}: a file of two arms, '
-      "as HIL-SERL's dual-arm tasks record; expected one arm's, which is what a "
-      'task here moves'
+      "as HIL-SERL's dual-arm tasks record; expected one arm's: a task here "
+      'moves one'
     )
 
 

@@ -9,9 +9,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from serl.demos import archives
 from serl.demos import files
+from serl.demos import npz
 from serl.testing import fakes
+from serl.utils import unpacking
 from tests.utils import regular_file_test
 
 _MIB = 2**20
@@ -205,8 +206,17 @@ def test_arrays_of_other_steps_are_refused(tmp_path):
 def test_black_images_may_be_compressed():
   """A dark camera is no bomb, up to what a file may unpack to."""
   episode = 1000 * 2 * 128 * 128 * 3
-  assert archives.may_compress(episode, episode // 1000)
-  assert not archives.may_compress(2 * 2**30, 2 * _MIB)
+  assert unpacking.is_believed(episode, episode // 1000)
+  assert not unpacking.is_believed(2 * 2**30, 2 * _MIB)
+
+
+def test_what_is_written_is_read_however_dark_it_is(monkeypatch):
+  monkeypatch.setattr(unpacking, 'FREE_BYTES', _MIB)
+  images = np.zeros((40, 128, 128, 3), np.uint8)
+  content = npz.write({'front': images})
+  assert unpacking.is_believed(images.nbytes, len(content))
+  monkeypatch.undo()
+  assert len(npz.write({'front': images})) < images.nbytes // 100
 
 
 @pytest.mark.parametrize('kind', regular_file_test.IRREGULAR)

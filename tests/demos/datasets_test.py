@@ -194,6 +194,12 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path, kind, name):
       list(datasets.read(at).records)
 
 
+def test_a_pipe_in_a_folder_of_rlds_is_refused_and_not_waited_for(tmp_path):
+  os.mkfifo(tmp_path / 'features.json')
+  with pytest.raises(files.FileError, match='a pipe'):
+    datasets.read(tmp_path)
+
+
 def test_a_pipe_among_episodes_is_named_at_the_end(tmp_path):
   _write(tmp_path)
   os.mkfifo(tmp_path / '7.npz')
