@@ -8,6 +8,7 @@ import sys
 
 from absl import app
 
+from serl import programs  # noqa: F401 (checks the environment first)
 from serl.environments.sim import cable_route
 from serl.programs import arm
 from serl.teleop import cable_route as teleop

@@ -7,6 +7,7 @@ import sys
 
 from absl import app
 
+from serl import programs  # noqa: F401 (checks the environment first)
 from serl.environments.sim import insertion
 from serl.programs import arm
 

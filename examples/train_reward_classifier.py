@@ -7,6 +7,7 @@ import sys
 from absl import app
 from absl import flags
 
+from serl import programs
 from serl.agents import classifier
 from serl.agents.classifier import report as report_lib
 from serl.agents.classifier import training
@@ -19,9 +20,7 @@ from serl.teleop import scripted
 _PRESET = flags.DEFINE_enum(
   'preset', 'cpu', ['cpu', 'serl'], 'For a few cores, or for an accelerator.'
 )
-_DATA = flags.DEFINE_string(
-  'data', None, 'Folder of episodes with a label at each step.'
-)
+_DATA = flags.DEFINE_string('data', None, 'Folder of labelled episodes.')
 _SUCCESS = flags.DEFINE_string(
   'success', None, "Successes alone: a folder, or a pickle of SERL's."
 )
@@ -70,6 +69,7 @@ def train(output: pathlib.Path) -> None:
 
 
 def main(_):
+  programs.environment_variables.check_devices()
   try:
     train(pathlib.Path(_OUTPUT.value))
   except (ValueError, OSError) as error:

@@ -39,6 +39,12 @@ def _joints(text: str) -> tuple[float, ...]:
   return joints
 
 
+def _port(text: str) -> int:
+  if not text.isdecimal() or not 1 <= int(text) <= 65535:
+    raise argparse.ArgumentTypeError(f'{text!r}: expected 1 to 65535')
+  return int(text)
+
+
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
   """Returns the parsed flags; ends the program if they make no sense."""
   parser = argparse.ArgumentParser(
@@ -83,7 +89,7 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     default='127.0.0.1',
     help='the address to serve at; beyond this computer a token is needed',
   )
-  parser.add_argument('--port', type=int, default=5000, help='to serve at')
+  parser.add_argument('--port', type=_port, default=5000, help='to serve at')
   parser.add_argument(
     '--token-file',
     metavar='FILE',

@@ -5,12 +5,22 @@ Nothing heavy is imported before it is needed: Launchpad and Reverb only by
 """
 
 from collections.abc import Mapping
+import importlib
+import types
 
+from serl.utils import environment_variables
+
+# Before JAX, MuJoCo and Matplotlib are imported, which read theirs then.
+environment_variables.prepare()
+
+# ruff: noqa: E402
+from serl.programs import errors
 from serl.programs.config import AlternatingRuns as AlternatingRuns
 from serl.programs.config import RunConfig as RunConfig
 from serl.programs.config import runs_of as runs_of
 from serl.programs.errors import FolderGoneError as FolderGoneError
 from serl.programs.errors import Interrupted as Interrupted
+from serl.programs.errors import LaunchpadMissingError as LaunchpadMissingError
 from serl.programs.errors import NodeDiedError as NodeDiedError
 
 
@@ -69,9 +79,8 @@ def measure_interventions(config: RunConfig, picture=None):
 
 def make_program(config: RunConfig | AlternatingRuns, **placement):
   """Returns the `lp.Program`; see `serl.programs.distributed.program`."""
-  from serl.programs.distributed import program
-
   _check_online(config)
+  program = _distributed('program')
   return program.make_program(config, program.Placement(**placement))
 
 
@@ -81,13 +90,24 @@ def launch(config: RunConfig | AlternatingRuns, **placement):
   Args:
     config: of the run, or of several that alternate.
     **placement: the fields of `distributed.program.Placement`: role, port_base,
-      learner_host, key_file.
+      learner_host, key_file, on_accelerator.
   """
-  from serl.programs.distributed import launcher
-  from serl.programs.distributed import program
-
   _check_online(config)
-  return launcher.launch(config, program.Placement(**placement))
+  placed = _distributed('program').Placement(**placement)
+  environment_variables.check_devices()
+  return _distributed('launcher').launch(config, placed)
+
+
+def _distributed(name: str) -> types.ModuleType:
+  """Returns a module of `serl.programs.distributed`.
+
+  Raises:
+    LaunchpadMissingError: Launchpad or Reverb cannot be imported.
+  """
+  try:
+    return importlib.import_module(f'serl.programs.distributed.{name}')
+  except ImportError as error:
+    raise errors.LaunchpadMissingError(error) from error
 
 
 def _check_online(config: RunConfig | AlternatingRuns) -> None:

@@ -14,6 +14,7 @@ from serl.environments.wrappers import live_view
 from serl.programs import config as config_lib
 from serl.programs import training
 from serl.replay import adders
+from serl.utils import addresses
 from serl.utils import counting
 
 
@@ -35,6 +36,7 @@ def shown(
     return environment
   with contextlib.ExitStack() as stack:
     stack.callback(environment.close)
+    check_page(config, index)
     view = live_view.LiveView(environment, config.live_port + index)
     stack.pop_all()
   return view
@@ -64,6 +66,22 @@ class FaultDisplay:
     self._say(text, since)
     clock = time.strftime('%H:%M:%S', time.localtime(since))
     self._note(f'{text}\nsince {clock}' if text else '')
+
+
+def check_page(config: config_lib.RunConfig, index: int) -> None:
+  """Checks that an actor's page can be served.
+
+  Args:
+    config: of the run.
+    index: which of the actors it is for.
+
+  Raises:
+    OSError: the port is taken.
+  """
+  if config.live_port is not None:
+    addresses.check_free(
+      config.live_port + index, live_view.HOST, 'live_port (--live-port)'
+    )
 
 
 def make_actor(

@@ -22,6 +22,7 @@ from serl.programs import refusals
 from serl.programs import report
 from serl.programs import run_folder
 from serl.teleop import opening
+from serl.utils import environment_variables
 
 _NO_SUCCESS = 3  # the exit code of a run that ended without what was asked for
 
@@ -36,6 +37,7 @@ def define_flags(demonstrations: bool = False) -> None:
     demonstrations: whether to define those of `demonstrations`.
   """
   sys.excepthook = _end
+  environment_variables.check_devices()
   defined = []
   if demonstrations:
     defined = [
@@ -164,6 +166,12 @@ def define_flags(demonstrations: bool = False) -> None:
       None,
       "The learner's key, for an actor or evaluator on another machine: a copy "
       "of key.pem in the learner's run folder. By default that of --run.",
+    ),
+    flags.DEFINE_list(
+      'on-accelerator',
+      [],
+      'Nodes that use the accelerator beside the learner: actor, evaluator or '
+      'both. The others are on the CPU.',
     ),
     flags.DEFINE_enum(
       'intervene',
@@ -374,6 +382,7 @@ def run(config: programs.RunConfig | programs.AlternatingRuns) -> int:
         port_base=_value('port-base'),
         learner_host=_value('learner-host'),
         key_file=_value('key-file'),
+        on_accelerator=tuple(_value('on-accelerator')),
       )
   except programs.Interrupted as error:
     sys.stdout.write(f'{error}\n')

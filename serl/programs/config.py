@@ -17,6 +17,7 @@ from serl.agents import builder as builder_lib
 from serl.demos import recording
 from serl.programs import watchdog
 from serl.teleop import intervention
+from serl.utils import addresses
 
 # seed -> environment. Called in the process that steps it; it may be a
 # `functools.partial`, whose arguments then belong to the run's identity.
@@ -119,6 +120,10 @@ class RunConfig:
       'None or at least 1',
     )
     _check(self.num_actors >= 1, self, 'num_actors', 'at least 1')
+    if self.live_port is not None:
+      addresses.check_ports(
+        self.live_port, self.num_actors, 'live_port (--live-port)'
+      )
     _check(
       self.make_intervention is None or self.num_actors == 1,
       self,

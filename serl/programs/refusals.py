@@ -19,6 +19,7 @@ from serl.utils import checkpointing
 # Raised for the user by what they are.
 _KINDS = (
   devices.DeviceError,
+  errors.LaunchpadMissingError,
   errors.NodeDiedError,
   errors.NoUpdateError,
   checkpointing.CheckpointError,

@@ -16,6 +16,7 @@ import pickle
 
 from serl.agents import classifier
 from serl.agents.classifier import importing
+from serl.utils import environment_variables
 from serl.utils import flax_checkpoint
 
 
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     help='resnet10_params.pkl, for a checkpoint without the frozen weights',
   )
   flags = parser.parse_args(arguments)
+  environment_variables.check_devices()
   try:
     arrays = flax_checkpoint.load_params(flags.source)
     made = importing.from_serl(

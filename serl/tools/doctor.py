@@ -36,6 +36,8 @@ from serl.teleop import devices
 from serl.teleop import gamepad
 from serl.teleop import opening
 from serl.teleop import trial
+from serl.utils import addresses
+from serl.utils import environment_variables
 
 PASS, WARN, FAIL = 'pass', 'warn', 'fail'
 _COLOURS = {PASS: 'green', WARN: 'yellow', FAIL: 'red'}
@@ -314,6 +316,10 @@ def check_port(port: int, needed: bool = True) -> Finding:
 
 def check_accelerator() -> Finding:
   """Tells what JAX would learn on."""
+  try:
+    environment_variables.check_devices()
+  except environment_variables.VariableError as error:
+    return Finding('accelerator', FAIL, str(error), 'the variable')
   # It takes a second, and nothing else here needs it.
   import jax
 
@@ -375,6 +381,14 @@ def _run(name: str, check: Callable[..., Finding], *arguments: Any) -> Finding:
     )
 
 
+def _port(text: str) -> int:
+  try:
+    addresses.check_ports(int(text), 1, 'it')
+  except ValueError as error:
+    raise argparse.ArgumentTypeError(f'{text!r}: {error}') from error
+  return int(text)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
   """Prints the findings; returns 1 if something fails."""
   parser = argparse.ArgumentParser(
@@ -394,7 +408,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
   )
   add(
     '--port',
-    type=int,
+    type=_port,
     action='append',
     default=[],
     help='that must be free here; may be given several times. By default '

@@ -30,6 +30,7 @@ from serl.tools import golden_classifier
 from serl.tools import golden_drq
 from serl.tools import golden_encoders
 from serl.tools import golden_sac
+from serl.utils import environment_variables
 from serl.utils import regular_file
 
 _TOLERANCE = flags.DEFINE_float(
@@ -187,6 +188,7 @@ def main(argv: Sequence[str]) -> int:
   if len(argv) != 2:
     print(f'Expected one FILE, got {list(argv[1:])}.', file=sys.stderr)
     return 2
+  environment_variables.check_devices()
   # Accelerators would else round the products' inputs to fewer bits.
   jax.config.update('jax_default_matmul_precision', 'highest')
   try:

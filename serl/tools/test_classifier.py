@@ -12,6 +12,7 @@ from serl.agents import classifier
 from serl.agents.classifier import report as report_lib
 from serl.agents.classifier import training
 from serl.demos import recording
+from serl.utils import environment_variables
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     help='of the report (default: %(default)s)',
   )
   flags = parser.parse_args(arguments)
+  environment_variables.check_devices()
   try:
     trained = classifier.load(flags.classifier, weights=flags.weights)
     episodes = recording.load(flags.data)

@@ -1,16 +1,20 @@
+import os
+import socket
 import subprocess
 import sys
 
 import pytest
 
+from serl import programs
 from serl.utils import loggers
 from tests.programs.distributed import fake_run
 
 
-def _run(*arguments):
+def _run(*arguments, **variables):
   return subprocess.run(
     [sys.executable, fake_run.__file__, *arguments],
     stdin=subprocess.DEVNULL,
+    env={**os.environ, **variables},
     capture_output=True,
     text=True,
     check=False,
@@ -49,6 +53,41 @@ def test_a_person_needs_a_device(tmp_path):
 def test_flags_that_would_do_nothing_are_refused(tmp_path, flags, told):
   done = _run(f'--run={tmp_path / "run"}', *flags)
   assert done.returncode == 1 and told in done.stderr
+  assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize('local', [(), ('--local',)])
+def test_a_live_port_in_use_is_named_with_its_flag(tmp_path, local):
+  if not local:
+    pytest.importorskip('launchpad')
+  with socket.create_server(('127.0.0.1', 0)) as taken:
+    port = taken.getsockname()[1]
+    done = _run(f'--run={tmp_path / "run"}', f'--live-port={port}', *local)
+  assert done.returncode == 1
+  told = done.stderr.splitlines()[-1]
+  assert told.startswith(f'Port {port} cannot be listened on (')
+  assert 'choose another live_port (--live-port)' in told
+  assert 'Traceback' not in done.stderr
+
+
+def test_devices_that_do_not_start_end_a_program_at_once(tmp_path):
+  done = _run(f'--run={tmp_path / "run"}', '--local', XLA_FLAGS='--banana')
+  assert done.returncode == 1
+  (line,) = done.stderr.splitlines()
+  assert line.startswith("XLA_FLAGS='--banana': JAX does not start with it")
+  assert not (tmp_path / 'run').exists()
+
+
+def test_without_launchpad_a_sentence_says_what_to_do(tmp_path, monkeypatch):
+  module = 'serl.programs.distributed.program'
+  monkeypatch.delitem(sys.modules, module, raising=False)
+  # As on a Python that it has no wheels for.
+  monkeypatch.setitem(sys.modules, 'launchpad', None)
+  config = fake_run.make_config(tmp_path / 'run')
+  with pytest.raises(
+    programs.LaunchpadMissingError, match=r'--local, programs\.run_local'
+  ):
+    programs.launch(config)
   assert not (tmp_path / 'run').exists()
 
 

@@ -36,6 +36,14 @@ def test_bad_value_is_named(tmp_path, name, value):
     fake_run.make_config(tmp_path, **{name: value})
 
 
+def test_the_ports_of_all_pages_must_exist(tmp_path):
+  fake_run.make_config(tmp_path, live_port=65535)
+  with pytest.raises(ValueError, match=r'\(--live-port\) is 0, expected 1 to'):
+    fake_run.make_config(tmp_path, live_port=0)
+  with pytest.raises(ValueError, match='is 65535, expected 1 to 65534, since'):
+    fake_run.make_config(tmp_path, live_port=65535, num_actors=2)
+
+
 def test_environment_must_be_a_factory(tmp_path):
   environment = fake_run.make_environment('none', 0.0, seed=0)
   with pytest.raises(ValueError, match='make_environment is <'):

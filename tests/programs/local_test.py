@@ -52,7 +52,7 @@ def test_its_episodes_carry_the_rate_of_the_environment(tmp_path):
 
 def test_a_page_needs_something_to_show(tmp_path):
   with pytest.raises(ValueError, match='There is nothing to see'):
-    programs.run_local(_config(tmp_path / 'run', live_port=0))
+    programs.run_local(_config(tmp_path / 'run', live_port=8090))
 
 
 def test_tasks_take_turns(tmp_path):

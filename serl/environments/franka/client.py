@@ -13,6 +13,7 @@ import numpy as np
 import urllib3
 
 from robot_server import protocol
+from serl.environments.franka import config
 from serl.environments.franka import robot
 
 # s: until a connection stands, and until an answer comes that a roslaunch or a
@@ -76,9 +77,7 @@ class HttpRobot:
     Raises:
       ValueError: the address is none.
     """
-    parsed = urllib3.util.parse_url(url)
-    if parsed.scheme not in ('http', 'https') or not parsed.host:
-      raise ValueError(f"url={url!r}; expected 'http://HOST:PORT/'.")
+    config.check_url(url)
     self._url = url
     self._now = now
     self._patience = patience

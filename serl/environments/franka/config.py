@@ -7,6 +7,7 @@ in the arm's base frame; the numbers of compliance are the controller's.
 from collections.abc import Sequence
 import dataclasses
 import math
+from urllib import parse
 
 import numpy as np
 
@@ -55,6 +56,28 @@ class Compliance:
         value,
         f'{limits.low} to {limits.high}',
       )
+
+
+def check_url(url: str) -> None:
+  """Checks the address of a robot's server.
+
+  Args:
+    url: to check.
+
+  Raises:
+    ValueError: it has no scheme or host, or a port that does not exist.
+  """
+  try:
+    parts = parse.urlsplit(url)
+    right = (
+      parts.scheme in ('http', 'https') and parts.hostname and parts.port != 0
+    )
+  except ValueError:  # a port beyond 65535, or one that is no number
+    right = False
+  if not right:
+    raise ValueError(
+      f"url={url!r}; expected 'http://HOST:PORT/' with a port of 1 to 65535."
+    )
 
 
 def clips(
@@ -204,6 +227,7 @@ class Config:
   max_camera_age: float = 0.4  # s, of a picture, likewise
 
   def __post_init__(self):
+    check_url(self.url)
     for name in ('target', 'reset', 'pose_low', 'pose_high', 'threshold'):
       value = getattr(self, name)
       if name == 'threshold' and value is None:

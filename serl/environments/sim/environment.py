@@ -78,6 +78,7 @@ class SimEnvironment(dm_env.Environment):
 
     Raises:
       ValueError: if the model has no such camera or the size is none.
+      RenderingUnavailableError: MUJOCO_GL names a display that is not there.
     """
     known = [task.model.camera(i).name for i in range(task.model.ncam)]
     for camera in cameras:
@@ -85,6 +86,8 @@ class SimEnvironment(dm_env.Environment):
         raise ValueError(f'No camera {camera!r}; the model has {known}.')
     if image_size < 1:
       raise ValueError(f'image_size={image_size}; expected pixels, at least 1.')
+    if cameras:
+      rendering.check_variables()
     self._task = task
     self._rng = np.random.default_rng(seed)
     self._cameras = tuple(cameras)

@@ -13,6 +13,7 @@ import importlib
 import os
 import sys
 from typing import Any, NamedTuple
+import warnings
 import weakref
 
 from absl import logging
@@ -26,6 +27,7 @@ _LIBRARIES = {
   'egl': ('libEGL.so.1', 'libGL.so.1'),
   'osmesa': ('libOSMesa.so.8',),
 }
+_NOT_DRAWN = ('disable', 'disabled', 'off', 'false', '0')  # to MuJoCo
 _EGL_DEVICES = 32  # that are looked at
 _EGL_PLATFORM_DEVICE = 0x313F  # EGL_PLATFORM_DEVICE_EXT
 _HELP = (
@@ -51,6 +53,12 @@ def choose_backend() -> str:
       raise ValueError(
         f'MUJOCO_GL={asked!r}; expected egl, osmesa or glfw, or unset.'
       )
+    check_variables()
+    missing = [n for n in _LIBRARIES.get(asked, ()) if not _loads(n)]
+    if missing:
+      raise RenderingUnavailableError(
+        f'MUJOCO_GL={asked}: {", ".join(missing)} cannot be loaded. {_HELP}'
+      )
     return asked
   if sys.platform != 'linux':
     return 'glfw'
@@ -64,6 +72,44 @@ def choose_backend() -> str:
   raise RenderingUnavailableError(
     f'No OpenGL to draw with; missing, by kind: {missing}. {_HELP}'
   )
+
+
+def check_variables() -> None:
+  """Checks the variables that say how to draw, without drawing anything.
+
+  Raises:
+    RenderingUnavailableError: MUJOCO_GL names a display that is not there.
+    ValueError: MUJOCO_EGL_DEVICE_ID is no number.
+  """
+  device = os.environ.get('MUJOCO_EGL_DEVICE_ID', '0')
+  if not device.isdecimal():
+    raise ValueError(
+      f'MUJOCO_EGL_DEVICE_ID={device!r}; expected the number of a device of '
+      'EGL, from 0, or unset.'
+    )
+  asked = os.environ.get('MUJOCO_GL', '').lower().strip()
+  if asked in _NOT_DRAWN:
+    raise ValueError(
+      f'MUJOCO_GL={asked!r}; expected egl, osmesa or glfw, or unset, where '
+      'images are observed.'
+    )
+  if asked == 'glfw' and sys.platform == 'linux' and not _glfw_works():
+    display = os.environ.get('DISPLAY')
+    raise RenderingUnavailableError(
+      f'MUJOCO_GL=glfw draws by a display, and DISPLAY is {display!r}, where '
+      'none answers. Unset MUJOCO_GL, or set it to egl or osmesa.'
+    )
+
+
+def _glfw_works() -> bool:
+  """Returns whether GLFW finds a display that answers."""
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore')
+    try:
+      import glfw
+    except ImportError:
+      return False
+    return bool(glfw.init())
 
 
 def _loads(library: str) -> bool:
@@ -108,6 +154,9 @@ def _make_context(height: int, width: int) -> Any:
   # Mesa's, read when it loads: small pictures gain nothing by more threads, and
   # the other cores are the learner's.
   os.environ.setdefault('LP_NUM_THREADS', '1')
+  if backend in _LIBRARIES and 'OpenGL' not in sys.modules:
+    # PyOpenGL's own choice; another one than MuJoCo's draws nothing.
+    os.environ['PYOPENGL_PLATFORM'] = backend
   logging.log_first_n(logging.INFO, 'Drawing with %s.', 1, backend)
   try:
     module = importlib.import_module(f'mujoco.{backend}')

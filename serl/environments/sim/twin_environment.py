@@ -104,6 +104,8 @@ class TwinEnvironment(environment.FrankaEnvironment):
     self._scene_rng = np.random.default_rng((seed, 1))
     self._renderers = rendering.Renderers(scene.twin.model)
     twin, task = scene.twin, scene.task
+    if task.cameras:
+      rendering.check_variables()
     cameras = {
       camera.name: wrist_cameras.WristCamera(
         twin, camera.name, task.image_size, task.image_size

@@ -32,6 +32,7 @@ setInterval(async () => {
 </script>"""
 _BOUNDARY = 'picture'
 _REPEAT_S = 1.0  # a picture is shown again where no new one comes
+HOST = '127.0.0.1'  # that the page is served at by default
 _POLL_S = 0.05  # within which the server notices that it is closed
 
 
@@ -75,7 +76,7 @@ class LiveView(base.EnvironmentWrapper):
     self,
     environment: dm_env.Environment,
     port: int = 8090,
-    host: str = '127.0.0.1',
+    host: str = HOST,
   ):
     """Wraps `environment` and begins to serve.
 

@@ -1,10 +1,9 @@
 """Launches a run's program and stays with it to the end."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 import contextlib
 import dataclasses
 import io
-import os
 import pathlib
 import sys
 import time
@@ -18,8 +17,8 @@ from rich import columns as rich_columns
 from rich import console as rich_console
 from rich import live
 
+from serl.programs import acting
 from serl.programs import config as config_lib
-from serl.programs import distributed
 from serl.programs import errors
 from serl.programs import report
 from serl.programs import run_folder
@@ -28,6 +27,7 @@ from serl.programs.distributed import process
 from serl.programs.distributed import program as program_lib
 from serl.programs.distributed import supervisor as supervisor_lib
 from serl.programs.distributed import table
+from serl.programs.distributed import variables
 from serl.teleop import keyboard
 from serl.utils import loggers
 
@@ -62,6 +62,10 @@ def launch(
   runs = config_lib.runs_of(config)
   placement.check_ports(len(runs))
   nodes = program_lib.make_nodes(config, placement.role)
+  if placement.role in ('all', 'actor'):
+    first = next(iter(runs.values()))
+    for index in range(first.num_actors):
+      acting.check_page(first, index)
   console = rich_console.Console()
   runs = {task: _claim(run, task, console) for task, run in runs.items()}
   if isinstance(config, config_lib.AlternatingRuns):
@@ -83,6 +87,7 @@ def launch(
       config.folder,
       nodes,
       console,
+      placement.on_accelerator,
     ).handle_signals() as supervisor,
   ):
     try:
@@ -149,6 +154,7 @@ def _start(
   folder: pathlib.Path,
   nodes: Mapping[str, program_lib.Node],
   console: rich_console.Console,
+  on_accelerator: Collection[str],
 ) -> supervisor_lib.Supervisor:
   if not flags.FLAGS.is_parsed():
     # Launchpad reads its flags; a caller in code has parsed none.
@@ -159,46 +165,22 @@ def _start(
   # launches, where Launchpad's is written anew. It reads its variable for the
   # folder when it is imported, so there is only this way to set it.
   launch_local_output_to_files._LOGGING_DIR = str(folder / 'starts')
+  names = [node.name for node in nodes.values()]
   with contextlib.redirect_stdout(io.StringIO()):
     manager = lp.launch(
       program,
       launch_type='local_mp',
       terminal='output_to_files',
       local_resources={
-        label: _resources(node.name, _cores_of_each_learner(nodes))
+        label: local_multi_processing.PythonProcess(
+          env=variables.of_node(node.name, on_accelerator, names)
+        )
         for label, node in nodes.items()
       },
     )
   for line in program_lib.listeners(program):
     console.print(line, soft_wrap=True)
   return supervisor_lib.Supervisor(nodes, manager)
-
-
-def _cores_of_each_learner(nodes: Mapping[str, program_lib.Node]) -> int:
-  learners = sum(node.name == learner.NAME for node in nodes.values())
-  return max(1, len(os.sched_getaffinity(0)) // max(1, learners))
-
-
-def _resources(
-  name: str, learner_cores: int
-) -> local_multi_processing.PythonProcess:
-  environment = {'TF_CPP_MIN_LOG_LEVEL': '2'}
-  if name == learner.NAME:
-    # XLA's threads on a CPU. Those of several learners that each took all the
-    # cores would wait for each other at every product.
-    environment['NPROC'] = str(learner_cores)
-  else:
-    # The accelerator is the learner's; one thread is plenty for one
-    # observation and leaves the cores to it.
-    environment['JAX_PLATFORMS'] = 'cpu'
-    environment['OPENBLAS_NUM_THREADS'] = '1'
-    environment['XLA_FLAGS'] = (
-      '--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1'
-    )
-  if distributed.LIBRARY_FOLDER:
-    paths = [distributed.LIBRARY_FOLDER, os.environ.get('LD_LIBRARY_PATH', '')]
-    environment['LD_LIBRARY_PATH'] = ':'.join(filter(None, paths))
-  return local_multi_processing.PythonProcess(env=environment)
 
 
 def _watch(

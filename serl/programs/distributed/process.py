@@ -15,6 +15,7 @@ import traceback
 from typing import NamedTuple
 
 from absl import logging
+import jax
 import launchpad as lp
 
 from serl.agents import variables
@@ -85,6 +86,27 @@ def prepare(folder: pathlib.Path, node: str) -> None:
     # Without it a node outlives a launcher that was killed.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
   logging.info('%s runs as process %d.', node, os.getpid())
+
+
+def note_device(folder: pathlib.Path, node: str) -> None:
+  """Starts JAX and notes on which device this node computes."""
+  device = jax.devices()[0]
+  kind = '' if device.device_kind == device.platform else device.device_kind
+  text = f'{device.platform}{f" ({kind})" if kind else ""}'
+  logging.info('Computes on %s.', text)
+  _device_path(folder, node).write_text(text)
+
+
+def read_device(folder: pathlib.Path, node: str) -> str:
+  """Returns on which device a node computes; nothing while it starts."""
+  try:
+    return _device_path(folder, node).read_text()
+  except FileNotFoundError:
+    return ''
+
+
+def _device_path(folder: pathlib.Path, node: str) -> pathlib.Path:
+  return folder / 'logs' / f'{node}.device'
 
 
 @contextlib.contextmanager
@@ -196,6 +218,7 @@ class Said(NamedTuple):
 def clear_status(folder: pathlib.Path, node: str) -> None:
   """Forgets what a node said in an earlier launch."""
   status_path(folder, node).unlink(missing_ok=True)
+  _device_path(folder, node).unlink(missing_ok=True)
 
 
 def read_status(folder: pathlib.Path, node: str) -> Said:

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import os
 import pathlib
-import socket
 import threading
 import time
 from typing import Literal, NamedTuple, get_args
@@ -24,6 +23,7 @@ from serl.programs.distributed import rpc
 from serl.programs.distributed import service
 from serl.replay import server as replay_server
 from serl.replay import tables
+from serl.utils import addresses
 
 Role = Literal['all', 'learner', 'actor', 'evaluator']
 
@@ -41,18 +41,29 @@ class Placement:
     learner_host: where actor and evaluator find the learner.
     key_file: of an actor or evaluator, the learner's key; None for that in the
       run's folder. See `keys`.
+    on_accelerator: which nodes use an accelerator beside the learners: 'actor',
+      'evaluator' or both. The others are on the CPU.
   """
 
   role: Role = 'all'
   port_base: int | None = None
   learner_host: str = 'localhost'
   key_file: str | os.PathLike | None = None
+  on_accelerator: tuple[str, ...] = ()
 
   def __post_init__(self):
     if self.role not in get_args(Role):
       raise ValueError(
         f'role is {self.role!r}, expected one of {get_args(Role)}.'
       )
+    if unknown := set(self.on_accelerator) - {'actor', 'evaluator'}:
+      raise ValueError(
+        f'on_accelerator has {sorted(unknown)}, expected actor, evaluator or '
+        'both: a learner always uses the accelerator.'
+      )
+    if self.port_base is not None:
+      addresses.check_ports(self.port_base, 1, 'port_base (--port-base)')
+    addresses.check_host(self.learner_host, 'learner_host (--learner-host)')
     if self.role != 'all' and self.port_base is None:
       raise ValueError(
         f'The role {self.role!r} needs port_base: both sides must agree on '
@@ -75,23 +86,23 @@ class Placement:
     return '[::]' if self.role == 'learner' else '127.0.0.1'
 
   def check_ports(self, runs: int = 1) -> None:
-    """Raises OSError if a port that this launch listens on is taken.
+    """Checks the ports of the learners.
 
     Args:
       runs: how many runs there are.
+
+    Raises:
+      ValueError: there are no such ports.
+      OSError: this launch listens on one that is taken.
     """
-    if self.port_base is None or not self.serves:
+    if self.port_base is None:
       return
+    addresses.check_ports(self.port_base, runs, 'port_base (--port-base)')
+    if not self.serves:
+      return
+    host = '' if self.role == 'learner' else self.host
     for port in range(self.port_base, self.port_base + runs):
-      with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-          probe.bind(('' if self.role == 'learner' else self.host, port))
-        except OSError as error:
-          raise OSError(
-            f'Port {port} cannot be listened on ({error.strerror}): another '
-            'run may be using it. Stop it, or choose another port_base.'
-          ) from error
+      addresses.check_free(port, host, 'port_base (--port-base)')
 
   def prepare_key(self, folder: pathlib.Path) -> pathlib.Path:
     """Returns the file of the launch's key, made where this launch serves.
@@ -182,7 +193,7 @@ def make_program(
     where = placement.learner_host
     address = lp_address.Address(learner.NAME)
     if placement.port_base is not None:
-      where = f'{where}:{placement.port_base + number}'
+      where = addresses.join(where, placement.port_base + number)
       address = _KnownAddress(learner.NAME, where)
     learner_node = _LearnerNode(
       run, replay_node.create_handle(), clock, placement, key_file, address
@@ -234,6 +245,7 @@ class _Prepared:
       return
     process.prepare(self.folder, self.name)
     with process.leaving():
+      process.note_device(self.folder, self.name)
       super().run()
 
 

@@ -79,6 +79,7 @@ class Progress:
       ("age of the actor's parameters", _age(actors)),
       *_sizes(learner),
       *_damaged(self._config.folder),
+      *self._devices(),
       ('time left', self._time_left(acted)),
     ]
     if 'divergence' in learner:
@@ -104,6 +105,16 @@ class Progress:
     """Returns the same as one line."""
     shown = ', '.join(f'{label} {value}' for label, value in self.rows())
     return f'[{time.time() - self._began:.0f} s] {shown}'
+
+  def _devices(self) -> list[tuple[str, str]]:
+    """Returns the row of the nodes' devices, once they have started."""
+    found = {
+      node.name: process.read_device(*node)
+      for node in self._nodes
+      if process.read_device(*node)
+    }
+    told = ', '.join(f'{name} {device}' for name, device in found.items())
+    return [('device', told)] if told else []
 
   def _where_told(
     self, label: str, name: str, form: str

@@ -260,10 +260,32 @@ def test_what_only_reads_is_asked_once_more(hanging):
   assert hanging.requests == 2
 
 
-@pytest.mark.parametrize('url', ['', 'localhost:5000', 'ftp://robot/'])
+def test_no_proxy_is_between_the_client_and_the_server(driver, monkeypatch):
+  for name in ('http_proxy', 'https_proxy', 'all_proxy'):
+    for each in (name, name.upper()):
+      monkeypatch.setenv(each, 'http://127.0.0.1:9')
+  monkeypatch.setenv('no_proxy', '')
+  with testing.serving(driver, _PATIENT) as url:
+    assert client.HttpRobot(url, patience=60.0).health()['ok']
+
+
+@pytest.mark.parametrize(
+  'url',
+  [
+    '',
+    'localhost:5000',
+    'ftp://robot/',
+    'http://:5000/',
+    'http://robot:0/',
+    'http://robot:70000/',
+    'http://robot:port/',
+  ],
+)
 def test_an_address_that_is_none_is_refused(url):
   with pytest.raises(ValueError, match="expected 'http"):
     client.HttpRobot(url)
+  with pytest.raises(ValueError, match="expected 'http"):
+    dataclasses.replace(peg_insert.STATE, url=url)
 
 
 @pytest.mark.processes

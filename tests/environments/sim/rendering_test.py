@@ -238,6 +238,58 @@ def test_without_opengl_names_the_packages(monkeypatch):
     environment.reset()
 
 
+@pytest.mark.parametrize('display', [{}, {'DISPLAY': ':99'}])
+def test_a_window_without_a_display_is_refused_at_the_start(display):
+  code = (
+    'from serl.environments.sim import tasks\n'
+    'tasks.make("pick_cube", 0)\n'  # draws nothing
+    'tasks.make("pick_cube_vision", 0, image_size=32)'
+  )
+  variables = {k: v for k, v in os.environ.items() if k != 'DISPLAY'}
+  done = subprocess.run(
+    [sys.executable, '-c', code],
+    env={**variables, 'MUJOCO_GL': 'glfw', **display},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 1
+  last = done.stderr.splitlines()[-1]
+  assert 'MUJOCO_GL=glfw draws by a display, and DISPLAY is' in last
+
+
+@pytest.mark.parametrize(
+  'name, value, told',
+  [
+    ('MUJOCO_GL', 'off', "MUJOCO_GL='off'; expected egl"),
+    ('MUJOCO_EGL_DEVICE_ID', 'x', "MUJOCO_EGL_DEVICE_ID='x'; expected"),
+    ('MUJOCO_EGL_DEVICE_ID', '-1', "MUJOCO_EGL_DEVICE_ID='-1'; expected"),
+  ],
+)
+def test_images_refuse_what_draws_nothing(monkeypatch, name, value, told):
+  monkeypatch.setenv(name, value)
+  pick_cube.make(seed=0).close()
+  with pytest.raises(ValueError, match=told):
+    pick_cube.make_vision(seed=0)
+
+
+def test_pyopengl_draws_as_mujoco_does(environment):
+  code = (
+    'from serl.environments.sim import pick_cube\n'
+    'made = pick_cube.make(seed=0)\n'
+    'made.reset()\n'
+    'print(made.render(height=16, width=16).shape)'
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', code],
+    env={**os.environ, 'PYOPENGL_PLATFORM': 'glx'},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.stdout.strip() == '(16, 16, 3)', done.stderr
+
+
 def test_respects_the_variable(monkeypatch):
   monkeypatch.setenv('MUJOCO_GL', 'osmesa')
   assert rendering.choose_backend() == 'osmesa'

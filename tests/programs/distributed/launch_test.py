@@ -1,5 +1,6 @@
 """Real Launchpad processes, a real Reverb server: how runs end and go on."""
 
+from collections.abc import Mapping
 import contextlib
 import json
 import os
@@ -24,9 +25,13 @@ pytest.importorskip(
 from serl import programs
 from serl.demos import files
 from serl.programs.distributed import keys
+from serl.programs.distributed import process
+from serl.programs.distributed import program
+from serl.programs.distributed import table
 from serl.utils import checkpointing
 from serl.utils import loggers
 from tests.programs.distributed import fake_run
+from tests.utils import environment_variables_test
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(900)]
 
@@ -37,7 +42,12 @@ _PATIENCE_S = 280  # far more than anything takes on a loaded machine
 class Launch:
   """A launcher as a process, as a user's shell would start it."""
 
-  def __init__(self, folder: pathlib.Path, *flags: str):
+  def __init__(
+    self,
+    folder: pathlib.Path,
+    *flags: str,
+    variables: Mapping[str, str] | None = None,
+  ):
     self.folder = folder
     folder.parent.mkdir(exist_ok=True)
     self._path = folder.parent / f'output_{time.time_ns()}.txt'
@@ -46,6 +56,7 @@ class Launch:
       [sys.executable, str(_SCRIPT), f'--run={folder}', *flags],
       stdout=self._output,
       stderr=subprocess.STDOUT,
+      env={**os.environ, **(variables or {})},
       start_new_session=True,
     )
     self._nodes: list[psutil.Process] = []
@@ -98,9 +109,9 @@ class Launch:
 
   def close(self) -> None:
     self._remember_nodes()
-    for process in self._nodes:
+    for node in self._nodes:
       with contextlib.suppress(psutil.NoSuchProcess):
-        process.kill()
+        node.kill()
     self.process.kill()
     self.process.wait()
     self._output.close()
@@ -460,6 +471,25 @@ def _template(folder: pathlib.Path):
   config = fake_run.make_config(folder)
   networks = config.builder.make_networks(fake_run.SPEC)
   return config.builder.make_algorithm(networks).init(jax.random.PRNGKey(0))
+
+
+def test_variables_that_concern_others_change_nothing(tmp_path):
+  folder = tmp_path / 'größe' / 'run'
+  variables = environment_variables_test.HARMLESS
+  run = Launch(folder, '--max-env-steps=60', variables=variables)
+  try:
+    assert run.wait() == 0, run.output()
+  finally:
+    run.close()
+  for node in ('learner', 'actor_0', 'evaluator'):
+    log = (folder / 'logs' / f'{node}.txt').read_text()
+    assert 'Computes on ' in log
+  device = process.read_device(folder, 'actor_0')
+  assert device == 'cpu'
+  told = table.Progress(
+    fake_run.make_config(folder), [program.Node(folder, 'actor_0')]
+  )
+  assert ('device', 'actor_0 cpu') in told.rows()
 
 
 def test_taken_port_is_named(launch):

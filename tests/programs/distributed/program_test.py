@@ -39,6 +39,28 @@ def test_refuses_an_unknown_role():
     program.Placement('boss')
 
 
+@pytest.mark.parametrize(
+  'fields, told',
+  [
+    ({'port_base': 0}, r'port_base \(--port-base\) is 0, expected 1 to'),
+    ({'port_base': 65536}, 'is 65536, expected 1 to 65535'),
+    ({'learner_host': 'http://gpu'}, r'\(--learner-host\) is .http://gpu'),
+    ({'learner_host': 'gpu:5300'}, "is 'gpu:5300', expected a host name"),
+    ({'on_accelerator': ('learner',)}, r"on_accelerator has \['learner'\]"),
+  ],
+)
+def test_refuses_what_is_no_port_host_or_node(fields, told):
+  with pytest.raises(ValueError, match=told):
+    program.Placement(**fields)
+
+
+def test_the_ports_of_several_runs_must_exist():
+  placement = program.Placement('actor', port_base=65535)
+  placement.check_ports()
+  with pytest.raises(ValueError, match='expected 1 to 65534, since it and'):
+    placement.check_ports(2)
+
+
 def test_an_actor_needs_the_learners_key(tmp_path):
   config = fake_run.make_config(tmp_path / 'run')
   placement = program.Placement('actor', port_base=5300)

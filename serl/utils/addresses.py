@@ -1,0 +1,80 @@
+"""Ports and hosts, checked before anything listens on or looks for them."""
+
+import ipaddress
+import re
+import socket
+
+_LAST = 65535
+_LABEL = re.compile(r'(?!-)[A-Za-z0-9_-]{1,63}(?<!-)')
+
+
+def check_ports(first: int, count: int, name: str) -> None:
+  """Checks that `count` ports from `first` on exist.
+
+  Args:
+    first: the first port.
+    count: how many there are, one after another.
+    name: of the flag or field that sets `first`, for the message.
+
+  Raises:
+    ValueError: one of them is not in 1..65535.
+  """
+  if 1 <= first <= _LAST + 1 - count:
+    return
+  needs = f', since it and the next {count - 1} are used' if count > 1 else ''
+  raise ValueError(
+    f'{name} is {first}, expected 1 to {_LAST + 1 - count}{needs}.'
+  )
+
+
+def check_host(host: str, name: str) -> None:
+  """Checks that `host` is a name or an address alone.
+
+  Args:
+    host: to check.
+    name: of the flag or field that sets it, for the message.
+
+  Raises:
+    ValueError: it has a scheme, a port, a path or a space in it, or is empty.
+  """
+  try:
+    ipaddress.ip_address(host.removeprefix('[').removesuffix(']'))
+    return
+  except ValueError:
+    labels = host.removesuffix('.').split('.')
+  # Four numbers that are no address are no name either.
+  is_name = not all(label.isdecimal() for label in labels)
+  if is_name and all(_LABEL.fullmatch(label) for label in labels):
+    return
+  raise ValueError(
+    f'{name} is {host!r}, expected a host name or an IP address alone, such as '
+    "'192.168.1.5', without a scheme, a port or a path."
+  )
+
+
+def join(host: str, port: int) -> str:
+  """Returns HOST:PORT, with brackets around an IPv6 address."""
+  bare = ':' in host and not host.startswith('[')
+  return f'[{host}]:{port}' if bare else f'{host}:{port}'
+
+
+def check_free(port: int, host: str, name: str) -> None:
+  """Checks that this machine can listen on a port now.
+
+  Args:
+    port: to listen on.
+    host: the address to listen at; '' is every one.
+    name: of the flag or field that sets the port, for the message.
+
+  Raises:
+    OSError: it cannot.
+  """
+  with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+      probe.bind((host, port))
+    except OSError as error:
+      raise OSError(
+        f'Port {port} cannot be listened on ({error.strerror}): another run '
+        f'may be using it. Stop it, or choose another {name}.'
+      ) from error

@@ -1,0 +1,75 @@
+import socket
+
+import pytest
+
+from serl.utils import addresses
+
+
+@pytest.mark.parametrize('first, count', [(1, 1), (65535, 1), (65534, 2)])
+def test_ports_that_exist(first, count):
+  addresses.check_ports(first, count, 'port_base')
+
+
+@pytest.mark.parametrize(
+  'first, count, told',
+  [
+    (0, 1, 'port_base is 0, expected 1 to 65535.'),
+    (-1, 1, 'port_base is -1, expected 1 to 65535.'),
+    (65536, 1, 'port_base is 65536, expected 1 to 65535.'),
+    (
+      65535,
+      2,
+      'port_base is 65535, expected 1 to 65534, since it and the next 1 are '
+      'used.',
+    ),
+  ],
+)
+def test_ports_that_do_not_exist_are_refused(first, count, told):
+  with pytest.raises(ValueError) as refused:
+    addresses.check_ports(first, count, 'port_base')
+  assert str(refused.value) == told
+
+
+@pytest.mark.parametrize(
+  'host',
+  ['localhost', 'gpu-1.lab.org', 'gpu_1', '10.0.0.5', '::1', '[::1]', 'a.'],
+)
+def test_hosts(host):
+  addresses.check_host(host, 'learner_host')
+
+
+@pytest.mark.parametrize(
+  'host',
+  [
+    '',
+    ' ',
+    'gpu 1',
+    'http://gpu',
+    'gpu:5300',
+    '10.0.0.5:5300',
+    '[::1]:5300',
+    'gpu/path',
+    'user@gpu',
+    '10.0.0.500',
+    '-gpu',
+    'gpu..org',
+    'gpu\n',
+    '5300',
+  ],
+)
+def test_what_is_more_than_a_host_is_refused(host):
+  with pytest.raises(ValueError, match=r'learner_host is .* alone, such as'):
+    addresses.check_host(host, 'learner_host')
+
+
+def test_an_ipv6_address_is_told_from_its_port():
+  assert addresses.join('::1', 53) == addresses.join('[::1]', 53) == '[::1]:53'
+  assert addresses.join('gpu', 53) == 'gpu:53'
+
+
+def test_a_taken_port_is_named():
+  with socket.create_server(('127.0.0.1', 0)) as taken:
+    port = taken.getsockname()[1]
+    with pytest.raises(OSError, match=rf'Port {port} .*another live_port'):
+      addresses.check_free(port, '127.0.0.1', 'live_port')
+  addresses.check_free(port, '127.0.0.1', 'live_port')
