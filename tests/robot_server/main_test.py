@@ -27,6 +27,8 @@ def test_a_reset_target():
     (['--gripper=none', '--host=robot.local'], '--token-file'),
     (['--gripper=robotiq'], '--gripper-ip'),
     (['--gripper=hand'], 'invalid choice'),
+    (['--gripper=none', '--port=0'], "'0': expected 1 to 65535"),
+    (['--gripper=none', '--port=70000'], "'70000': expected 1 to 65535"),
     (['--gripper=none', '--reset-joint-target=0,0'], 'expected 7'),
     (['--gripper=none', '--reset-joint-target=0,0,0,nan,0,0,0'], '7 numbers'),
     (['--gripper=none', '--reset-joint-target=a'], '7 numbers'),

@@ -83,6 +83,7 @@ OURS = {
   'MUJOCO_EGL_DEVICE_ID': 'environments/sim/rendering_test.py',
   'MUJOCO_GL': 'environments/sim/rendering_test.py',
   'SERL_GAMEPAD': 'teleop/gamepad_test.py',
+  'SERL_SPACEMOUSE': 'teleop/spacemouse_test.py',
   'no_grpc_proxy': 'utils/environment_variables_test.py',
   'no_proxy': 'utils/environment_variables_test.py',
 }
@@ -241,6 +242,18 @@ def test_grpc_on_this_machine_takes_no_proxy(bare, given, becomes):
     bare.setenv(name, value)
   environment_variables.prepare()
   assert os.getenv(environment_variables._NO_GRPC_PROXY) == becomes
+
+
+@pytest.mark.parametrize(
+  'path', sorted((ROOT / 'examples').glob('*.py')), ids=lambda path: path.name
+)
+def test_an_example_checks_before_it_imports_anything_else(path):
+  modules = [
+    f'{node.module}.{node.names[0].name}'
+    for node in ast.parse(path.read_text()).body
+    if isinstance(node, ast.ImportFrom) and node.module.startswith('serl')
+  ]
+  assert modules[0].startswith('serl.programs')
 
 
 def variables_read(path: pathlib.Path) -> Iterator[str]:
