@@ -118,6 +118,10 @@ def watch(
       return time.monotonic() > give_up
 
     _hold(driver, mover, 'the server is gone', is_late)
+    if not mover:
+      # A pose that the server sent just before may have come after the hold.
+      time.sleep(patience)
+      _hold(driver, mover, 'the server is gone', is_late)
 
 
 def _hold(
