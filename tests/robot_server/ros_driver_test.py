@@ -429,7 +429,7 @@ def test_a_hold_ends_a_joint_reset(robotiq):
   robotiq.set('/stand_in/joints', [0.3] * 7)
   with contextlib.suppress(httpx.ReadTimeout):
     # Nobody waits for its answer.
-    httpx.post(robotiq.client.base_url.join('jointreset'), timeout=0.1)
+    robotiq.client.post('jointreset', timeout=0.1)
   robotiq.wait_until(
     lambda: robotiq.health()['controller'] == 'reset_joints', 'it resets'
   )
