@@ -109,6 +109,12 @@ _RULES = (
     _one_of('default', 'platform', 'bfc', 'cuda_async'),
     "'default', 'platform', 'bfc' or 'cuda_async'",
   ),
+  # gRPC aborts the process if it knows none of a list.
+  _Rule(
+    'GRPC_POLL_STRATEGY',
+    lambda value: bool({'all', 'epoll1', 'poll'} & set(value.split(','))),
+    "'all', 'epoll1' or 'poll'",
+  ),
   _Rule(
     'MUJOCO_GL',
     _one_of('', *_DRAWN_BY, *_NOT_DRAWN),

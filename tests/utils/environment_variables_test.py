@@ -29,6 +29,7 @@ REFUSED = (
   ('XLA_CLIENT_MEM_FRACTION', 'nan'),
   ('XLA_PYTHON_CLIENT_PREALLOCATE', 'maybe'),
   ('XLA_PYTHON_CLIENT_ALLOCATOR', 'malloc'),
+  ('GRPC_POLL_STRATEGY', 'banana'),
   ('MUJOCO_GL', 'elg'),
   ('PYTHONOPTIMIZE', '2'),
   ('PYTHONWARNINGS', 'error'),
@@ -69,6 +70,8 @@ HARMLESS = {
   'TF_CPP_MIN_LOG_LEVEL': '0',
   'TF_FORCE_GPU_ALLOW_GROWTH': 'banana',
   'CUDA_VISIBLE_DEVICES': 'banana',
+  'PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION': 'banana',
+  'PYTHONOPTIMIZE': '1',
   'WANDB_MODE': 'banana',
   'JAX_COMPILATION_CACHE_DIR': '/proc/nonexistent',
 }
