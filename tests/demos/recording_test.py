@@ -11,7 +11,6 @@ from serl.demos import files
 from serl.demos import log as log_lib
 from serl.demos import recording
 from serl.demos import records
-from serl.demos import rlds
 from serl.testing import fakes
 
 
@@ -281,6 +280,10 @@ def _write_useless(folder, form, **changes):
     log_lib.EpisodeLog(folder, spec).append(episode)
     return folder
   if form == 'rlds':
+    # Not at the head: other tests need rlax to be there before TensorFlow is.
+    pytest.importorskip('tensorflow_datasets', reason='no extra [rlds]')
+    from serl.demos import rlds
+
     found = [records.Record('a', episode)]
     rlds.write(folder / 'rlds', found, spec)
     return folder / 'rlds'
