@@ -265,19 +265,17 @@ def _problem(path: str, column: np.ndarray, leaf: specs.Array) -> str | None:
       f'{path}: {_show(column[0])}, expected {_show(leaf)}'
       f'{_two_arms(column.shape[1:], leaf.shape)}'
     )
-  problem = adders.value_problem(path, column, specs.Array((), leaf.dtype))
-  if problem:
-    return problem
-  if path.startswith('observation') or not hasattr(leaf, 'minimum'):
-    return None
-  outside = (column < leaf.minimum) | (column > leaf.maximum)
-  if outside.any():
-    step = int(np.argmax(outside.reshape(len(column), -1).any(1)))
-    return (
-      f'{path}: {column[step]} at step {step}, expected within '
-      f'[{leaf.minimum}, {leaf.maximum}]; scale the values to that range'
-    )
-  return None
+  if not path.startswith('observation') and hasattr(leaf, 'minimum'):
+    outside = (column < leaf.minimum) | (column > leaf.maximum)
+    outside &= np.isfinite(column)
+    if outside.any():
+      step = int(np.argmax(outside.reshape(len(column), -1).any(1)))
+      return (
+        f'{path}: {column[step]} at step {step}, expected within '
+        f'[{leaf.minimum}, {leaf.maximum}]; scale the values to that range'
+      )
+  unbounded = specs.Array((), leaf.dtype)
+  return adders.value_problem(path, column, unbounded) or None
 
 
 def _clip(
