@@ -163,7 +163,12 @@ def load(
       are not in `observation_spec`, or was trained with other weights.
   """
   path = pathlib.Path(path)
-  header, arrays = _read(path)
+  try:
+    header, arrays = _read(path)
+  except RecursionError as error:
+    raise _damaged(
+      path, f'its header is no JSON to be read, {error}'
+    ) from error
   if observation_spec is not None:
     _check_images(path, header['images'], observation_spec)
   image_spec = {
@@ -174,11 +179,13 @@ def load(
     config = _make_config(path, header['network'], weights)
     networks = classifier_networks.make_networks(image_spec, config)
     params = _unflatten(path, arrays, networks)
+    found = weaknesses(header['report'])
   except ClassifierFileError:
     raise
   except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as e:
-    raise _damaged(path, str(e)) from e
-  for weakness in weaknesses(header['report']):
+    reason = f'its header describes no classifier ({e!r:.200})'
+    raise _damaged(path, reason) from e
+  for weakness in found:
     logging.warning('%s: %s.', path, weakness)
   return Classifier(
     config, networks, params, header['threshold'], header['report']
@@ -221,7 +228,7 @@ def _read(
     ) from error
   try:
     header = json.loads(metadata.get(_HEADER, '{}'))
-  except (ValueError, RecursionError) as error:
+  except ValueError as error:
     raise _damaged(path, f'its header is no JSON, {error}') from error
   if not isinstance(header, dict) or header.get('format') != FORMAT:
     raise ClassifierFileError(

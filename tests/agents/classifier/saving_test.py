@@ -237,6 +237,8 @@ def test_frozen_weights_are_named_by_their_hash(classifier, path, tmp_path):
     ({'threshold': -1}, 'threshold is -1'),
     ({'threshold': None}, 'threshold is None'),
     ({'report': 1}, 'report is 1'),
+    ({'report': {'area_under_curve': 'a'}}, 'no classifier'),
+    ({'report': {'confusion': {'true_positives': 0}}}, 'no classifier'),
   ],
 )
 def test_a_header_of_anything_else_is_refused(classifier, path, changes, named):
@@ -244,10 +246,36 @@ def test_a_header_of_anything_else_is_refused(classifier, path, changes, named):
   with safetensors.safe_open(path, framework='np') as file:
     header = json.loads(file.metadata()['serl'])
     arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-  for content in (json.dumps({**header, **changes}), '[' * 10**5, '[]'):
-    content_named = named if 'format' in content else 'header is no'
-    safetensors.numpy.save_file(arrays, path, {'serl': content})
-    with pytest.raises(saving.ClassifierFileError, match=content_named):
+  # Of what was never anything else the digest is right.
+  header.update(changes)
+  header['digest'] = saving._digest(header, arrays)
+  safetensors.numpy.save_file(arrays, path, {'serl': json.dumps(header)})
+  with pytest.raises(saving.ClassifierFileError, match=named):
+    saving.load(path)
+
+
+@pytest.mark.parametrize(
+  'content, named',
+  [
+    ('[' * 10**5, 'header is no JSON'),
+    ('[]', r"the header '\[\]', expected the format"),
+  ],
+)
+def test_a_header_that_is_none_is_refused(path, content, named):
+  path.parent.mkdir()
+  safetensors.numpy.save_file({'a': np.ones(2)}, path, {'serl': content})
+  with pytest.raises(saving.ClassifierFileError, match=named):
+    saving.load(path)
+
+
+def test_a_header_of_any_depth_is_refused(path):
+  path.parent.mkdir()
+  for depth in range(500, 1000):
+    header = {'format': saving.FORMAT, 'version': 2, 'report': 0}
+    nested = '[' * depth + ']' * depth
+    content = json.dumps(header).replace('0', nested)
+    safetensors.numpy.save_file({'a': np.ones(2)}, path, {'serl': content})
+    with pytest.raises(saving.ClassifierFileError, match='is damaged'):
       saving.load(path)
 
 
