@@ -24,15 +24,15 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ITEM_BYTES = {
   np.dtype(code).name: np.dtype(code).itemsize for code in '?bhilqBHILQefdgFDG'
 }
-# An archive ends in this mark, numbers among which is how many bytes its
-# directory has, and a comment.
-_MAX_END = 22 + 2**16
-_END_MARK = b'PK\x05\x06'
 _MAX_DIRECTORY = 256 * _MAX_MEMBERS  # bytes
 
 
 class ArchiveError(ValueError):
   """An archive that no episode was written to."""
+
+
+class StepsError(ValueError):
+  """A header of arrays that have not the same steps, or none."""
 
 
 def check_members(file: BinaryIO) -> None:
@@ -48,14 +48,13 @@ def check_members(file: BinaryIO) -> None:
     zipfile.BadZipFile: it is damaged or torn.
   """
   size = file.seek(0, os.SEEK_END)
-  file.seek(max(0, size - _MAX_END))
-  tail = file.read()
-  end = tail.rfind(_END_MARK)
-  if end < 0:
+  # What ZipFile itself goes by: a second reading of an archive's end could be
+  # led to another directory.
+  end = zipfile._EndRecData(file)
+  if not end:
     raise zipfile.BadZipFile('it does not end with its directory')
-  directory = int.from_bytes(tail[end + 12 : end + 16], 'little')
-  # Files above 4 GiB have their numbers elsewhere, and this at its most.
-  if _MAX_DIRECTORY < directory < 2**32 - 1:
+  directory = end[zipfile._ECD_SIZE]
+  if directory > _MAX_DIRECTORY:
     raise ArchiveError(
       f'its directory has {directory} bytes, expected up to {_MAX_DIRECTORY}'
     )
@@ -68,7 +67,8 @@ def check_steps(schema: Any) -> None:
   """Refuses a header's schema that is of no arrays of one episode.
 
   Raises:
-    ArchiveError: an array is described as none, or has other steps.
+    ArchiveError: an array is described as none.
+    StepsError: an array has other steps than the rewards, or there are none.
   """
   if not isinstance(schema, Mapping) or 'reward' not in schema:
     raise ArchiveError(
@@ -78,12 +78,26 @@ def check_steps(schema: Any) -> None:
   for name, entry in schema.items():
     _bytes(name, entry)
   steps = schema['reward']['shape'][0]
+  if not steps:
+    raise StepsError('reward: no step: an episode of 0 steps')
   for name, entry in schema.items():
-    rows = steps + (name.partition('/')[0] == 'observation')
-    if not steps or entry['shape'][0] != rows:
-      raise ArchiveError(
-        f'{name} has the shape {entry["shape"]} in an episode of {steps} steps'
+    rows, *rest = entry['shape']
+    expected = steps + (name.partition('/')[0] == 'observation')
+    if rows != expected:
+      raise StepsError(
+        f'{name}: shape {(rows, *rest)}, expected {(expected, *rest)} in an '
+        f'episode of {steps} steps'
       )
+
+
+def check_dtypes(leaves: Mapping[str, Any]) -> None:
+  """Refuses a part of a header's spec with a dtype that no array has.
+
+  Raises:
+    ArchiveError: names it.
+  """
+  for name, entry in leaves.items():
+    _item_bytes(name, entry.get('dtype') if isinstance(entry, dict) else None)
 
 
 def check_schema(

@@ -19,7 +19,7 @@ A file is written under a hidden name and appears whole or not at all; none is
 ever overwritten.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 import contextlib
 import hashlib
 import io
@@ -28,6 +28,7 @@ import math
 import os
 import pathlib
 import struct
+import tokenize
 from typing import Any, BinaryIO
 import zipfile
 import zlib
@@ -50,8 +51,8 @@ RATE = 'steps_per_second'
 _HEADER = archives.HEADER
 _HEADER_BYTES = 2**16  # in which a header usually ends
 _DIFFERENCES = 'differences'
-# Of the header, what are mappings.
-_PARTS = ('spec', 'schema', 'metadata')
+# Of the header, what are mappings; `archives.check_steps` checks the schema.
+_PARTS = ('spec', 'metadata')
 _SPEC_PARTS = ('observations', 'actions')
 # What zipfile and numpy raise when bytes of an archive are wrong.
 _DAMAGES = (
@@ -64,9 +65,11 @@ _DAMAGES = (
   OSError,
   OverflowError,
   RuntimeError,
+  SyntaxError,
   TypeError,
   ValueError,
   struct.error,
+  tokenize.TokenError,
   zlib.error,
 )
 
@@ -185,18 +188,17 @@ def read(
   """
   path = pathlib.Path(path)
   with _reading(path):
-    content = _read_bytes(path)
-    archives.check_members(io.BytesIO(content))
+    content = _read_archive(path)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-      header = _header(path, archive)
+      header = _header(path, content, archive)
       archives.check_schema(archive, header['schema'])
       if spec is not None:
         _check_spec(path, header['spec'], spec)
       if header['version'] > _CHECKSUM_VERSION:
         npz.check_digest(content, archive)
       found = [name for name in npz.names(archive) if name != _HEADER]
-      as_differences = header.get(_DIFFERENCES, ())
-      if not set(as_differences) <= set(found):
+      as_differences = set(header.get(_DIFFERENCES, ()))
+      if not as_differences <= set(found):
         raise ValueError(f'differences of {as_differences!r:.50}')
       arrays = npz.read(content, archive, found, as_differences)
     if _schema(arrays) != header['schema']:
@@ -213,11 +215,8 @@ def read(
         )
     episode = _episode(arrays)
     problems = adders.problems(episode, spec or told_spec(header['spec']))
-  if problems:
-    raise ContentError(
-      f'{path}: its arrays are not what its spec says; record it again, or '
-      'remove the file:\n  ' + '\n  '.join(problems)
-    )
+    if problems:
+      raise _content_error(path, problems)
   return episode, header['metadata']
 
 
@@ -241,10 +240,9 @@ def read_header(
     if first is not None and first[0] == _HEADER:
       header = _checked_header(path, first[1])
     else:
-      content = io.BytesIO(_read_bytes(path))
-      archives.check_members(content)
-      with zipfile.ZipFile(content) as archive:
-        header = _header(path, archive)
+      content = _read_archive(path)
+      with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        header = _header(path, content, archive)
     if spec is not None:
       _check_spec(path, header['spec'], spec)
   return header
@@ -317,6 +315,8 @@ def _reading(path: pathlib.Path) -> Iterator[None]:
       f'{path}: {error}; the file was changed after it was written: replace it '
       'or remove it'
     ) from error
+  except archives.StepsError as error:
+    raise _content_error(path, [str(error)]) from error
   except archives.ArchiveError as error:
     raise ChecksumError(
       f'{path}: its arrays are not those of its header ({error}); replace the '
@@ -329,6 +329,13 @@ def _reading(path: pathlib.Path) -> Iterator[None]:
     ) from error
 
 
+def _content_error(path: pathlib.Path, lines: Sequence[str]) -> ContentError:
+  return ContentError(
+    f'{path}: its arrays are not what its spec says; record it again, or '
+    'remove the file:\n  ' + '\n  '.join(lines)
+  )
+
+
 def _open_regular(path: pathlib.Path) -> BinaryIO:
   try:
     return regular_file.open_bytes(path)
@@ -338,8 +345,8 @@ def _open_regular(path: pathlib.Path) -> BinaryIO:
     raise FileError(f'{error}; remove it') from error
 
 
-def _read_bytes(path: pathlib.Path) -> bytearray:
-  """Returns what is in a file, unless its beginning says that it is another."""
+def _read_archive(path: pathlib.Path) -> bytearray:
+  """Returns the bytes of an archive, if its directory is within its bounds."""
   with _open_regular(path) as file:
     start = file.read(2)
     if start[:1] == b'\x80':
@@ -352,22 +359,23 @@ def _read_bytes(path: pathlib.Path) -> bytearray:
       raise FileError(
         f'{path}: starts with {start!r}, expected an episode ({SUFFIX})'
       )
+    archives.check_members(file)
     content = bytearray(os.fstat(file.fileno()).st_size)
-    file.seek(0)
     if file.readinto(content) != len(content):
       raise EOFError('it is being changed')
     return content
 
 
-def _header(path: pathlib.Path, archive: zipfile.ZipFile) -> dict[str, Any]:
+def _header(
+  path: pathlib.Path, content: bytearray, archive: zipfile.ZipFile
+) -> dict[str, Any]:
   found = npz.names(archive)
   if _HEADER not in found:
     raise FileError(
       f'{path}: an archive of {sorted(found)[:5]} without a header, expected '
       f'a file that serl.demos.files wrote'
     )
-  encoded = npz.parse(archive.read(_HEADER + npz.SUFFIX))
-  return _checked_header(path, encoded)
+  return _checked_header(path, npz.read_checked(content, archive, _HEADER))
 
 
 def _checked_header(path: pathlib.Path, encoded: np.ndarray) -> dict[str, Any]:
@@ -393,7 +401,9 @@ def _checked_header(path: pathlib.Path, encoded: np.ndarray) -> dict[str, Any]:
       entry = entry.get(key)
     if not isinstance(entry, dict):
       raise ValueError(f'{part} of the header is {entry!r:.50}')
-  archives.check_steps(header['schema'])
+  archives.check_steps(header.get('schema'))
+  for part in _SPEC_PARTS:
+    archives.check_dtypes(header['spec'][part])
   return header
 
 

@@ -7,7 +7,7 @@ their differences from row to row: where a camera stands still most are 0, which
 halves bytes and time once more.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 import hashlib
 import io
 import math
@@ -30,6 +30,7 @@ _LEVEL = 3
 _LOCAL = struct.Struct('<4s5H3I2H')
 _ZIP64 = 0xFFFFFFFF  # in a size's place: it is in the extra field
 _NUMPY_HEADER_BYTES = 2**12
+_WIDE = 2**7  # numbers in a row, from which on a loop over rows is faster
 
 
 class DigestError(ValueError):
@@ -54,6 +55,8 @@ def differences(array: np.ndarray) -> np.ndarray:
 
 def undo_differences(array: np.ndarray) -> np.ndarray:
   """Returns what `differences` was given for what it returned."""
+  if array.size < len(array) * _WIDE:
+    return np.add.accumulate(array, axis=0, dtype=array.dtype)
   found = np.empty(array.shape, array.dtype)
   found[:1] = array[:1]
   rows = found.reshape(len(found), -1)
@@ -121,7 +124,7 @@ def read(
   content: bytearray,
   archive: zipfile.ZipFile,
   wanted: Iterable[str],
-  as_differences: Sequence[str] = (),
+  as_differences: Collection[str] = (),
 ) -> dict[str, np.ndarray]:
   """Returns arrays by their names; compares no checksum.
 
@@ -144,6 +147,26 @@ def read(
     is_own = array.nbytes >= _SMALL and flags.writeable and flags.aligned
     arrays[name] = array if is_own else array.copy()
   return arrays
+
+
+def read_checked(
+  content: bytearray, archive: zipfile.ZipFile, name: str
+) -> np.ndarray:
+  """Returns one array, whose checksum in the archive is compared.
+
+  Args:
+    content: of the archive.
+    archive: opened on it.
+    name: of an array that is in it.
+
+  Raises:
+    ValueError, KeyError, struct.error, zlib.error: its bytes are damaged.
+  """
+  member = archive.getinfo(name + SUFFIX)
+  found = _unpack(content, member)
+  if zlib.crc32(found) != member.CRC:
+    raise ValueError(f'{member.filename} has another checksum')
+  return parse(found)
 
 
 def read_first(start: bytes) -> tuple[str, np.ndarray] | None:
