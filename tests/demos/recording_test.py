@@ -323,13 +323,17 @@ def test_a_pickle_takes_the_tasks_time_limit(tmp_path):
   steps[-1]['masks'] = 0.0
   path.write_bytes(pickle.dumps(steps))
   for time_limit, discount in ((None, 0), (6, 1), (7, 0)):
-    (episode,) = recording.load_demonstrations(path, _spec(), time_limit)
+    (episode,) = recording.load_demonstrations(
+      path, _spec(), time_limit=time_limit
+    )
     assert episode.discount[-1] == discount
   with pytest.raises(files.FileError, match='convert the file with the one'):
-    recording.load_demonstrations(path, _spec(), 5)
+    recording.load_demonstrations(path, _spec(), time_limit=5)
   # What was recorded here says itself how it ended.
   log_lib.EpisodeLog(tmp_path / 'log', _spec()).append(episode)
-  (again,) = recording.load_demonstrations(tmp_path / 'log', _spec(), 6)
+  (again,) = recording.load_demonstrations(
+    tmp_path / 'log', _spec(), time_limit=6
+  )
   assert again.discount[-1] == 0
 
 
