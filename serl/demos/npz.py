@@ -235,12 +235,14 @@ def _unpack(content: bytearray, member: zipfile.ZipInfo) -> bytes | memoryview:
   begin = member.header_offset + _LOCAL.size + sum(lengths)
   packed = memoryview(content)[begin : begin + member.compress_size]
   if member.compress_type == zipfile.ZIP_STORED:
-    return packed
-  if member.compress_type != zipfile.ZIP_DEFLATED:
+    found, is_whole = packed, True
+  elif member.compress_type == zipfile.ZIP_DEFLATED:
+    unpacked = zlib.decompressobj(-zlib.MAX_WBITS)
+    # No more than it says, whatever is packed into it.
+    found = unpacked.decompress(packed, max(1, member.file_size))
+    is_whole = unpacked.eof
+  else:
     raise ValueError(f'{member.filename} is compressed in another way')
-  unpacked = zlib.decompressobj(-zlib.MAX_WBITS)
-  # No more than it says, whatever is packed into it.
-  found = unpacked.decompress(packed, max(1, member.file_size))
-  if len(found) != member.file_size or not unpacked.eof:
+  if len(found) != member.file_size or not is_whole:
     raise ValueError(f'{member.filename} is of another size than it says')
   return found
