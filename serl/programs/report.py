@@ -22,6 +22,7 @@ from serl.utils import plotting
 # ratio counts as missed. Those for the last steps of each actor may be due.
 _RATIO_KEPT = 0.8
 _STEPS_DUE = 200
+_REACHED = 'evaluation episodes succeeded'  # the end of the reason of a goal
 INTERRUPTED = 'interrupted; the same command goes on'  # why a run ended
 
 _FINAL_SEED_OFFSET = 20_000  # apart from the actors' and the evaluator's
@@ -44,6 +45,8 @@ class Summary:
   damaged_episodes: int = 0  # that were set aside, over all launches
   # What the learner's estimates were like that no return can be, if they were.
   divergence: str = ''
+  # How many updates were missed, if they were.
+  shortfall: str = ''
   problems: tuple[str, ...] = ()  # why the run is no success; none if it is one
 
   @property
@@ -72,6 +75,8 @@ class Summary:
       )
     if self.divergence:
       lines.append(f'WARNING: {self.divergence}.')
+    if self.shortfall and self.shortfall not in self.problems:
+      lines.append(f'Reached all the same: {self.shortfall}.')
     if self.problems:
       lines.append(f'Not a success: {"; ".join(self.problems)}.')
     return '\n'.join(lines)
@@ -117,6 +122,7 @@ def make_report(
     no_video=no_video,
     damaged_episodes=run_folder.damaged_episodes(folder),
     divergence=_divergence(diverged),
+    shortfall=_shortfall(config, learner, launched),
     problems=_problems(config, reason, learner, launched),
   )
   described = {**dataclasses.asdict(summary), 'success': summary.is_success}
@@ -173,17 +179,32 @@ def _problems(
   problems = []
   if not last.get('learner_steps') or reason.startswith(time_limit.NO_UPDATE):
     problems.append('nothing was learned: the learner has made no update')
-  elif not config.offline and not _keeps_ratio(config, learner, launched):
-    problems.append(
-      f'{last["updates_per_step"]:.2f} updates per environment step were made '
-      f'of the {last["updates_per_step_asked"]:.2f} asked, expected '
-      f'{_RATIO_KEPT:.0%} of them at least: make the robot slower '
-      '(--steps-per-second), ask for fewer (--updates-per-step), or give the '
-      'learner a faster machine'
-    )
+  elif not reason.endswith(_REACHED):
+    # A run that has come to its goal needed no more updates.
+    problems.extend(filter(None, [_shortfall(config, learner, launched)]))
   if last.get('divergence'):
     problems.append(f'at its end {last["divergence"]}')
   return tuple(problems)
+
+
+def _shortfall(
+  config: config_lib.RunConfig,
+  learner: Sequence[Mapping[str, Any]],
+  launched: float,
+) -> str:
+  """Returns how many updates were missed; nothing if few or none were."""
+  if config.offline or not learner or not learner[-1].get('learner_steps'):
+    return ''
+  if _keeps_ratio(config, learner, launched):
+    return ''
+  last = learner[-1]
+  return (
+    f'{last["updates_per_step"]:.2f} updates per environment step were made '
+    f'of the {last["updates_per_step_asked"]:.2f} asked, expected '
+    f'{_RATIO_KEPT:.0%} of them at least: make the robot slower '
+    '(--steps-per-second), ask for fewer (--updates-per-step), or give the '
+    'learner a faster machine'
+  )
 
 
 def _keeps_ratio(

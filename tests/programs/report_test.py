@@ -27,6 +27,12 @@ def test_missed_updates_are_named():
   )
 
 
+def test_a_run_that_reached_its_goal_is_a_success_whatever_it_missed():
+  reached = '20 of 20 evaluation episodes succeeded'
+  assert _problems(reached, learner_steps=7_000) == ()
+  assert _problems(reached, learner_steps=0)
+
+
 def test_the_updates_for_the_last_steps_may_be_due():
   assert _problems(learner_steps=1, env_steps=200) == ()
   config = fake_run.make_config('run', updates_per_step=2.0, num_actors=3)
