@@ -101,7 +101,7 @@ def _few_steps(path, folder):
       flags += ['--max-env-steps=1', '--demo-episodes=1']
       flags += ['--evaluation-episodes=1']
   if path.stem == 'cable_route':
-    flags += ['--classifier-episodes=2', '--classifier-steps=20']
+    flags += ['--classifier-episodes=2', '--classifier-steps=150']
     flags += ['--accept-poor-classifier']
   if path.stem == 'bins_relocate':
     flags += _prepare_bins(folder)

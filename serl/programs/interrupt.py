@@ -9,6 +9,12 @@ from types import FrameType
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 
 
+def heard() -> list[signal.Signals]:
+  """Returns those of `SIGNALS` that end a run: without nohup, all."""
+  is_nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+  return [n for n in SIGNALS if not (is_nohup and n == signal.SIGHUP)]
+
+
 class Interrupt:
   """A context that notes the first of `SIGNALS`; a second one acts as ever.
 
@@ -23,10 +29,8 @@ class Interrupt:
 
   def __enter__(self) -> 'Interrupt':
     if threading.current_thread() is threading.main_thread():
-      for number in SIGNALS:
-        # One that is ignored, by nohup, stays so.
-        if signal.getsignal(number) != signal.SIG_IGN:
-          self._before[number] = signal.signal(number, self._note)
+      for number in heard():
+        self._before[number] = signal.signal(number, self._note)
     return self
 
   def __exit__(self, *_) -> None:

@@ -1,3 +1,4 @@
+import contextlib
 import http.client
 import json
 import threading
@@ -442,7 +443,9 @@ def test_many_connections_of_a_client_at_once(driver):
 
 def test_the_real_server_refuses_a_huge_body(driver):
   with testing.serving(driver) as url, httpx.Client(base_url=url) as client:
-    response = client.post('pose', content=b' ' * 1_000_000)
-    assert response.status_code in (413, 415)
+    # It may hang up while the body is still being sent.
+    with contextlib.suppress(httpx.TransportError):
+      response = client.post('pose', content=b' ' * 1_000_000)
+      assert response.status_code in (413, 415)
     assert client.post('getq').status_code == 200
   assert not moved(driver)

@@ -204,8 +204,9 @@ def test_no_damaged_byte_is_taken_for_what_was_saved(tmp_path):
       _assert_as_saved(found)
       older += found[0] == 2
       path.write_bytes(whole)
-  # Orbax keeps bytes that mean nothing to what is restored: times, versions.
-  assert older > 2 * len(files)
+  # Orbax keeps bytes that mean nothing to what is restored: times, versions; in
+  # its newer format they are most of a small checkpoint's.
+  assert older > len(files)
 
 
 @pytest.mark.parametrize('part', ['', 'state', 'counters'])

@@ -50,12 +50,7 @@ class Supervisor:
   @contextlib.contextmanager
   def handle_signals(self) -> Iterator['Supervisor']:
     """Takes the signals that end a program as the wish to stop."""
-    signals = [
-      number
-      for number in interrupt.SIGNALS
-      # nohup's, which a run is to outlive.
-      if signal.getsignal(number) != signal.SIG_IGN
-    ]
+    signals = interrupt.heard()
 
     def note(number, _):
       self._interrupted = number
