@@ -4,7 +4,7 @@ A request knows when it had come and by which connection. Between its arrival
 and its execution lies the wait for a thread: behind a driver that hangs it can
 take long, and nobody means a command any more that waited so.
 
-A connection costs whoever opens it nothing, and many of them are what a program
+A connection costs its client nothing, and many of them are what a program
 without an end leaves behind, or what an attack opens. So connections are closed
 that are silent or slow, and the oldest of these where there are too many; a new
 one is always accepted. Holds have threads of their own.

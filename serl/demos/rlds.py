@@ -161,7 +161,7 @@ def write(
     FileExistsError: there is such a folder or file.
     FileError: an episode is a single step, and no snapshot; or was recorded at
       another rate than one before.
-    ValueError: the extras of an episode are others than those before, or there
+    ValueError: an episode has other extras than those before it, or there
       is no episode.
   """
   found = records.rated(found)
@@ -261,7 +261,7 @@ def _examples(
     decoded: paths of fields of a step whose images are decoded.
 
   Raises:
-    ValueError: there are others than were counted when they were written.
+    ValueError: their number differs from the one that was counted before.
   """
   steps = builder.info.features['steps'].feature
   decoders = rlds_fields.decoders(steps, decoded)

@@ -17,7 +17,7 @@ class Holders(NamedTuple):
   """What has some files open, as far as this user may know."""
 
   files: tuple[str, ...]
-  processes: tuple[str, ...]  # others than this one, by number and name
+  processes: tuple[str, ...]  # except this one, by number and name
   hidden: int  # processes that may not be looked into
 
   def describe(self) -> str:

@@ -1,4 +1,4 @@
-"""The key of a launch: whoever holds it may call the nodes of a run.
+"""The key of a launch, which admits a node to the calls of a run.
 
 A file of a private key and its certificate (PEM). The learner shows the
 certificate and wants to be shown it, so both ends prove that they hold the key,

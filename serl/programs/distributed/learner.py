@@ -94,10 +94,13 @@ class Learner:
 
     Raises:
       ValueError: the episode does not fit the environment's spec.
+      ConnectionError: an insert has failed, which ends the run.
     """
     with self._inserting:
+      if self._failure is not None:  # sent again and again it would fail so
+        raise self._failure
       inserted = self._inserted.get(actor, 0)
-      if index != inserted or self._failure is not None:
+      if index != inserted:
         return inserted
       adders.check(episode, self._spec)
       destinations = training_lib.destinations(self._config, episode)

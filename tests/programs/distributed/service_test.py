@@ -163,7 +163,9 @@ def test_an_insert_that_fails_amid_is_not_sent_again(served, monkeypatch):
   with pytest.raises(RuntimeError, match='the replay is gone'):
     remote.insert_episode('actor_0', 0, episode)
   monkeypatch.undo()
-  assert remote.insert_episode('actor_0', 0, episode) == 0
+  with pytest.raises(RuntimeError, match='the replay is gone'):
+    remote.insert_episode('actor_0', 0, episode)
+  assert remote.inserted_episodes('actor_0') == 0
   assert isinstance(learner._failure, ConnectionError)  # which ends the run
 
 
