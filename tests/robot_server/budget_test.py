@@ -5,29 +5,11 @@ import pytest
 
 from robot_server import governor as governor_lib
 from robot_server import limits as limits_lib
-from robot_server import testing
 from robot_server import watchdog as watchdog_lib
 
 LIMITS = limits_lib.Limits()
 LOOK_S = LIMITS.command_ttl / watchdog_lib.LOOKS
 STEP = np.array([0.02, 0, 0, 0, 0, 0, 0])
-
-
-class Clock:
-  time = 100.0
-
-  def __call__(self):
-    return self.time
-
-
-@pytest.fixture
-def clock():
-  return Clock()
-
-
-@pytest.fixture
-def driver(clock):
-  return testing.KinematicDriver(now=clock)
 
 
 @pytest.fixture

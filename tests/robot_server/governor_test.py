@@ -9,30 +9,11 @@ import pytest
 from robot_server import governor as governor_lib
 from robot_server import limits as limits_lib
 from robot_server import protocol
-from robot_server import testing
 from robot_server import watchdog as watchdog_lib
 
 LIMITS = limits_lib.Limits()
 NEAR = [0.52, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0]
 FAR = [0.7, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0]
-
-
-class Clock:
-  def __init__(self):
-    self.time = 100.0
-
-  def __call__(self):
-    return self.time
-
-
-@pytest.fixture
-def clock():
-  return Clock()
-
-
-@pytest.fixture
-def driver(clock):
-  return testing.KinematicDriver(now=clock)
 
 
 @pytest.fixture

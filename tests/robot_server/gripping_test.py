@@ -7,7 +7,6 @@ import pytest
 from robot_server import governor as governor_lib
 from robot_server import limits as limits_lib
 from robot_server import protocol
-from robot_server import testing
 from robot_server import watchdog as watchdog_lib
 
 NEAR = [0.52, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0]
@@ -19,23 +18,6 @@ COMMANDS = [
   lambda governor: governor.command_gripper('activate'),
   lambda governor: governor.reset_gripper(),
 ]
-
-
-class Clock:
-  time = 100.0
-
-  def __call__(self):
-    return self.time
-
-
-@pytest.fixture
-def clock():
-  return Clock()
-
-
-@pytest.fixture
-def driver(clock):
-  return testing.KinematicDriver(now=clock)
 
 
 @pytest.fixture
