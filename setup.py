@@ -45,6 +45,8 @@ EXTRAS = {
     'urllib3>=2',
     'waitress',
   ],
+  # Environments of others, by serl.environments.adapters.
+  'dm_control': ['dm-control>=1.0.50', 'mujoco>=3.17'],
   # The distributed program.
   'launch': [
     f'{requirement}; {LAUNCHPAD}'

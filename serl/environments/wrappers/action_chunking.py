@@ -5,21 +5,18 @@ from dm_env import specs
 import numpy as np
 
 from serl.environments.wrappers import base
+from serl.environments.wrappers import several_steps
 
 
 class ActionChunking(base.EnvironmentWrapper):
   """Executes `horizon` actions, one after another, as one step.
 
-  An action is [horizon * A], the first to be executed first. Of the chunk's
-  steps k, with rewards r_k and discounts d_k, it gives
+  An action is [horizon * A], the first to be executed first. What a chunk's
+  steps come to is in `several_steps.execute`.
 
-    reward = r_0 + d_0 r_1 + d_0 d_1 r_2 + ...
-    discount = d_0 d_1 d_2 ...
-
-  These are the environment's discounts, as in dm_env: 0 at a termination and 1
-  everywhere else, so that the reward is the plain sum. The agent's own discount
-  is applied to it once a chunk: choose that one for `horizon` steps. The end of
-  the episode ends a chunk; its other actions are not executed.
+  The discounts there are the environment's, as in dm_env: 0 at a termination
+  and 1 everywhere else, so that the reward is the plain sum. The agent's own
+  discount is applied to it once a chunk: choose that one for `horizon` steps.
   """
 
   def __init__(self, environment: dm_env.Environment, horizon: int):
@@ -51,15 +48,7 @@ class ActionChunking(base.EnvironmentWrapper):
     return self._spec
 
   def reward_spec(self) -> specs.Array:
-    spec = self._environment.reward_spec()
-    if not isinstance(spec, specs.BoundedArray):
-      return spec
-    # The first reward counts in full, the others do so or not at all.
-    others = self._horizon - 1
-    return spec.replace(
-      minimum=spec.minimum + others * np.minimum(spec.minimum, 0),
-      maximum=spec.maximum + others * np.maximum(spec.maximum, 0),
-    )
+    return several_steps.reward_spec(self._environment, self._horizon)
 
   @property
   def actions_per_step(self) -> int:
@@ -83,17 +72,5 @@ class ActionChunking(base.EnvironmentWrapper):
         f'The action has shape {action.shape}; expected {self._spec.shape}, '
         f'{self._horizon} actions in a row.'
       )
-    spec = self._environment.reward_spec()
-    reward, discount = 0.0, 1.0
-    for part in np.split(action, self._horizon):
-      timestep = self._environment.step(part)
-      if timestep.first():
-        return timestep
-      reward += discount * timestep.reward
-      discount *= timestep.discount
-      if timestep.last():
-        break
-    return timestep._replace(
-      reward=np.asarray(reward, spec.dtype)[()],
-      discount=np.asarray(discount, self.discount_spec().dtype)[()],
-    )
+    parts = np.split(action, self._horizon)
+    return several_steps.execute(self._environment, parts)
