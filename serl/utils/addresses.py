@@ -52,6 +52,15 @@ def check_host(host: str, name: str) -> None:
   )
 
 
+def is_loopback(host: str) -> bool:
+  """Returns whether a host, as `check_host` accepts it, is this machine."""
+  try:
+    address = host.removeprefix('[').removesuffix(']')
+    return ipaddress.ip_address(address).is_loopback
+  except ValueError:
+    return host.removesuffix('.').lower() == 'localhost'
+
+
 def join(host: str, port: int) -> str:
   """Returns HOST:PORT, with brackets around an IPv6 address."""
   bare = ':' in host and not host.startswith('[')

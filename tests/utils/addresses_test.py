@@ -73,3 +73,19 @@ def test_a_taken_port_is_named():
     with pytest.raises(OSError, match=rf'Port {port} .*another live_port'):
       addresses.check_free(port, '127.0.0.1', 'live_port')
   addresses.check_free(port, '127.0.0.1', 'live_port')
+
+
+@pytest.mark.parametrize(
+  'host, expected',
+  [
+    ('localhost', True),
+    ('LocalHost.', True),
+    ('127.0.0.2', True),
+    ('::1', True),
+    ('[::1]', True),
+    ('192.168.1.5', False),
+    ('localhost.example', False),
+  ],
+)
+def test_the_hosts_that_are_this_machine_are_known(host, expected):
+  assert addresses.is_loopback(host) == expected

@@ -9,10 +9,14 @@ import datetime
 import os
 import pathlib
 import stat
+import time
 from typing import NamedTuple
+
+from absl import logging
 
 NAME = 'serl'  # the certificate's, wherever the learner runs
 _YEARS = 30
+_POLL_S = 0.2
 _LARGEST = 1 << 16  # bytes; a key has some 750
 _BEGIN_CERTIFICATE = b'-----BEGIN CERTIFICATE-----'
 _BEGIN_KEY = b'-----BEGIN PRIVATE KEY-----'
@@ -71,6 +75,21 @@ def make(file: pathlib.Path) -> None:
   with open(descriptor, 'wb') as opened:
     opened.write(pem)
   os.replace(temporary, file)
+
+
+def wait(file: pathlib.Path, seconds: float) -> None:
+  """Waits until a file of a key exists, at most some seconds.
+
+  A learner on the same machine may have been started a moment ago.
+  """
+  if file.exists():
+    return
+  logging.info(
+    'Waiting up to %.0f s for the learner to make %s.', seconds, file
+  )
+  end = time.monotonic() + seconds
+  while not file.exists() and time.monotonic() < end:
+    time.sleep(_POLL_S)
 
 
 def read(file: pathlib.Path) -> Key:

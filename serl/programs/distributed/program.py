@@ -27,6 +27,9 @@ from serl.utils import addresses
 
 Role = Literal['all', 'learner', 'actor', 'evaluator']
 
+# A learner that was started at the same time imports JAX first.
+_KEY_WAIT_S = 60.0
+
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
@@ -107,7 +110,8 @@ class Placement:
   def prepare_key(self, folder: pathlib.Path) -> pathlib.Path:
     """Returns the file of the launch's key, made where this launch serves.
 
-    A learner's key stays while its run does: the other machines have a copy.
+    A learner's key stays while its run does: the other machines have a copy. An
+    actor or evaluator beside its learner waits for the key.
 
     Raises:
       KeyFileError: an actor or evaluator has none, or other users can read it.
@@ -118,6 +122,8 @@ class Placement:
       file = keys.path(folder)
     if self.role == 'all' or (self.serves and not file.exists()):
       keys.make(file)
+    if not self.serves and addresses.is_loopback(self.learner_host):
+      keys.wait(file, _KEY_WAIT_S)
     keys.read(file)
     return file
 

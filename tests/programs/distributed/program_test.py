@@ -1,5 +1,7 @@
 """Which nodes run where."""
 
+import threading
+
 import pytest
 
 pytest.importorskip(
@@ -63,7 +65,7 @@ def test_the_ports_of_several_runs_must_exist():
 
 def test_an_actor_needs_the_learners_key(tmp_path):
   config = fake_run.make_config(tmp_path / 'run')
-  placement = program.Placement('actor', port_base=5300)
+  placement = program.Placement('actor', 5300, learner_host='192.0.2.1')
   with pytest.raises(keys.KeyFileError, match=r'key.pem is not there.*scp -p'):
     program.make_program(config, placement)
   keys.make(tmp_path / 'copied.pem')
@@ -74,6 +76,15 @@ def test_an_actor_needs_the_learners_key(tmp_path):
     program.make_program(config, named)
   with pytest.raises(ValueError, match="for the role 'all'"):
     program.Placement(key_file='key.pem')
+
+
+def test_an_actor_beside_its_learner_waits_for_the_key(tmp_path):
+  file = keys.path(tmp_path)
+  learner = threading.Timer(0.5, keys.make, [file])
+  learner.start()
+  placement = program.Placement('actor', port_base=5300)
+  assert placement.prepare_key(tmp_path) == file
+  learner.join()
 
 
 def test_only_a_learner_by_role_is_open_to_other_machines():
