@@ -22,19 +22,21 @@ from serl.agents.sac import config as sac_config
 
 def make_batch(
   spec: specs.EnvironmentSpec, lead: tuple[int, int], seed: int = 0
-) -> types.Transition:
+) -> types.Batch:
   """Returns a batch of random numbers with the leading axes `lead`."""
   random = np.random.default_rng(seed)
 
   def draw(leaf):
     return random.uniform(-1, 1, (*lead, *leaf.shape)).astype(np.float32)
 
-  return types.Transition(
-    observation=jax.tree.map(draw, spec.observations),
-    action=draw(spec.actions),
-    reward=draw(spec.rewards),
-    discount=np.ones(lead, np.float32),
-    next_observation=jax.tree.map(draw, spec.observations),
+  return types.Batch.uniform(
+    types.Transition(
+      observation=jax.tree.map(draw, spec.observations),
+      action=draw(spec.actions),
+      reward=draw(spec.rewards),
+      discount=np.ones(lead, np.float32),
+      next_observation=jax.tree.map(draw, spec.observations),
+    )
   )
 
 

@@ -29,7 +29,7 @@ def vision_spec(size: int) -> specs.EnvironmentSpec:
   )
 
 
-def make_batch(spec: specs.EnvironmentSpec, lead: tuple) -> types.Transition:
+def make_batch(spec: specs.EnvironmentSpec, lead: tuple) -> types.Batch:
   """Returns a batch of noise with the leading axes `lead`."""
   random = np.random.default_rng(0)
 
@@ -39,10 +39,12 @@ def make_batch(spec: specs.EnvironmentSpec, lead: tuple) -> types.Transition:
       return jnp.asarray(random.integers(0, 256, shape, np.uint8))
     return jnp.asarray(random.uniform(-1, 1, shape), jnp.float32)
 
-  return types.Transition(
-    observation=jax.tree.map(draw, spec.observations),
-    action=draw(spec.actions),
-    reward=jnp.zeros(lead),
-    discount=jnp.ones(lead),
-    next_observation=jax.tree.map(draw, spec.observations),
+  return types.Batch.uniform(
+    types.Transition(
+      observation=jax.tree.map(draw, spec.observations),
+      action=draw(spec.actions),
+      reward=jnp.zeros(lead),
+      discount=jnp.ones(lead),
+      next_observation=jax.tree.map(draw, spec.observations),
+    )
   )

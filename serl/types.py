@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
 # A tree (dict, tuple, NamedTuple) whose leaves are arrays.
 NestedArray = Any
 # A tree whose leaves are `dm_env.specs.Array`.
@@ -27,6 +29,41 @@ class Transition(NamedTuple):
   reward: NestedArray  # [...] float32
   discount: NestedArray  # [...] float32, in [0, 1]
   next_observation: NestedArray  # [..., *observation_spec]
+
+
+class Batch(NamedTuple):
+  """Transitions with leading axes [...], as a learner draws them from a replay.
+
+  The fields of `Transition`, then where each was drawn from.
+  """
+
+  observation: NestedArray  # [..., *observation_spec]
+  action: NestedArray  # [..., *action_spec]
+  reward: NestedArray  # [...] float32
+  discount: NestedArray  # [...] float32, in [0, 1]
+  next_observation: NestedArray  # [..., *observation_spec]
+  # [...] int32, an index into the sources of the builder's tables
+  source: NestedArray
+  # [...] float32, by how much its error counts; 1 where sampling is uniform
+  weight: NestedArray
+  # [..., 2] uint32, names the item for the replay that it was drawn from
+  key: NestedArray
+
+  @classmethod
+  def uniform(cls, transition: Transition, source: int = 0) -> 'Batch':
+    """Returns transitions as if drawn uniformly from one source.
+
+    Args:
+      transition: with leading axes [...], those of its rewards.
+      source: an index, see `source`.
+    """
+    shape = np.shape(transition.reward)
+    return cls(
+      *transition,
+      source=np.full(shape, source, np.int32),
+      weight=np.ones(shape, np.float32),
+      key=np.zeros((*shape, 2), np.uint32),
+    )
 
 
 class Episode(NamedTuple):

@@ -26,13 +26,17 @@ class Algorithm(NamedTuple):
   """A pure learning rule. Both functions can be jitted.
 
   init: key -> TrainingState, a NamedTuple of arrays only.
-  update: (TrainingState, Transition) -> (TrainingState, Metrics). The batch has
-    the leading axes [updates_per_round, batch_size]; one call does a whole
-    round.
+  update: (TrainingState, Batch) -> (TrainingState, Metrics). The batch has the
+    leading axes [updates_per_round, batch_size]; one call does a whole round.
   """
 
   init: Callable[[types.PRNGKey], Any]
-  update: Callable[[Any, types.Transition], tuple[Any, types.Metrics]]
+  update: Callable[[Any, types.Batch], tuple[Any, types.Metrics]]
+
+
+# Sources that are no demonstrations, by their indices in `types.Batch.source`.
+ONLINE, GOALS = 'online', 'goals'
+_OTHERS = (ONLINE, GOALS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +47,29 @@ class TableSpec:
   max_size: int  # transitions; the oldest go first
   min_size: int  # transitions that must be in before any is sampled
   fraction: float = 1.0  # of each minibatch that is drawn from this table
-  # Who fills it: 'online' (the actors), 'demonstrations' or 'goals' (files).
-  source: str = 'online'
+  # What fills it: ONLINE (the actors), GOALS, or the name of demonstrations.
+  source: str = ONLINE
+
+  @property
+  def is_demonstrated(self) -> bool:
+    """Whether demonstrations fill it."""
+    return self.source not in _OTHERS
+
+
+def sources(tables: Sequence[TableSpec]) -> tuple[str, ...]:
+  """Returns the names that the column `source` of a batch counts.
+
+  They are ONLINE, GOALS and the demonstrations of `tables`, in their order.
+  What wraps a builder adds its tables behind those of the builder, so that a
+  source keeps its index.
+  """
+  shown = (table.source for table in tables if table.is_demonstrated)
+  return (*_OTHERS, *dict.fromkeys(shown))
+
+
+def demonstrated(batch: types.Batch) -> Any:
+  """Returns which rows of a batch were demonstrated, bool [...]."""
+  return batch.source >= len(_OTHERS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,9 +78,8 @@ class BatchSpec:
 
   updates_per_round: int
   batch_size: int
-  # Part of a minibatch, its last rows, that the learning rule takes for
-  # demonstrations; what wraps the builder has to draw them from there.
-  demonstrated: float = 0.0
+  # Whether the learning rule needs demonstrated rows; see `demonstrated`.
+  needs_demonstrations: bool = False
 
 
 class Builder(Protocol):
@@ -93,7 +117,7 @@ class CriticBuilder(Builder, Protocol):
 class OfflineBuilder(Builder, Protocol):
   """Builds an agent that learns from recorded episodes alone.
 
-  All of its tables have the source 'demonstrations'.
+  All of its tables are filled by demonstrations.
   """
 
   def pieces(

@@ -48,7 +48,7 @@ class Learner:
     self,
     algorithm: builder.Algorithm,
     key: types.PRNGKey,
-    iterator: Iterator[types.Transition],
+    iterator: Iterator[types.Batch],
   ):
     """Initialises the learner.
 
@@ -91,7 +91,7 @@ class Learner:
     self._learner_steps += 1
     return metrics
 
-  def compile(self, batch: types.Transition) -> None:
+  def compile(self, batch: types.Batch) -> None:
     """Compiles the update ahead of the first batch.
 
     Args:

@@ -174,8 +174,8 @@ class RunConfig:
       f'None or 1 to evaluation_episodes ({self.evaluation_episodes})',
     )
     tables = self.builder.make_tables()
-    shows = any(table.source == 'demonstrations' for table in tables)
-    if self.builder.batch_spec().demonstrated and not shows:
+    shows = any(table.is_demonstrated for table in tables)
+    if self.builder.batch_spec().needs_demonstrations and not shows:
       raise ValueError(
         'The agent clones demonstrations (SACConfig.cloning, '
         'HybridConfig.margin), but none of its tables holds any: put '

@@ -39,9 +39,7 @@ class ValueCheck:
     self._greatest_reward = 1.0
     self._reward: Any = None
 
-  def watch(
-    self, iterator: Iterator[types.Transition]
-  ) -> Iterator[types.Transition]:
+  def watch(self, iterator: Iterator[types.Batch]) -> Iterator[types.Batch]:
     """Returns an iterator over the same batches, whose rewards are met."""
     return _Watched(self, iterator)
 
@@ -85,14 +83,14 @@ class ValueCheck:
 class _Watched:
   """An iterator that, unlike a generator, goes on after an error."""
 
-  def __init__(self, check: ValueCheck, iterator: Iterator[types.Transition]):
+  def __init__(self, check: ValueCheck, iterator: Iterator[types.Batch]):
     self._check = check
     self._iterator = iterator
 
   def __iter__(self) -> '_Watched':
     return self
 
-  def __next__(self) -> types.Transition:
+  def __next__(self) -> types.Batch:
     batch = next(self._iterator)
     self._check.meet(batch.reward)
     return batch

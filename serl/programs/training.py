@@ -42,7 +42,7 @@ class Training:
     self,
     config: config_lib.RunConfig,
     spec: specs.EnvironmentSpec,
-    iterator: Iterator[types.Transition],
+    iterator: Iterator[types.Batch],
     logger: loggers.Logger,
   ):
     """Initialises the training.
@@ -192,16 +192,17 @@ class Training:
 
 def _zero_batch(
   config: config_lib.RunConfig, spec: specs.EnvironmentSpec
-) -> types.Transition:
+) -> types.Batch:
   """Returns a batch of one round, of zeros."""
   batch_spec = config.builder.batch_spec()
   shape = (batch_spec.updates_per_round, batch_spec.batch_size)
   zeros = lambda leaf: np.zeros(shape + leaf.shape, leaf.dtype)
   observation = jax.tree.map(zeros, spec.observations)
   scalar = np.zeros(shape, np.float32)
-  return types.Transition(
+  transition = types.Transition(
     observation, zeros(spec.actions), scalar, scalar, observation
   )
+  return types.Batch.uniform(transition)
 
 
 def learner_key(config: config_lib.RunConfig) -> types.PRNGKey:

@@ -1,14 +1,16 @@
-"""Batches of transitions from Reverb tables, mixed exactly."""
+"""Batches from Reverb tables, mixed exactly."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import reverb
 import tensorflow as tf
+import tree
 
 from serl import specs
 from serl import types
 from serl.agents import builder
+from serl.replay import keys
 from serl.replay import mixing
 from serl.replay import packing as packing_lib
 
@@ -21,7 +23,7 @@ def make_iterator(
   table_specs: Sequence[builder.TableSpec],
   environment_spec: specs.EnvironmentSpec,
   batch_spec: builder.BatchSpec,
-) -> Iterator[types.Transition]:
+) -> Iterator[types.Batch]:
   """Returns an endless iterator of batches, one for each learner round.
 
   Each has the leading axes [updates_per_round, batch_size], and every minibatch
@@ -31,35 +33,47 @@ def make_iterator(
   """
   packing = packing_lib.Packing(environment_spec)
   shares = mixing.shares(table_specs, batch_spec.batch_size)
+  sources = builder.sources(table_specs)
   iterators = [
-    _rows(server_address, name, batch_spec.updates_per_round, share)
-    for name, share in shares.items()
+    _rows(
+      server_address,
+      packing,
+      table.name,
+      (batch_spec.updates_per_round, shares[table.name]),
+      sources.index(table.source),
+    )
+    for table in table_specs
   ]
   while True:
     parts = [next(iterator) for iterator in iterators]
-    yield packing.unpack(
-      {
-        name: np.concatenate([part[name] for part in parts], axis=1)
-        for name in parts[0]
-      }
-    )
+    yield tree.map_structure(lambda *x: np.concatenate(x, axis=1), *parts)
 
 
 def _rows(
-  server_address: str, table: str, updates: int, share: int
-) -> Iterator[dict[str, np.ndarray]]:
-  """Yields the columns of one table, each [updates, share, 2, ...]."""
+  server_address: str,
+  packing: packing_lib.Packing,
+  table: str,
+  shape: tuple[int, int],
+  source: int,
+) -> Iterator[types.Batch]:
+  """Yields rows [updates, share, ...] of one table."""
   dataset = reverb.TrajectoryDataset.from_table_signature(
     server_address=server_address,
     table=table,
     max_in_flight_samples_per_worker=_SAMPLES_IN_FLIGHT,
     num_workers_per_iterator=1,
   )
-  dataset = dataset.batch(updates * share, drop_remainder=True).prefetch(1)
+  dataset = dataset.batch(shape[0] * shape[1], drop_remainder=True).prefetch(1)
   options = tf.data.Options()
   options.threading.private_threadpool_size = 1
   for sample in dataset.with_options(options).as_numpy_iterator():
-    yield {
-      name: column.reshape((updates, share) + column.shape[1:])
+    columns = {
+      name: column.reshape(shape + column.shape[1:])
       for name, column in sample.data.items()
     }
+    yield types.Batch(
+      *packing.unpack(columns),
+      source=np.full(shape, source, np.int32),
+      weight=np.ones(shape, np.float32),
+      key=keys.pack(sample.info.key.reshape(shape)),
+    )

@@ -13,6 +13,7 @@ from serl import specs
 from serl import types
 from serl.agents import builder
 from serl.replay import adders
+from serl.replay import keys
 from serl.replay import mixing
 from serl.replay import steps as steps_lib
 
@@ -37,7 +38,16 @@ class _Rows(NamedTuple):
   discount: types.NestedArray  # [rows] float32
 
 
-class LocalReplay(Iterator[types.Transition]):
+class _Draw(NamedTuple):
+  """What was drawn from a table; the rest is as in `types.Batch`."""
+
+  slot: np.ndarray  # [updates, share] int32, of the row that the step starts in
+  source: np.ndarray
+  weight: np.ndarray
+  key: np.ndarray
+
+
+class LocalReplay(Iterator[types.Batch]):
   """Tables of episodes in memory; an iterator over the batches of a round.
 
   Each observation is stored once. No transition reaches over the border of an
@@ -67,6 +77,7 @@ class LocalReplay(Iterator[types.Transition]):
     self._batch_spec = batch_spec
     self._rng = np.random.default_rng(seed)
     self._shares = mixing.shares(table_specs, batch_spec.batch_size)
+    self._sources = builder.sources(table_specs)
     self._tables = {s.name: _Table(s, environment_spec) for s in table_specs}
 
   def insert(
@@ -100,27 +111,37 @@ class LocalReplay(Iterator[types.Transition]):
     """Returns the number of transitions in the table of this name."""
     return self._table(table).size
 
-  def sample(self, rng: np.random.Generator) -> types.Transition:
+  def sample(self, rng: np.random.Generator) -> types.Batch:
     """Draws the batch of one round, uniformly and with replacement.
 
     Args:
       rng: makes the draws.
 
     Returns:
-      Transitions [updates_per_round, batch_size, ...] on the JAX device. Each
+      A batch [updates_per_round, batch_size, ...] on the JAX device. Each
       minibatch holds exactly its share from each table, in the tables' order.
 
     Raises:
       RuntimeError: a table holds less than its `min_size`; names it.
     """
     rounds = self._batch_spec.updates_per_round
-    rows, slots = [], []
+    rows, draws = [], []
     for name, table in self._tables.items():
-      slots.append(table.draw(rng, (rounds, self._shares[name])))
+      shape = (rounds, self._shares[name])
+      slot, key = table.draw(rng, shape)
+      source = self._sources.index(table.spec.source)
+      draws.append(
+        _Draw(
+          slot,
+          np.full(shape, source, np.int32),
+          np.ones(shape, np.float32),
+          key,
+        )
+      )
       rows.append(table.rows)
-    return _gather(rows, slots)
+    return _gather(rows, draws)
 
-  def __next__(self) -> types.Transition:
+  def __next__(self) -> types.Batch:
     """Draws the batch of the next round."""
     return self.sample(self._rng)
 
@@ -155,9 +176,9 @@ class _Table:
     self._capacity = min(self._enough, _INITIAL_BYTES // row_bytes + 1)
     # Not allocated before the first insertion.
     self.rows: _Rows | None = None
-    # The rows that steps start from, oldest first, as a ring.
+    # The rows that steps start from: those of step n in place n % max_size.
     self._starts = np.zeros(spec.max_size, np.int64)
-    self._oldest = 0  # where the oldest of them is in the ring
+    self._oldest = 0  # the number of the oldest step that is there
     self.size = 0
     self._next_row = 0
 
@@ -177,10 +198,11 @@ class _Table:
         f'{self.spec.name!r} of max_size {self.spec.max_size}; make it larger'
       )
     evicted = max(0, self.size + length - self.spec.max_size)
-    self._oldest = (self._oldest + evicted) % self.spec.max_size
+    self._oldest += evicted
     self.size -= evicted
     first = self._next_row
-    oldest_row = self._starts[self._oldest] if self.size else first
+    oldest_row = self._starts[self._oldest % self.spec.max_size]
+    oldest_row = oldest_row if self.size else first
     self._reserve(int(oldest_row), first + length + 1)
     self._write(episode)
     places = (self._oldest + self.size + np.arange(length)) % self.spec.max_size
@@ -190,17 +212,17 @@ class _Table:
 
   def draw(
     self, rng: np.random.Generator, shape: tuple[int, ...]
-  ) -> np.ndarray:
-    """Returns slots of rows that steps start from, int32."""
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Returns slots of rows that steps start from, int32, and their keys."""
     if not self.is_ready:
       raise RuntimeError(
         f'the replay table {self.spec.name!r} holds {self.size} transitions, '
         f'expected at least {max(1, self.spec.min_size)}; insert episodes from '
         f'{self.spec.source!r} before sampling'
       )
-    places = rng.integers(self.size, size=shape) + self._oldest
-    rows = self._starts[places % self.spec.max_size]
-    return (rows % self._capacity).astype(np.int32)
+    steps = rng.integers(self.size, size=shape) + self._oldest
+    rows = self._starts[steps % self.spec.max_size]
+    return (rows % self._capacity).astype(np.int32), keys.pack(steps)
 
   def _reserve(self, begin: int, end: int) -> None:
     """Makes room for the rows from `begin` up to, not including, `end`."""
@@ -251,20 +273,21 @@ def _take(rows: types.NestedArray, slots: jax.Array) -> types.NestedArray:
 
 
 @jax.jit
-def _gather(
-  tables: Sequence[_Rows], slots: Sequence[jax.Array]
-) -> types.Transition:
-  """Returns the steps from `slots`, the tables' side by side on axis 1."""
-  draws = []
-  for rows, start in zip(tables, slots):
-    end = (start + 1) % rows.reward.shape[0]
-    draws.append(
-      types.Transition(
-        *_take(rows, start),
+def _gather(tables: Sequence[_Rows], draws: Sequence[_Draw]) -> types.Batch:
+  """Returns what was drawn, the tables' rows side by side on axis 1."""
+  parts = []
+  for rows, draw in zip(tables, draws):
+    end = (draw.slot + 1) % rows.reward.shape[0]
+    parts.append(
+      types.Batch(
+        *_take(rows, draw.slot),
         next_observation=_take(rows.observation, end),
+        source=draw.source,
+        weight=draw.weight,
+        key=draw.key,
       )
     )
-  return jax.tree.map(lambda *x: jnp.concatenate(x, axis=1), *draws)
+  return jax.tree.map(lambda *x: jnp.concatenate(x, axis=1), *parts)
 
 
 def _pad(column: np.ndarray) -> np.ndarray:

@@ -255,7 +255,7 @@ def _read_observation(
   return {path: jnp.asarray(array) for path, array in found.items()}
 
 
-def read_batch(golden: golden_sac.Golden, prefix: str) -> types.Transition:
+def read_batch(golden: golden_sac.Golden, prefix: str) -> types.Batch:
   """Returns the cropped minibatch of an update.
 
   An image of a transition holds the frames of both observations: the stack of
@@ -277,8 +277,10 @@ def read_batch(golden: golden_sac.Golden, prefix: str) -> types.Transition:
       ('discount', 'masks'),
     )
   }
-  batch = types.Transition(
-    observation=observation, next_observation=next_observation, **rows
+  batch = types.Batch.uniform(
+    types.Transition(
+      observation=observation, next_observation=next_observation, **rows
+    )
   )
   # All cameras have the same crop there.
   spread = lambda name: {

@@ -109,7 +109,7 @@ class _Round(NamedTuple):
   tree: golden_sac_names.Tree
   state: learning.TrainingState
   targets: losses.SACParams  # of all parameters
-  batch: types.Transition
+  batch: types.Batch
   noise: learning.RoundNoise
 
 
@@ -150,7 +150,7 @@ def critic_arrays(
   networks: sac_networks.SACNetworks,
   config: sac_config.SACConfig,
   state: learning.TrainingState,
-  batch: types.Transition,
+  batch: types.Batch,
   noise: losses.CriticNoise,
 ) -> dict[str, jax.Array]:
   """Returns what a critic update computes on its way."""
@@ -177,7 +177,7 @@ def policy_arrays(
   networks: sac_networks.SACNetworks,
   config: sac_config.SACConfig,
   state: learning.TrainingState,
-  batch: types.Transition,
+  batch: types.Batch,
   noise: losses.PolicyNoise,
 ) -> dict[str, jax.Array]:
   """Returns what an update of policy and temperature computes on its way."""
@@ -394,18 +394,20 @@ def _initial_state(
 
 def _read_batch(
   golden: Golden, prefix: str, config: sac_config.SACConfig
-) -> types.Transition:
+) -> types.Batch:
   def read(name):
     rows = golden[f'{prefix}/batch/{name}']
     lead = (config.updates_per_round, config.batch_size)
     return jnp.asarray(rows.reshape(*lead, *rows.shape[1:]))
 
-  return types.Transition(
-    observation=read('observations'),
-    action=read('actions'),
-    reward=read('rewards'),
-    discount=read('masks'),
-    next_observation=read('next_observations'),
+  return types.Batch.uniform(
+    types.Transition(
+      observation=read('observations'),
+      action=read('actions'),
+      reward=read('rewards'),
+      discount=read('masks'),
+      next_observation=read('next_observations'),
+    )
   )
 
 

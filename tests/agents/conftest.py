@@ -32,12 +32,14 @@ def make_batch(spec):
     def draw(leaf):
       return random.uniform(-1, 1, (*lead, *leaf.shape)).astype(np.float32)
 
-    return types.Transition(
-      observation=jax.tree.map(draw, spec.observations),
-      action=draw(spec.actions),
-      reward=draw(spec.rewards),
-      discount=np.full(lead, discount, np.float32),
-      next_observation=jax.tree.map(draw, spec.observations),
+    return types.Batch.uniform(
+      types.Transition(
+        observation=jax.tree.map(draw, spec.observations),
+        action=draw(spec.actions),
+        reward=draw(spec.rewards),
+        discount=np.full(lead, discount, np.float32),
+        next_observation=jax.tree.map(draw, spec.observations),
+      )
     )
 
   return make

@@ -127,9 +127,13 @@ def test_each_minibatch_holds_exactly_the_share_of_each_table():
   replay.insert(_counting_episode(0, length=5))
   replay.insert(_counting_episode(1000, length=5), ['demonstrations'])
   for _ in range(10):
-    observation = np.asarray(next(replay).observation)
-    assert (observation[:, :6] < 1000).all()
-    assert (observation[:, 6:] >= 1000).all()
+    batch = jax.tree.map(np.asarray, next(replay))
+    assert (batch.observation[:, :6] < 1000).all()
+    assert (batch.observation[:, 6:] >= 1000).all()
+    np.testing.assert_array_equal(
+      builder.demonstrated(batch), batch.observation >= 1000
+    )
+    assert (batch.weight == 1).all()
 
 
 def test_an_episode_can_go_to_two_tables():

@@ -76,8 +76,13 @@ def test_every_minibatch_holds_exactly_half_of_each_table(client):
     client.server_address, TABLES, SPEC, builder.BatchSpec(4, 32)
   )
   for _ in range(5):
-    from_demonstrations = next(batches).action[..., 0] == 0.5
+    batch = next(batches)
+    from_demonstrations = batch.action[..., 0] == 0.5
     assert (from_demonstrations.sum(axis=1) == 16).all()
+    np.testing.assert_array_equal(
+      builder.demonstrated(batch), from_demonstrations
+    )
+    assert (batch.weight == 1).all()
 
 
 def test_one_writer_puts_a_step_in_both_tables(client):

@@ -129,10 +129,8 @@ class HybridBuilder:
   def batch_spec(self) -> builder.BatchSpec:
     """Returns the shape of one round's batch, the agent's."""
     spec = self.agent.batch_spec()
-    if not self.config.margin:
-      return spec
-    demonstrated = self._agent_config.demonstrated
-    return dataclasses.replace(spec, demonstrated=demonstrated)
+    needs = spec.needs_demonstrations or self.config.margin > 0
+    return dataclasses.replace(spec, needs_demonstrations=needs)
 
   def describe(self) -> Mapping[str, Any]:
     """Returns both configurations as plain data."""

@@ -19,9 +19,8 @@ class HybridConfig:
   # arm; 0.5 suits PickCube, where larger actions close.
   closing: float = -0.5
   # By how much a choice that was demonstrated has to be worth more than the
-  # others, on the rows that `SACConfig.demonstrated` tells; DQfD (arXiv
-  # 1704.03732). Their values differ by little, at first by chance. 0 leaves
-  # demonstrations to the targets.
+  # others; DQfD (arXiv 1704.03732). Their values differ by little, at first by
+  # chance. 0 leaves demonstrations to the targets.
   margin: float = 0.0
   # Where the gripper's position is observed, a path such as 'state/gripper'.
   gripper_observation: str = 'gripper_pose'

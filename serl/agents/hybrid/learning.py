@@ -157,12 +157,7 @@ def gripper_step(
     agent_config=agent_config,
   )
   gradients, metrics = jax.grad(
-    functools.partial(
-      losses.gripper_loss,
-      networks=networks,
-      config=config,
-      agent_config=agent_config,
-    ),
+    functools.partial(losses.gripper_loss, networks=networks, config=config),
     has_aux=True,
   )(state.gripper_params, encoder, batch, target)
   updates, optimiser = _make_optimiser(agent_config).update(

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from serl import types
+from serl.agents import builder
 from serl.agents.hybrid import config as hybrid_config
 from serl.agents.hybrid import gripper
 from serl.agents.hybrid import networks as hybrid_networks
 from serl.agents.sac import config as sac_config
-from serl.agents.sac import losses as sac_losses
 from serl.ops import q_learning
 
 
@@ -92,7 +92,6 @@ def gripper_loss(
   *,
   networks: hybrid_networks.HybridNetworks,
   config: hybrid_config.HybridConfig,
-  agent_config: sac_config.SACConfig,
 ) -> tuple[jax.Array, types.Metrics]:
   """Returns the squared error of the values of what was chosen.
 
@@ -107,7 +106,6 @@ def gripper_loss(
     target: of `gripper_target`, [B].
     networks: the agent's and the gripper's.
     config: what closes, and the margin.
-    agent_config: which rows are demonstrated.
 
   Returns:
     the loss [] and metrics.
@@ -126,6 +124,6 @@ def gripper_loss(
     return loss, metrics
   shortfall = jnp.mean(
     q_learning.margin_loss(all_values, chosen, config.margin),
-    where=sac_losses.demonstrated(agent_config, len(values)),
+    where=builder.demonstrated(batch),
   )
   return loss + shortfall, {**metrics, 'gripper_margin_loss': shortfall}

@@ -34,15 +34,7 @@ class RLPDBuilder:
         'RLPDBuilder is around VICEBuilder, expected the other way round: the '
         'goals are the last rows of a minibatch.'
       )
-    batch = self.builder.batch_spec()
-    if batch.demonstrated not in (0.0, self.config.demonstration_fraction):
-      raise ValueError(
-        'RLPDConfig.demonstration_fraction is '
-        f'{self.config.demonstration_fraction!r}, and the agent takes '
-        f'{batch.demonstrated!r} of a minibatch for demonstrations '
-        '(SACConfig.demonstrated); expected the same.'
-      )
-    batch_size = batch.batch_size
+    batch_size = self.builder.batch_spec().batch_size
     for table in reversed(self.make_tables()):
       rows = batch_size * table.fraction
       if abs(rows - round(rows)) > 1e-6:

@@ -80,7 +80,7 @@ class SACBuilder:
     return builder.BatchSpec(
       config.updates_per_round,
       config.batch_size,
-      config.demonstrated if config.cloning else 0.0,
+      needs_demonstrations=config.cloning > 0,
     )
 
   def describe(self) -> Mapping[str, Any]:

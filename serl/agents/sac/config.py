@@ -58,8 +58,6 @@ class SACConfig:
   # demonstrations has few actions whose values nobody has tried; 0 leaves them
   # to the critics.
   cloning: float = 0.0
-  # Part of a minibatch, its last rows, that is demonstrated: `RLPDConfig`'s.
-  demonstrated: float = 0.5
   # The least and the largest return that the task can have, to which the
   # critics' targets are clipped (HER, arXiv 1707.01495, appendix A): without,
   # the values of what is seldom tried first rise far above. None if unknown.
@@ -127,7 +125,6 @@ class SACConfig:
       ('initial_temperature', self.initial_temperature > 0, 'above 0'),
       ('min_std', 0 < self.min_std <= self.max_std, 'in (0, max_std]'),
       ('cloning', self.cloning >= 0, 'a weight of at least 0'),
-      ('demonstrated', 0 < self.demonstrated <= 1, 'in (0, 1]'),
       (
         'return_bounds',
         self.return_bounds is None

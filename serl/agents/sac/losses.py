@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from serl import types
+from serl.agents import builder
 from serl.agents.sac import config as sac_config
 from serl.agents.sac import networks as sac_networks
 from serl.networks import critics
@@ -180,14 +181,8 @@ def policy_loss(
   if not config.cloning:
     return loss, metrics
   distance = jnp.sum(jnp.square(action - batch.action), axis=-1)
-  error = jnp.mean(distance, where=demonstrated(config, len(distance)))
+  error = jnp.mean(distance, where=builder.demonstrated(batch))
   return loss + config.cloning * error, {**metrics, 'cloning_error': error}
-
-
-def demonstrated(config: sac_config.SACConfig, rows: int) -> jax.Array:
-  """Returns which of the rows of one or more minibatches are, [rows] bool."""
-  size = config.batch_size
-  return jnp.arange(rows) % size >= size - round(size * config.demonstrated)
 
 
 def temperature_loss(

@@ -37,12 +37,14 @@ def make_batch(spec):
         return random.integers(0, 256, shape, np.uint8)
       return random.uniform(-1, 1, shape).astype(np.float32)
 
-    return types.Transition(
-      observation=jax.tree.map(draw, spec.observations),
-      action=draw(spec.actions),
-      reward=draw(spec.rewards),
-      discount=np.ones(lead, np.float32),
-      next_observation=jax.tree.map(draw, spec.observations),
+    return types.Batch.uniform(
+      types.Transition(
+        observation=jax.tree.map(draw, spec.observations),
+        action=draw(spec.actions),
+        reward=draw(spec.rewards),
+        discount=np.ones(lead, np.float32),
+        next_observation=jax.tree.map(draw, spec.observations),
+      )
     )
 
   return make

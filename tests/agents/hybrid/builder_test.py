@@ -141,7 +141,12 @@ def test_what_is_no_sac_is_refused(make_drq, make_config):
 
 
 def test_who_clones_motion_or_gripper_needs_demonstrated_rows(make_config):
-  agent = sac.SACBuilder(dataclasses.replace(make_config(), demonstrated=0.25))
-  cloning = hybrid.HybridConfig(margin=0.1)
-  assert hybrid.HybridBuilder(agent).batch_spec().demonstrated == 0.0
-  assert hybrid.HybridBuilder(agent, cloning).batch_spec().demonstrated == 0.25
+  agent = sac.SACBuilder(make_config())
+  cloner = sac.SACBuilder(make_config(cloning=0.1))
+  margin = hybrid.HybridConfig(margin=0.1)
+  needs = lambda *parts: (
+    hybrid.HybridBuilder(*parts).batch_spec().needs_demonstrations
+  )
+  assert not needs(agent)
+  assert needs(agent, margin)
+  assert needs(cloner)

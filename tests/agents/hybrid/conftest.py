@@ -55,12 +55,14 @@ def make_batch(spec):
       drawn = jax.tree.map(draw, spec.observations)
       return {**drawn, 'gripper_pose': np.zeros((*lead, 1), np.float32)}
 
-    return types.Transition(
-      observation=observe(),
-      action=draw(spec.actions),
-      reward=draw(spec.rewards),
-      discount=np.ones(lead, np.float32),
-      next_observation=observe(),
+    return types.Batch.uniform(
+      types.Transition(
+        observation=observe(),
+        action=draw(spec.actions),
+        reward=draw(spec.rewards),
+        discount=np.ones(lead, np.float32),
+        next_observation=observe(),
+      )
     )
 
   return make

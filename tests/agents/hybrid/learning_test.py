@@ -172,12 +172,14 @@ def _transitions(actions, place, closed):
   next_closed = np.where(
     chosen == gripper.STAY, closed, chosen == gripper.CLOSE
   )
-  return types.Transition(
-    observation=_observe(place, closed),
-    action=actions,
-    reward=grasped.astype(np.float32),
-    discount=1 - grasped.astype(np.float32),
-    next_observation=_observe(actions[..., 0] > 0, next_closed),
+  return types.Batch.uniform(
+    types.Transition(
+      observation=_observe(place, closed),
+      action=actions,
+      reward=grasped.astype(np.float32),
+      discount=1 - grasped.astype(np.float32),
+      next_observation=_observe(actions[..., 0] > 0, next_closed),
+    )
   )
 
 

@@ -27,7 +27,9 @@ def batch(make_batch):
   batch.observation['gripper_pose'][:, 0] = 0, 0, 10, 10
   batch.action[:, 2] = -1, 1, 0.7, -0.2
   return batch._replace(
-    reward=np.float32([1, 0, 0, 2]), discount=np.float32([0, 1, 1, 0.5])
+    reward=np.float32([1, 0, 0, 2]),
+    discount=np.float32([0, 1, 1, 0.5]),
+    source=np.int32([0, 0, 2, 2]),
   )
 
 
@@ -66,7 +68,6 @@ def _loss(networks, batch, config=CONFIG):
     np.float32([1, 1, 1, 1]),
     networks=networks,
     config=config,
-    agent_config=AGENT,
   )
 
 

@@ -38,17 +38,6 @@ def test_refuses_rows_that_are_no_whole_number():
   assert _wrap(batch_size=10, demonstration_fraction=0.3)
 
 
-def test_refuses_other_rows_than_the_agent_clones():
-  config = sac_config.SACConfig(batch_size=8, cloning=0.1)
-  agent = sac_builder.SACBuilder(config)
-  assert rlpd_builder.RLPDBuilder(agent)
-  quarter = rlpd_config.RLPDConfig(demonstration_fraction=0.25)
-  with pytest.raises(
-    ValueError, match=r'is 0\.25, and the agent takes 0\.5 of'
-  ):
-    rlpd_builder.RLPDBuilder(agent, quarter)
-
-
 @pytest.mark.parametrize('fraction', [0.0, 1.0, -0.5])
 def test_refuses_a_fraction_outside_of_0_to_1(fraction):
   with pytest.raises(ValueError, match=f'demonstration_fraction is {fraction}'):

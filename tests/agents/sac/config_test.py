@@ -20,7 +20,6 @@ from serl.agents.sac import config as sac_config
     ('warmup_steps', -5, 'at least 0'),
     ('hidden_sizes', (8, 0), 'widths of at least 1'),
     ('min_replay_size', 2_000_000, 'to replay_size, 1000000'),
-    ('demonstrated', 0.0, r'in \(0, 1\]'),
     ('min_std', 6.0, r'in \(0, max_std\]'),
     ('actor_batch', 'all', "'last' or 'round'"),
     ('actor_objective', 'max', "'mean' or 'min'"),

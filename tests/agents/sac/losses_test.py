@@ -117,25 +117,20 @@ def test_policy_loss_is_that_of_its_parts(setup, objective):
 
 def test_what_was_demonstrated_is_cloned(setup):
   networks, state, batch, _ = setup
-  config = dataclasses.replace(CONFIG, cloning=0.5, demonstrated=0.4)
+  config = dataclasses.replace(CONFIG, cloning=0.5)
+  batch = batch._replace(source=np.int32([0, 2, 0, 3, 1]))
   noise = losses.draw_policy_noise(jax.random.PRNGKey(2), 5, 2)
   cloning, metrics = _policy_loss(networks, state, batch, noise, config)
   plain, _ = _policy_loss(networks, state, batch, noise)
   action, _ = losses.act(
     state.params, batch.observation, noise.action, networks=networks
   )
-  # Two of the five rows, the last ones.
-  distances = np.sum((action - batch.action)[3:] ** 2, axis=-1)
+  # Two of the five rows.
+  distances = np.sum(np.square(action - batch.action), axis=-1)[[1, 3]]
   np.testing.assert_allclose(
     metrics['cloning_error'], distances.mean(), rtol=1e-5
   )
   np.testing.assert_allclose(cloning - plain, 0.5 * distances.mean(), rtol=1e-4)
-
-
-def test_the_last_rows_of_each_minibatch_are_demonstrated():
-  config = dataclasses.replace(CONFIG, demonstrated=0.4)
-  expected = 2 * (3 * [False] + 2 * [True])
-  np.testing.assert_array_equal(losses.demonstrated(config, 10), expected)
 
 
 def test_targets_keep_to_the_returns_that_there_can_be(setup):

@@ -75,12 +75,14 @@ def make_batch(spec):
       images[:, bright] += 150
       return {'front': images.astype(np.uint8), 'tcp_pos': normal(*lead, 3)}
 
-    return types.Transition(
-      observe(),
-      np.tanh(normal(*lead, 2)),
-      np.full(lead, 7, np.float32),
-      np.ones(lead, np.float32),
-      observe(),
+    return types.Batch.uniform(
+      types.Transition(
+        observe(),
+        np.tanh(normal(*lead, 2)),
+        np.full(lead, 7, np.float32),
+        np.ones(lead, np.float32),
+        observe(),
+      )
     )
 
   return make
