@@ -11,6 +11,7 @@ import time
 import numpy as np
 import report
 
+from serl.environments.sim import opengl
 from serl.environments.sim import pick_cube
 from serl.environments.sim import rendering
 from serl.teleop import scripted
@@ -93,7 +94,7 @@ def main() -> None:
     product_ms=product_ms,
     expert_episodes=EPISODES,
     make_s=make_s,
-    backend=rendering.choose_backend(),
+    backend=opengl.choose_backend(),
     image_bytes=int(np.prod(image.shape)),
   )
 

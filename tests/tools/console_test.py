@@ -22,8 +22,8 @@ from serl.environments.franka import assembly
 from serl.environments.franka import robot as robot_lib
 from serl.environments.franka import tasks as robot_tasks
 from serl.environments.sim import insertion
+from serl.environments.sim import opengl
 from serl.environments.sim import pick_cube
-from serl.environments.sim import rendering
 from serl.environments.sim import wrist_cameras
 from serl.programs import arm as arm_program
 from serl.teleop import devices
@@ -207,8 +207,8 @@ def test_a_press_of_either_marks_success_once(tmp_path):
 @pytest.fixture(name='opengl')
 def skip_without_opengl():
   try:
-    rendering.choose_backend()
-  except rendering.RenderingUnavailableError as error:
+    opengl.choose_backend()
+  except opengl.RenderingUnavailableError as error:
     pytest.skip(f'no OpenGL: {error}')
 
 

@@ -9,8 +9,8 @@ import imageio.v2 as imageio
 import numpy as np
 import pytest
 
+from serl.environments.sim import opengl
 from serl.environments.sim import pick_cube
-from serl.environments.sim import rendering
 from serl.environments.wrappers import pacing
 from serl.tools import view
 
@@ -27,8 +27,8 @@ def no_display(monkeypatch, tmp_path):
 def short_episodes(monkeypatch):
   """Makes episodes of two steps, and skips where nothing can be drawn."""
   try:
-    rendering.choose_backend()
-  except rendering.RenderingUnavailableError as error:
+    opengl.choose_backend()
+  except opengl.RenderingUnavailableError as error:
     pytest.skip(f'no OpenGL: {error}')
   config = pick_cube.Config(episode_steps=2)
   monkeypatch.setitem(

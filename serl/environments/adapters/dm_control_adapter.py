@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from typing import Any
-import warnings
 
 import dm_env
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from serl import specs
 from serl import types
 from serl.environments.adapters import agent_ready
+from serl.environments.sim import opengl
 from serl.environments.wrappers import action_repeat as action_repeat_lib
 from serl.environments.wrappers import base
 
@@ -125,11 +125,9 @@ def from_dm_control(
 
 def _suite() -> Any:
   # Of no use to a run in another environment, and slow to import.
+  opengl.prefer_headless()
   try:
-    with warnings.catch_warnings():
-      # It looks for a display first, and does without one.
-      warnings.filterwarnings('ignore', '.*DISPLAY.*')
-      from dm_control import suite
+    from dm_control import suite
   except ImportError as error:
     raise ImportError(
       f'dm_control cannot be imported ({error}). Install it with '

@@ -15,6 +15,7 @@ from dm_env import specs
 import mujoco
 import numpy as np
 
+from serl.environments.sim import opengl
 from serl.environments.sim import rendering
 
 
@@ -87,7 +88,7 @@ class SimEnvironment(dm_env.Environment):
     if image_size < 1:
       raise ValueError(f'image_size={image_size}; expected pixels, at least 1.')
     if cameras:
-      rendering.check_variables()
+      opengl.check_variables()
     self._task = task
     self._rng = np.random.default_rng(seed)
     self._cameras = tuple(cameras)

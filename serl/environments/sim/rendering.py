@@ -8,12 +8,10 @@ respected where it is set.
 
 import atexit
 import copy
-import ctypes
 import importlib
 import os
 import sys
 from typing import Any, NamedTuple
-import warnings
 import weakref
 
 from absl import logging
@@ -21,140 +19,16 @@ import mujoco
 import numpy as np
 
 from serl.environments.sim import meshes
-
-# By backend: the libraries that must load. EGL goes first: it is the faster.
-_LIBRARIES = {
-  'egl': ('libEGL.so.1', 'libGL.so.1'),
-  'osmesa': ('libOSMesa.so.8',),
-}
-_NOT_DRAWN = ('disable', 'disabled', 'off', 'false', '0')  # to MuJoCo
-_EGL_DEVICES = 32  # that are looked at
-_EGL_PLATFORM_DEVICE = 0x313F  # EGL_PLATFORM_DEVICE_EXT
-_HELP = (
-  'Install `apt-get install libegl1 libgl1 libgl1-mesa-dri` for EGL, or '
-  '`apt-get install libosmesa6` for OSMesa. Training from state needs neither.'
-)
-
-
-class RenderingUnavailableError(OSError):
-  """This machine cannot draw; the message says what to install."""
-
-
-def choose_backend() -> str:
-  """Returns the OpenGL to draw with: 'egl', 'osmesa' or 'glfw'.
-
-  Raises:
-    RenderingUnavailableError: if no library is found.
-    ValueError: if MUJOCO_GL names none of the three.
-  """
-  asked = os.environ.get('MUJOCO_GL', '').lower().strip()
-  if asked:
-    if asked not in (*_LIBRARIES, 'glfw'):
-      raise ValueError(
-        f'MUJOCO_GL={asked!r}; expected egl, osmesa or glfw, or unset.'
-      )
-    check_variables()
-    missing = [n for n in _LIBRARIES.get(asked, ()) if not _loads(n)]
-    if missing:
-      raise RenderingUnavailableError(
-        f'MUJOCO_GL={asked}: {", ".join(missing)} cannot be loaded. {_HELP}'
-      )
-    return asked
-  if sys.platform != 'linux':
-    return 'glfw'
-  missing = {}
-  for backend, libraries in _LIBRARIES.items():
-    missing[backend] = [name for name in libraries if not _loads(name)]
-    if backend == 'egl' and not missing[backend] and not _egl_works():
-      missing[backend] = ["a driver (libgl1-mesa-dri or the GPU maker's)"]
-    if not missing[backend]:
-      return backend
-  raise RenderingUnavailableError(
-    f'No OpenGL to draw with; missing, by kind: {missing}. {_HELP}'
-  )
-
-
-def check_variables() -> None:
-  """Checks the variables that say how to draw, without drawing anything.
-
-  Raises:
-    RenderingUnavailableError: MUJOCO_GL names a display that is not there.
-    ValueError: MUJOCO_EGL_DEVICE_ID is no number.
-  """
-  device = os.environ.get('MUJOCO_EGL_DEVICE_ID', '0')
-  if not device.isdecimal():
-    raise ValueError(
-      f'MUJOCO_EGL_DEVICE_ID={device!r}; expected the number of a device of '
-      'EGL, from 0, or unset.'
-    )
-  asked = os.environ.get('MUJOCO_GL', '').lower().strip()
-  if asked in _NOT_DRAWN:
-    raise ValueError(
-      f'MUJOCO_GL={asked!r}; expected egl, osmesa or glfw, or unset, where '
-      'images are observed.'
-    )
-  if asked == 'glfw' and sys.platform == 'linux' and not _glfw_works():
-    display = os.environ.get('DISPLAY')
-    raise RenderingUnavailableError(
-      f'MUJOCO_GL=glfw draws by a display, and DISPLAY is {display!r}, where '
-      'none answers. Unset MUJOCO_GL, or set it to egl or osmesa.'
-    )
-
-
-def _glfw_works() -> bool:
-  """Returns whether GLFW finds a display that answers."""
-  with warnings.catch_warnings():
-    warnings.simplefilter('ignore')
-    try:
-      import glfw
-    except ImportError:
-      return False
-    return bool(glfw.init())
-
-
-def _loads(library: str) -> bool:
-  try:
-    ctypes.CDLL(library)
-  except OSError:
-    return False
-  return True
-
-
-def _egl_works() -> bool:
-  """Returns whether EGL has a driver that opens something to draw on.
-
-  Asked of the library itself: PyOpenGL, once it has tried EGL, stays with it.
-  """
-  egl = ctypes.CDLL('libEGL.so.1')
-  egl.eglGetProcAddress.restype = ctypes.c_void_p
-  query = egl.eglGetProcAddress(b'eglQueryDevicesEXT')
-  get_display = egl.eglGetProcAddress(b'eglGetPlatformDisplayEXT')
-  if not query or not get_display:
-    return False
-  pointer = ctypes.c_void_p
-  query = ctypes.CFUNCTYPE(ctypes.c_uint, ctypes.c_int, pointer, pointer)(query)
-  get_display = ctypes.CFUNCTYPE(pointer, ctypes.c_uint, pointer, pointer)(
-    get_display
-  )
-  egl.eglInitialize.argtypes = (pointer, pointer, pointer)
-  count, devices = ctypes.c_int(), (pointer * _EGL_DEVICES)()
-  if not query(_EGL_DEVICES, devices, ctypes.byref(count)):
-    return False
-  for device in devices[: count.value]:
-    # Not terminated: it is the one that renderers share.
-    display = get_display(_EGL_PLATFORM_DEVICE, device, None)
-    if display and egl.eglInitialize(display, None, None):
-      return True
-  return False
+from serl.environments.sim import opengl
 
 
 def _make_context(height: int, width: int) -> Any:
   """Returns a current OpenGL context of the chosen backend."""
-  backend = choose_backend()
+  backend = opengl.choose_backend()
   # Mesa's, read when it loads: small pictures gain nothing by more threads, and
   # the other cores are the learner's.
   os.environ.setdefault('LP_NUM_THREADS', '1')
-  if backend in _LIBRARIES and 'OpenGL' not in sys.modules:
+  if backend in opengl.LIBRARIES and 'OpenGL' not in sys.modules:
     # PyOpenGL's own choice; another one than MuJoCo's draws nothing.
     os.environ['PYOPENGL_PLATFORM'] = backend
   logging.log_first_n(logging.INFO, 'Drawing with %s.', 1, backend)
@@ -164,8 +38,8 @@ def _make_context(height: int, width: int) -> Any:
     context.make_current()
   # PyOpenGL fails in many ways where a library or a driver is missing.
   except (ImportError, AttributeError, RuntimeError, OSError) as error:
-    raise RenderingUnavailableError(
-      f'Drawing with {backend} failed: {error}. {_HELP}'
+    raise opengl.RenderingUnavailableError(
+      f'Drawing with {backend} failed: {error}. {opengl.HELP}'
     ) from error
   return context
 

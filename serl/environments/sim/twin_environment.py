@@ -15,6 +15,7 @@ from serl.environments.franka import client
 from serl.environments.franka import config as config_lib
 from serl.environments.franka import environment
 from serl.environments.franka import robot as robot_lib
+from serl.environments.sim import opengl
 from serl.environments.sim import rendering
 from serl.environments.sim import twin as twin_lib
 from serl.environments.sim import wrist_cameras
@@ -105,7 +106,7 @@ class TwinEnvironment(environment.FrankaEnvironment):
     self._renderers = rendering.Renderers(scene.twin.model)
     twin, task = scene.twin, scene.task
     if task.cameras:
-      rendering.check_variables()
+      opengl.check_variables()
     cameras = {
       camera.name: wrist_cameras.WristCamera(
         twin, camera.name, task.image_size, task.image_size

@@ -97,12 +97,12 @@ def test_the_twin_is_seen_by_what_captures_the_real_cameras():
   pytest.importorskip('cv2', reason='the extra [franka] is missing')
   from serl.environments.franka import capture
   from serl.environments.sim import insertion
-  from serl.environments.sim import rendering
+  from serl.environments.sim import opengl
   from serl.environments.sim import wrist_cameras
 
   try:
-    rendering.choose_backend()
-  except rendering.RenderingUnavailableError as error:
+    opengl.choose_backend()
+  except opengl.RenderingUnavailableError as error:
     pytest.skip(str(error))
   twin = insertion.Insertion().twin
   direct = wrist_cameras.WristCamera(twin, 'wrist_1', HEIGHT, WIDTH)

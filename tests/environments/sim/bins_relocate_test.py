@@ -8,7 +8,7 @@ import pytest
 
 from serl.environments.franka.tasks import bins_relocate as task_lib
 from serl.environments.sim import bins_relocate
-from serl.environments.sim import rendering
+from serl.environments.sim import opengl
 from serl.teleop import bins_relocate as expert_lib
 
 
@@ -209,8 +209,8 @@ def test_there_and_back_again_without_a_hand():
 
 def test_the_front_camera_sees_the_cube_in_either_bin(bins):
   try:
-    rendering.choose_backend()
-  except rendering.RenderingUnavailableError as error:
+    opengl.choose_backend()
+  except opengl.RenderingUnavailableError as error:
     pytest.skip(str(error))
   config = dataclasses.replace(task_lib.FORWARD, image_size=64)
   environment = bins_relocate.make(0, bins_relocate.Config(config))

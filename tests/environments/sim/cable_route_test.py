@@ -10,7 +10,7 @@ import pytest
 
 from serl.environments.franka.tasks import cable_route as tasks_cable_route
 from serl.environments.sim import cable_route
-from serl.environments.sim import rendering
+from serl.environments.sim import opengl
 from serl.environments.sim import tasks
 from serl.teleop import cable_route as expert_lib
 
@@ -194,8 +194,8 @@ def share(image, colour):
 
 def test_both_cameras_see_the_cable_and_the_clip():
   try:
-    rendering.choose_backend()
-  except rendering.RenderingUnavailableError as error:
+    opengl.choose_backend()
+  except opengl.RenderingUnavailableError as error:
     pytest.skip(str(error))
   environment = tasks.make('cable_route_vision', seed=0, image_size=64)
   expert = expert_lib.CableRouteExpert(environment=environment)

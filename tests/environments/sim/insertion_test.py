@@ -13,7 +13,7 @@ from serl.environments.franka import environment as environment_lib
 from serl.environments.franka import poses
 from serl.environments.franka.tasks import peg_insert as tasks_peg_insert
 from serl.environments.sim import insertion
-from serl.environments.sim import rendering
+from serl.environments.sim import opengl
 from serl.environments.sim import twin_environment
 from serl.environments.wrappers import gripper_closed
 from serl.teleop import insertion as expert_lib
@@ -201,8 +201,8 @@ def test_a_policy_without_cameras_acts_in_the_base_frame():
 
 def test_a_policy_with_cameras_sees_what_they_see():
   try:
-    rendering.choose_backend()
-  except rendering.RenderingUnavailableError as error:
+    opengl.choose_backend()
+  except opengl.RenderingUnavailableError as error:
     pytest.skip(str(error))
   config = dataclasses.replace(
     insertion.PEG,

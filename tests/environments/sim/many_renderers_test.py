@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from serl.environments.sim import opengl
 from serl.environments.sim import pick_cube
-from serl.environments.sim import rendering
 
 _PROCESSES, _TIMES = 8, 20
 _PATIENCE_S = 600
@@ -35,7 +35,7 @@ def test_renderers_of_many_processes_all_return():
   environment.reset()
   try:
     environment.render(height=16, width=16)
-  except rendering.RenderingUnavailableError as error:
+  except opengl.RenderingUnavailableError as error:
     pytest.skip(f'no OpenGL: {error}')
   finally:
     environment.close()

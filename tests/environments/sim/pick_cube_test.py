@@ -12,8 +12,8 @@ import mujoco
 import numpy as np
 import pytest
 
+from serl.environments.sim import opengl
 from serl.environments.sim import pick_cube
-from serl.environments.sim import rendering
 from serl.teleop import scripted
 
 STILL = np.zeros(4, np.float32)
@@ -22,8 +22,8 @@ SMALL = dataclasses.replace(pick_cube.VISION, image_size=32)
 
 def skip_without_opengl():
   try:
-    rendering.choose_backend()
-  except rendering.RenderingUnavailableError as error:
+    opengl.choose_backend()
+  except opengl.RenderingUnavailableError as error:
     pytest.skip(f'no OpenGL: {error}')
 
 

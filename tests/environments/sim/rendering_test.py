@@ -13,6 +13,7 @@ import mujoco
 import numpy as np
 import pytest
 
+from serl.environments.sim import opengl
 from serl.environments.sim import pick_cube
 from serl.environments.sim import rendering
 
@@ -23,7 +24,7 @@ def make_environment():
   environment.reset()
   try:
     environment.render(height=16, width=16)
-  except rendering.RenderingUnavailableError as error:
+  except opengl.RenderingUnavailableError as error:
     pytest.skip(f'no OpenGL: {error}')
   yield environment
   environment.close()
@@ -179,55 +180,14 @@ def test_one_renderer_a_size_and_none_after_close(environment, monkeypatch):
   assert len(made) == 3
 
 
-@pytest.mark.parametrize(
-  ('present', 'backend'),
-  [
-    (('libEGL.so.1', 'libGL.so.1', 'libOSMesa.so.8'), 'egl'),
-    (('libEGL.so.1', 'libOSMesa.so.8'), 'osmesa'),
-  ],
-)
-def test_chooses_what_loads(monkeypatch, present, backend):
-  monkeypatch.delenv('MUJOCO_GL', raising=False)
-  monkeypatch.setattr(rendering.sys, 'platform', 'linux')
-  monkeypatch.setattr(rendering, '_loads', lambda name: name in present)
-  monkeypatch.setattr(rendering, '_egl_works', lambda: True)
-  assert rendering.choose_backend() == backend
-
-
-@pytest.mark.parametrize(
-  'where', ['__EGL_VENDOR_LIBRARY_DIRS', 'LIBGL_DRIVERS_PATH']
-)
-def test_egl_without_a_driver_is_passed_over(where):
-  if not rendering._loads('libEGL.so.1'):
-    pytest.skip('no EGL')
-  code = (
-    'from serl.environments.sim import rendering\n'
-    'try:\n'
-    '  print(rendering.choose_backend())\n'
-    'except rendering.RenderingUnavailableError as error:\n'
-    '  print(error)\n'
-  )
-  variables = {**os.environ, where: '/nonexistent'}
-  variables.pop('MUJOCO_GL', None)
-  done = subprocess.run(
-    [sys.executable, '-c', code],
-    env=variables,
-    capture_output=True,
-    text=True,
-  )
-  has_osmesa = rendering._loads('libOSMesa.so.8')
-  expected = 'osmesa' if has_osmesa else "'egl': [\"a driver"
-  assert expected in done.stdout, done.stderr
-
-
 def test_without_opengl_names_the_packages(monkeypatch):
   monkeypatch.delenv('MUJOCO_GL', raising=False)
-  monkeypatch.setattr(rendering.sys, 'platform', 'linux')
-  monkeypatch.setattr(rendering, '_loads', lambda name: False)
+  monkeypatch.setattr(opengl.sys, 'platform', 'linux')
+  monkeypatch.setattr(opengl, 'loads', lambda name: False)
   environment = pick_cube.make(seed=0)
   environment.reset()
   with pytest.raises(
-    rendering.RenderingUnavailableError, match=r'libegl1 .* libosmesa6'
+    opengl.RenderingUnavailableError, match=r'libegl1 .* libosmesa6'
   ):
     environment.render()
   # A learner asks for no more than the specs.
@@ -288,11 +248,3 @@ def test_pyopengl_draws_as_mujoco_does(environment):
     check=False,
   )
   assert done.stdout.strip() == '(16, 16, 3)', done.stderr
-
-
-def test_respects_the_variable(monkeypatch):
-  monkeypatch.setenv('MUJOCO_GL', 'osmesa')
-  assert rendering.choose_backend() == 'osmesa'
-  monkeypatch.setenv('MUJOCO_GL', 'vulkan')
-  with pytest.raises(ValueError, match="MUJOCO_GL='vulkan'"):
-    rendering.choose_backend()

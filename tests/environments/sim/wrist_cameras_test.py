@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from serl.environments.sim import insertion
-from serl.environments.sim import rendering
+from serl.environments.sim import opengl
 from serl.environments.sim import wrist_cameras
 
 
 @pytest.fixture(name='scene', scope='module')
 def make_scene():
   try:
-    rendering.choose_backend()
-  except rendering.RenderingUnavailableError as error:
+    opengl.choose_backend()
+  except opengl.RenderingUnavailableError as error:
     pytest.skip(str(error))
   scene = insertion.Insertion()
   pose = scene.target
