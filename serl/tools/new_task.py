@@ -148,7 +148,7 @@ def _cameras(
 ) -> str:
   """Returns the text of cameras, cut as those of the same name in `like`."""
   named = {camera.name: camera for camera in like}
-  default = config_lib.CameraConfig('', '', columns=(80, 560))
+  default = config_lib.CameraConfig('any', 'any', columns=(80, 560))
   lines = []
   for name, serial in given or [(c.name, c.serial) for c in like]:
     camera = named.get(name, default)

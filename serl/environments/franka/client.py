@@ -13,7 +13,7 @@ import numpy as np
 import urllib3
 
 from robot_server import protocol
-from serl.environments.franka import config
+from serl import configs
 from serl.environments.franka import robot
 
 # s: until a connection stands, and until an answer comes that a roslaunch or a
@@ -77,7 +77,7 @@ class HttpRobot:
     Raises:
       ValueError: the address is none.
     """
-    config.check_url(url)
+    configs.check_value('url', url, configs.Url)
     self._url = url
     self._now = now
     self._patience = patience

@@ -7,16 +7,39 @@ in the arm's base frame; the numbers of compliance are the controller's.
 from collections.abc import Sequence
 import dataclasses
 import math
-from urllib import parse
+import operator
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from robot_server import protocol
+from serl import configs
+
+# The names of what is observed beside the cameras' pictures.
+OBSERVED = ('tcp_pose', 'tcp_vel', 'tcp_force', 'tcp_torque', 'gripper_pose')
+
+# m or rad. No arm of a few joints is larger or turns farther.
+_Coordinate = Annotated[float, configs.Bounds(-10, 10)]
+_Distance = Annotated[float, configs.Bounds(0, 10)]
+_Pose = Annotated[tuple[_Coordinate, ...], configs.length(6)]
+_Corner = Annotated[tuple[_Coordinate, ...], configs.length(3)]
+_Thresholds = Annotated[tuple[_Distance, ...], configs.length(6)]
+_Tolerance = Annotated[float, configs.Bounds(0, 10, '(]')]  # m
+_Rate = Annotated[float, configs.Bounds(0, 1000, '(]')]  # Hz
+_Seconds = Annotated[float, configs.Bounds(0, 600)]
+_Age = Annotated[float, configs.Bounds(0, 600, '(]')]  # s
+# From (included) to (excluded), pixels.
+_Part = tuple[Annotated[int, configs.Bounds(0, 10_000)], configs.Pixels]
 
 
-def _demand(met: bool, name: str, value: object, expected: object) -> None:
-  if not met:
-    raise ValueError(f'{name} is {value}; expected {expected}.')
+def _range(parameter: str) -> Any:
+  """Returns the annotation of a parameter: the range that the arm takes."""
+  low, high, _ = protocol.COMPLIANCE[parameter]
+  return Annotated[float, configs.Bounds(low, high)]
+
+
+_Clip = _range('translational_clip_x')
+_Turn = _range('rotational_clip_x')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,56 +51,26 @@ class Compliance:
   part of its quaternion.
   """
 
-  translational_stiffness: float = 2000.0  # N/m
-  translational_damping: float = 89.0  # N s/m
-  rotational_stiffness: float = 150.0  # N m
-  rotational_damping: float = 7.0  # N m s/rad
-  translational_Ki: float = 0.0
-  rotational_Ki: float = 0.0
-  translational_clip_x: float = 0.01
-  translational_clip_y: float = 0.01
-  translational_clip_z: float = 0.01
-  translational_clip_neg_x: float = 0.01
-  translational_clip_neg_y: float = 0.01
-  translational_clip_neg_z: float = 0.01
-  rotational_clip_x: float = 0.05
-  rotational_clip_y: float = 0.05
-  rotational_clip_z: float = 0.05
-  rotational_clip_neg_x: float = 0.05
-  rotational_clip_neg_y: float = 0.05
-  rotational_clip_neg_z: float = 0.05
+  translational_stiffness: _range('translational_stiffness') = 2000.0  # N/m
+  translational_damping: _range('translational_damping') = 89.0  # N s/m
+  rotational_stiffness: _range('rotational_stiffness') = 150.0  # N m
+  rotational_damping: _range('rotational_damping') = 7.0  # N m s/rad
+  translational_Ki: _range('translational_Ki') = 0.0
+  rotational_Ki: _range('rotational_Ki') = 0.0
+  translational_clip_x: _Clip = 0.01
+  translational_clip_y: _Clip = 0.01
+  translational_clip_z: _Clip = 0.01
+  translational_clip_neg_x: _Clip = 0.01
+  translational_clip_neg_y: _Clip = 0.01
+  translational_clip_neg_z: _Clip = 0.01
+  rotational_clip_x: _Turn = 0.05
+  rotational_clip_y: _Turn = 0.05
+  rotational_clip_z: _Turn = 0.05
+  rotational_clip_neg_x: _Turn = 0.05
+  rotational_clip_neg_y: _Turn = 0.05
+  rotational_clip_neg_z: _Turn = 0.05
 
-  def __post_init__(self):
-    for name, value in dataclasses.asdict(self).items():
-      limits = protocol.COMPLIANCE[name]
-      _demand(
-        limits.low <= value <= limits.high,
-        name,
-        value,
-        f'{limits.low} to {limits.high}',
-      )
-
-
-def check_url(url: str) -> None:
-  """Checks the address of a robot's server.
-
-  Args:
-    url: to check.
-
-  Raises:
-    ValueError: it has no scheme or host, or a port that does not exist.
-  """
-  try:
-    parts = parse.urlsplit(url)
-    right = (
-      parts.scheme in ('http', 'https') and parts.hostname and parts.port != 0
-    )
-  except ValueError:  # a port beyond 65535, or one that is no number
-    right = False
-  if not right:
-    raise ValueError(
-      f"url={url!r}; expected 'http://HOST:PORT/' with a port of 1 to 65535."
-    )
+  __post_init__ = configs.check
 
 
 def clips(
@@ -119,20 +112,21 @@ PRECISION = Compliance(
 class CameraConfig:
   """One camera and what of its picture is observed."""
 
-  name: str  # of the observation
+  name: configs.Name  # of the observation
   # The serial number of a RealSense; the path or number of a video device.
-  serial: str
-  kind: str = 'realsense'  # or 'opencv'
-  width: int = 640  # of the captured picture, pixels
-  height: int = 480
-  rate: int = 30  # frames a second
+  serial: configs.Word
+  kind: Literal['realsense', 'opencv'] = 'realsense'
+  width: configs.Pixels = 640  # of the captured picture
+  height: configs.Pixels = 480
+  rate: Annotated[int, configs.Bounds(1, 1000)] = 30  # frames a second
   # The part that is kept, from (included) to (excluded), pixels; None is all.
-  rows: tuple[int, int] | None = None
-  columns: tuple[int, int] | None = None
-  exposure: float | None = None  # the camera's own unit; None is automatic
+  rows: _Part | None = None
+  columns: _Part | None = None
+  # In the camera's own unit; None is automatic.
+  exposure: configs.Positive | None = None
   # After so long without a new picture, with equal ones or with black ones the
   # camera counts as failed, s: who looks 10 times a second notices within 0.5.
-  patience: float = 0.4
+  patience: _Age = 0.4
   # Whether only a learned reward goes by it, and no policy.
   for_reward: bool = False
   # Whether two pictures may be equal: those of a real sensor never are, those
@@ -140,15 +134,11 @@ class CameraConfig:
   noiseless: bool = False
 
   def __post_init__(self):
-    _demand(self.kind in ('realsense', 'opencv'), 'kind', self.kind, 'a kind')
+    configs.check(self)
     for name, size in (('rows', self.height), ('columns', self.width)):
-      part = getattr(self, name)
-      _demand(
-        part is None or 0 <= part[0] < part[1] <= size,
-        f'{name} of the camera {self.name!r}',
-        part,
-        f'a range within 0 and {size}',
-      )
+      begin, end = getattr(self, name) or (0, size)
+      expected = f'None or a range within 0 and {size}'
+      configs.demand(self, (name, begin < end <= size, expected))
 
 
 def wrist_cameras(
@@ -174,37 +164,38 @@ class Config:
   """One task on one arm."""
 
   # The tool's pose at the goal, and that in which episodes begin.
-  target: tuple[float, ...]  # [6]
-  reset: tuple[float, ...]  # [6]
+  target: _Pose
+  reset: _Pose
   # The box of allowed poses. Of the first angle its absolute value counts: of
   # a tool that points down it jumps between pi and -pi.
-  pose_low: tuple[float, ...]  # [6]
-  pose_high: tuple[float, ...]  # [6]
+  pose_low: _Pose
+  pose_high: _Pose
   # An action of 1 moves by so many m, turns by so many rad and asks of the
   # gripper so much, where 0.5 opens and -0.5 closes it.
-  action_scale: tuple[float, float, float]
+  action_scale: tuple[_Distance, _Distance, _Distance]
   compliance: Compliance  # while the policy acts
   precision: Compliance = PRECISION  # while the arm is reset
   # How near to the target each of the six must be for reward 1: along the
   # base's axes, m, and about them, rad. None where something else tells
   # success.
-  threshold: tuple[float, ...] | None = None  # [6]
+  threshold: _Thresholds | None = None
   # Whether the threshold's angles are those between the absolute values of the
   # Euler angles. So it is in SERL, where a yaw of -0.4 passes for one of 0.4.
   threshold_on_absolute_angles: bool = False
   # A box within that of the poses, m, in which something stands: the straight
   # way from the measured to the commanded position ends where it enters.
-  inner_low: tuple[float, ...] | None = None  # [3]
-  inner_high: tuple[float, ...] | None = None  # [3]
+  inner_low: _Corner | None = None
+  inner_high: _Corner | None = None
   # How far from `reset` an episode may begin: along x and y, m, and about z,
   # rad, either way.
-  random_xy: float = 0.0
-  random_yaw: float = 0.0
-  lift: float = 0.0  # m, straight up, before anything else of a reset
-  joint_reset_every: int = 200  # episodes; 0 is never
+  random_xy: _Distance = 0.0
+  random_yaw: _Distance = 0.0
+  lift: _Distance = 0.0  # m, straight up, before anything else of a reset
+  joint_reset_every: configs.NonNegativeInt = 200  # episodes; 0 is never
   opens_at_reset: bool = False  # the gripper, after the lift
   uses_gripper: bool = False  # 7 actions, else 6 with the gripper left closed
-  gripper_penalty: float = 0.0  # subtracted when the gripper switches
+  # Subtracted when the gripper switches.
+  gripper_penalty: configs.NonNegative = 0.0
   # The readings of the open and of the closed gripper: those of a Robotiq;
   # (0.08, 0.0) m are those of Franka's hand.
   gripper_range: tuple[float, float] = (0.0, 255.0)
@@ -212,75 +203,75 @@ class Config:
   # translation brings a rotation with it; see `relative_frame.adjoint`.
   lever: bool = True
   cameras: tuple[CameraConfig, ...] = ()
-  image_size: int = 128  # height and width of what is observed, pixels
-  url: str = 'http://127.0.0.1:5000/'  # of the robot's server
-  control_rate: float = 10.0  # steps a second
-  episode_steps: int = 100
-  gripper_seconds: float = 0.6  # that a step takes longer when it switches
-  settle_seconds: float = 0.5  # that new compliance parameters are given
-  lift_seconds: float = 1.0
-  move_seconds: float = 1.5  # of the move to the reset pose
+  # Height and width of what is observed, pixels.
+  image_size: configs.Pixels = 128
+  url: configs.Url = 'http://127.0.0.1:5000/'  # of the robot's server
+  control_rate: _Rate = 10.0  # steps a second
+  episode_steps: configs.Count = 100
+  gripper_seconds: _Seconds = 0.6  # that a step takes longer when it switches
+  settle_seconds: _Seconds = 0.5  # that new compliance parameters are given
+  lift_seconds: _Seconds = 1.0
+  move_seconds: _Seconds = 1.5  # of the move to the reset pose
   # How far from where it was sent the tool may be at the start of an episode,
   # m; farther, something is in the way.
-  reset_tolerance: float = 0.02
-  max_state_age: float = 0.25  # s; an older state is a fault
-  max_camera_age: float = 0.4  # s, of a picture, likewise
+  reset_tolerance: _Tolerance = 0.02
+  max_state_age: _Age = 0.25  # s; an older state is a fault
+  max_camera_age: _Age = 0.4  # s, of a picture, likewise
 
   def __post_init__(self):
-    check_url(self.url)
-    for name in ('target', 'reset', 'pose_low', 'pose_high', 'threshold'):
-      value = getattr(self, name)
-      if name == 'threshold' and value is None:
-        continue
-      _demand(
-        np.shape(value) == (6,) and np.isfinite(value).all(),
-        name,
-        value,
-        '6 finite numbers: x, y, z in m and Euler angles xyz in rad',
-      )
-    _demand(
-      np.less_equal(self.pose_low, self.pose_high).all(),
-      'pose_low',
-      self.pose_low,
-      f'none of them above pose_high {self.pose_high}',
-    )
-    if (self.inner_low, self.inner_high) != (None, None):
-      inner = (self.inner_low, self.inner_high)
-      _demand(
-        [np.shape(corner) for corner in inner] == [(3,), (3,)]
-        and np.isfinite(inner).all()
-        and np.less(*inner).all(),
-        'inner_low, inner_high',
-        inner,
-        'both x, y, z in m, the first below the second, or neither',
-      )
-    _demand(
-      0 <= self.pose_low[3] <= math.pi,
-      'pose_low',
-      self.pose_low,
-      'as the first angle an absolute value, 0 to pi',
-    )
-    _demand(
-      -math.pi / 2 < self.pose_low[4] and self.pose_high[4] < math.pi / 2,
-      'pose_low, pose_high',
-      (self.pose_low, self.pose_high),
-      'the second angle within a quarter turn either way, beyond which Euler '
-      "angles are others: turn the end effector's frame in the arm's settings",
-    )
-    _demand(
-      min(self.control_rate, self.episode_steps, self.image_size) > 0,
-      'control_rate, episode_steps, image_size',
-      (self.control_rate, self.episode_steps, self.image_size),
-      'positive numbers',
-    )
+    configs.check(self)
     names = [camera.name for camera in self.cameras]
-    _demand(len(set(names)) == len(names), 'cameras', names, 'different names')
     serials = [camera.serial for camera in self.cameras]
-    _demand(
-      len(set(serials)) == len(serials),
-      'cameras',
-      serials,
-      'different serials: a camera gives its pictures once',
+    configs.demand(
+      self,
+      (
+        'pose_low',
+        all(map(operator.le, self.pose_low, self.pose_high)),
+        f'none of them above pose_high {self.pose_high}',
+      ),
+      (
+        'pose_low',
+        0 <= self.pose_low[3] <= math.pi,
+        'as the first angle an absolute value, 0 to pi',
+      ),
+      *(
+        (
+          name,
+          abs(getattr(self, name)[4]) < math.pi / 2,
+          'the second angle within a quarter turn either way, beyond which '
+          "Euler angles are others: turn the end effector's frame in the arm's "
+          'settings',
+        )
+        for name in ('pose_low', 'pose_high')
+      ),
+      (
+        'inner_low',
+        (self.inner_low is None) == (self.inner_high is None)
+        and all(map(operator.lt, self.inner_low or (), self.inner_high or ())),
+        f'each below that of inner_high, {self.inner_high}, or both None',
+      ),
+      (
+        'action_scale',
+        any(self.action_scale[:2]),
+        'a move or a turn of more than 0',
+      ),
+      (
+        'gripper_range',
+        self.gripper_range[0] != self.gripper_range[1],
+        'two readings that differ, open and closed',
+      ),
+      (
+        'cameras',
+        len({*names, *OBSERVED}) == len(names) + len(OBSERVED),
+        f'different names, and others than {", ".join(OBSERVED)}; they are '
+        f'{names}',
+      ),
+      (
+        'cameras',
+        len(set(serials)) == len(serials),
+        'different serials, since a camera gives its pictures once; they are '
+        f'{serials}',
+      ),
     )
 
   @property

@@ -429,14 +429,14 @@ def _observation_spec(
   high = np.add(config.pose_high[:3], _POSITION_MARGIN)
   speed = np.repeat((_LINEAR_SPEED, _ANGULAR_SPEED), 3)
   lowest, highest = sorted(config.gripper_range)
-  bounds = {
-    'tcp_pose': (np.append(low, [-1.0] * 4), np.append(high, [1.0] * 4)),
-    'tcp_vel': (-speed, speed),
-    'tcp_force': (np.full(3, -_FORCE), np.full(3, _FORCE)),
-    'tcp_torque': (np.full(3, -_TORQUE), np.full(3, _TORQUE)),
-    'gripper_pose': (np.array([lowest]), np.array([highest])),
-  }
-  spec = specs.bounded(bounds)
+  bounds = (
+    (np.append(low, [-1.0] * 4), np.append(high, [1.0] * 4)),
+    (-speed, speed),
+    (np.full(3, -_FORCE), np.full(3, _FORCE)),
+    (np.full(3, -_TORQUE), np.full(3, _TORQUE)),
+    (np.array([lowest]), np.array([highest])),
+  )
+  spec = specs.bounded(dict(zip(config_lib.OBSERVED, bounds, strict=True)))
   size = config.image_size
   for camera in config.cameras:
     spec[camera.name] = specs.BoundedArray(

@@ -14,6 +14,7 @@ import dm_env
 import mujoco
 import numpy as np
 
+from serl import configs
 from serl import specs
 from serl.environments.franka import config as config_lib
 from serl.environments.franka.tasks import bins_relocate
@@ -63,13 +64,15 @@ class Config:
   # Whether an episode begins with the cube anywhere in either bin, for a
   # classifier to learn what each of them looks like; else where it is to leave.
   anywhere: bool = False
-  physics_timestep: float = 0.002  # s
+  physics_timestep: twin_lib.Timestep = 0.002  # s
   twin: twin_lib.Config = dataclasses.field(
     # The posture in which the tool is turned as in the task.
     default_factory=lambda: twin_lib.Config(
       reset_joints=(0.0, 0.0, 0.0, -1.9, 0.0, 2.0, -math.pi / 4)
     )
   )
+
+  __post_init__ = configs.check
 
 
 FORWARD = Config(bins_relocate.FORWARD_STATE)

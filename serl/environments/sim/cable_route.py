@@ -8,13 +8,14 @@ of the tool with the cable in the clip.
 import dataclasses
 import itertools
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import dm_env
 import mujoco
 import numpy as np
 from scipy.spatial import transform
 
+from serl import configs
 from serl.environments.franka import config as config_lib
 from serl.environments.franka import poses
 from serl.environments.franka.tasks import cable_route
@@ -26,6 +27,7 @@ from serl.environments.sim import twin_environment
 from serl.environments.sim import wrist_cameras
 
 _FRICTION = (0.3, 0.005, 0.0001)
+_Length = Annotated[float, configs.Bounds(0, 1, '(]')]  # m
 _HELD = 0.015  # m of the cable either side of the tool that the fingers hold
 
 
@@ -33,13 +35,15 @@ _HELD = 0.015  # m of the cable either side of the tool that the fingers hold
 class Cable:
   """A chain of capsules with ball joints between them."""
 
-  radius: float = 0.004  # m
-  length: float = 0.12  # m that hangs out of the fingers
-  links: int = 6
-  density: float = 1200.0  # kg/m^3
-  bending_stiffness: float = 7e-4  # N m^2
-  damping: float = 5e-4  # N m s/rad, of a joint
-  colour: tuple[float, ...] = (0.95, 0.45, 0.05, 1.0)
+  radius: _Length = 0.004  # m
+  length: _Length = 0.12  # m that hangs out of the fingers
+  links: Annotated[int, configs.Bounds(1, 100)] = 6
+  density: configs.Positive = 1200.0  # kg/m^3
+  bending_stiffness: configs.NonNegative = 7e-4  # N m^2
+  damping: configs.NonNegative = 5e-4  # N m s/rad, of a joint
+  colour: configs.Colour = (0.95, 0.45, 0.05, 1.0)
+
+  __post_init__ = configs.check
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,15 +53,17 @@ class Clip:
   Its heights are above the table.
   """
 
-  distance: float = 0.045  # from the tool at the target to the clip's centre
-  length: float = 0.024  # of the slot
-  gap: float = 0.012  # the slot's width
-  wall: float = 0.005  # the walls' thickness
-  board: float = 0.004  # the board's height
-  floor: float = 0.01  # the height of the slot's floor
-  mouth: float = 0.034  # the height where the slot begins, under the lips
-  lip: float = 0.014  # the lips' width; they lean outwards by 45 degrees
-  colour: tuple[float, ...] = (0.15, 0.35, 0.75, 1.0)
+  distance: _Length = 0.045  # from the tool at the target to the clip's centre
+  length: _Length = 0.024  # of the slot
+  gap: _Length = 0.012  # the slot's width
+  wall: _Length = 0.005  # the walls' thickness
+  board: _Length = 0.004  # the board's height
+  floor: _Length = 0.01  # the height of the slot's floor
+  mouth: _Length = 0.034  # the height where the slot begins, under the lips
+  lip: _Length = 0.014  # the lips' width; they lean outwards by 45 degrees
+  colour: configs.Colour = (0.15, 0.35, 0.75, 1.0)
+
+  __post_init__ = configs.check
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,13 +76,13 @@ class Config:
   clip: Clip = Clip()
   # How far the clip moves from there between the episodes: along x and y, m,
   # and about the upright through the target, rad, either way.
-  clip_xy: float = 0.0
-  clip_yaw: float = 0.0
+  clip_xy: configs.NonNegative = 0.0
+  clip_yaw: configs.NonNegative = 0.0
   # How far below the mouth the cable must be for its success to be clear, m.
   # What lies between is no example for a classifier: one that is told to take
   # it for a success takes a cable that is about to enter for one, too.
-  margin: float = 0.003
-  physics_timestep: float = 0.002  # s
+  margin: configs.NonNegative = 0.003
+  physics_timestep: twin_lib.Timestep = 0.002  # s
   twin: twin_lib.Config = dataclasses.field(
     # The fingers hold the cable from the start, turned as in the task.
     default_factory=lambda: twin_lib.Config(
@@ -85,22 +91,24 @@ class Config:
     )
   )
 
+  def __post_init__(self):
+    configs.check(self)
+    configs.demand(
+      self,
+      (
+        'cable.radius',
+        2 * self.cable.radius < self.clip.gap,
+        f"less than half of the clip's gap, {self.clip.gap} m",
+      ),
+    )
+
 
 STATE = Config()
 
 
 def make_model(config: Config) -> mujoco.MjModel:
-  """Returns the twin's arm with cameras, the cable in it, and the clip.
-
-  Raises:
-    ValueError: if the cable is wider than the slot.
-  """
-  cable, clip = config.cable, config.clip
-  if not 0 < 2 * cable.radius < clip.gap:
-    raise ValueError(
-      f'cable.radius={cable.radius}; expected metres, more than 0 and less '
-      f'than half of the gap of the clip, {clip.gap}.'
-    )
+  """Returns the twin's arm with cameras, the cable in it, and the clip."""
+  cable = config.cable
   spec = twin_lib.make_spec(config.physics_timestep)
   wrist_cameras.add(spec)
   _add_cable(spec, cable)

@@ -15,6 +15,7 @@ from dm_env import specs
 import mujoco
 import numpy as np
 
+from serl import configs
 from serl.environments.sim import opengl
 from serl.environments.sim import rendering
 
@@ -85,8 +86,7 @@ class SimEnvironment(dm_env.Environment):
     for camera in cameras:
       if camera not in known:
         raise ValueError(f'No camera {camera!r}; the model has {known}.')
-    if image_size < 1:
-      raise ValueError(f'image_size={image_size}; expected pixels, at least 1.')
+    configs.check_value('image_size', image_size, configs.Pixels)
     if cameras:
       opengl.check_variables()
     self._task = task

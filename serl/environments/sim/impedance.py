@@ -22,14 +22,21 @@ routing, within 1.4 mm and 0.1 degrees between the bins.
 
 import dataclasses
 import math
+from typing import Annotated
 
 import mujoco
 import numpy as np
+
+from serl import configs
 
 ERROR_SITE = 'impedance_error'  # its rotation is that from target to tool
 _BASE_SITE = 'impedance_base'
 _SPRINGS = tuple(f'impedance_spring_{i}' for i in range(6))
 _DAMPERS = tuple(f'impedance_damper_{i}' for i in range(6))
+# On x, y and z; infinity clips nothing.
+_Clips = Annotated[
+  tuple[Annotated[float, configs.Bounds(0, math.inf)], ...], configs.length(3)
+]
 _NO_CLIP = (math.inf, math.inf, math.inf)
 # What the integral of the error, in m ms and rad ms, may grow to.
 _LARGEST_INTEGRAL = np.array([0.1] * 3 + [0.3] * 3)
@@ -39,27 +46,29 @@ _LARGEST_INTEGRAL = np.array([0.1] * 3 + [0.3] * 3)
 class Impedance:
   """The parameters of the law, named as the real controller names them."""
 
-  translational_stiffness: float = 2000.0  # N/m
-  translational_damping: float = 89.0  # N s/m
+  translational_stiffness: configs.NonNegative = 2000.0  # N/m
+  translational_damping: configs.NonNegative = 89.0  # N s/m
   # N m on the vector part of the error's quaternion: half of it per radian.
-  rotational_stiffness: float = 150.0
-  rotational_damping: float = 7.0  # N m s/rad
+  rotational_stiffness: configs.NonNegative = 150.0
+  rotational_damping: configs.NonNegative = 7.0  # N m s/rad
   # The error (tool minus target) is clipped to [-negative, clip] on x, y, z.
-  translational_clip: tuple[float, ...] = _NO_CLIP  # m
-  translational_clip_negative: tuple[float, ...] = _NO_CLIP  # m
+  translational_clip: _Clips = _NO_CLIP  # m
+  translational_clip_negative: _Clips = _NO_CLIP  # m
   # The same of the quaternion's vector part.
-  rotational_clip: tuple[float, ...] = _NO_CLIP
-  rotational_clip_negative: tuple[float, ...] = _NO_CLIP
+  rotational_clip: _Clips = _NO_CLIP
+  rotational_clip_negative: _Clips = _NO_CLIP
   # Of the clipped error's integral since the last command, in m ms and rad ms.
-  translational_Ki: float = 0.0  # N/(m ms)
-  rotational_Ki: float = 0.0  # N m/(rad ms)
+  translational_Ki: configs.NonNegative = 0.0  # N/(m ms)
+  rotational_Ki: configs.NonNegative = 0.0  # N m/(rad ms)
   # Time constant of the low-pass on the target, s. The real controller's 0.005
   # per millisecond is 0.2; 0 follows at once.
-  target_time_constant: float = 0.0
-  nullspace_stiffness: float = 0.2  # N m/rad, joints 2 to 7
-  joint1_nullspace_stiffness: float = 20.0  # N m/rad, joint 1
-  nullspace_damping: float = 0.0  # N m s/rad, joints 2 to 7
-  joint1_nullspace_damping: float = 0.0  # N m s/rad, joint 1
+  target_time_constant: configs.NonNegative = 0.0
+  nullspace_stiffness: configs.NonNegative = 0.2  # N m/rad, joints 2 to 7
+  joint1_nullspace_stiffness: configs.NonNegative = 20.0  # N m/rad, joint 1
+  nullspace_damping: configs.NonNegative = 0.0  # N m s/rad, joints 2 to 7
+  joint1_nullspace_damping: configs.NonNegative = 0.0  # N m s/rad, joint 1
+
+  __post_init__ = configs.check
 
 
 # The arm goes limp: for another law to move it.

@@ -5,13 +5,14 @@ the task is the pose of the tool with the part inserted.
 """
 
 import dataclasses
-from typing import Any
+from typing import Annotated, Any
 
 import dm_env
 import mujoco
 import numpy as np
 from scipy.spatial import transform
 
+from serl import configs
 from serl.environments.franka import config as config_lib
 from serl.environments.franka import poses
 from serl.environments.franka.tasks import pcb_insert
@@ -25,19 +26,22 @@ from serl.environments.sim import wrist_cameras
 
 _BOARD_WIDTH = 0.14  # m
 _FRICTION = (0.3, 0.005, 0.0001)
+_Length = Annotated[float, configs.Bounds(0, 1, '(]')]  # m
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
   """What is inserted: an upright box, in m."""
 
-  size: tuple[float, float, float]  # along the tool's x, y and z
-  reach: float  # from the tool's centre point to the part's tip, along z
-  depth: float  # of the inserted part's tip below the board's face
-  floor_gap: float  # below that tip: the target is reached without pressing
-  mass: float = 0.05  # kg
-  colour: tuple[float, ...] = (0.80, 0.20, 0.16, 1.0)
-  board_colour: tuple[float, ...] = (0.30, 0.55, 0.35, 1.0)
+  size: tuple[_Length, _Length, _Length]  # along the tool's x, y and z
+  reach: _Length  # from the tool's centre point to the part's tip, along z
+  depth: _Length  # of the inserted part's tip below the board's face
+  floor_gap: _Length  # below that tip: the target is reached without pressing
+  mass: Annotated[float, configs.Bounds(0, 100, '(]')] = 0.05  # kg
+  colour: configs.Colour = (0.80, 0.20, 0.16, 1.0)
+  board_colour: configs.Colour = (0.30, 0.55, 0.35, 1.0)
+
+  __post_init__ = configs.check
 
 
 SQUARE_PEG = Part((0.02, 0.02, 0.06), reach=0.05, depth=0.03, floor_gap=0.002)
@@ -60,16 +64,18 @@ class Config:
   part: Part
   # Where the board is mounted, and what is asked there.
   task: config_lib.Config
-  clearance: float  # m between part and hole on each side
+  clearance: _Length  # m between part and hole on each side
   # How far the board moves from there between the episodes: along x and y, m,
   # and about the upright through the target, rad, either way.
-  board_xy: float = 0.0
-  board_yaw: float = 0.0
-  physics_timestep: float = 0.002  # s
+  board_xy: configs.NonNegative = 0.0
+  board_yaw: configs.NonNegative = 0.0
+  physics_timestep: twin_lib.Timestep = 0.002  # s
   twin: twin_lib.Config = dataclasses.field(
     # The fingers hold the part from the start.
     default_factory=lambda: twin_lib.Config(start_closing=1.0)
   )
+
+  __post_init__ = configs.check
 
 
 PEG = Config(SQUARE_PEG, peg_insert.STATE, clearance=0.0005)
@@ -77,15 +83,7 @@ PCB = Config(PLUG, pcb_insert.STATE, clearance=0.0002)
 
 
 def make_model(config: Config) -> mujoco.MjModel:
-  """Returns the arm of the twin with cameras, the part it holds, and the board.
-
-  Raises:
-    ValueError: if the clearance is not positive.
-  """
-  if not config.clearance > 0:
-    raise ValueError(
-      f'clearance={config.clearance}; expected metres, more than 0.'
-    )
+  """Returns the twin's arm with cameras, the part it holds, and the board."""
   spec = twin_lib.make_spec(config.physics_timestep)
   wrist_cameras.add(spec)
   _add_part(spec, config.part)

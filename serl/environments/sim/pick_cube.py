@@ -6,11 +6,14 @@ Luo et al. 2024, SERL, arXiv 2401.16013; the task is its PandaPickCube-v0.
 from collections.abc import Mapping
 import dataclasses
 import math
+import operator
+from typing import Annotated
 
 import dm_env
 import mujoco
 import numpy as np
 
+from serl import configs
 from serl import specs
 from serl.environments.sim import arm as arm_lib
 from serl.environments.sim import environment
@@ -29,56 +32,70 @@ _IMPEDANCE = impedance_lib.Impedance(
 
 EPISODE_STEPS = 100
 
+_Timestep = Annotated[float, configs.Bounds(1e-6, 10)]  # s
+_Length = Annotated[float, configs.Bounds(0, 10, '(]')]  # m
+_Coordinate = Annotated[float, configs.Bounds(-10, 10)]  # m
+_Position = tuple[_Coordinate, _Coordinate, _Coordinate]
+# Of sliding, turning and rolling, as MuJoCo has it.
+_Friction = Annotated[tuple[configs.NonNegative, ...], configs.length(3)]
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
   """The constants of the task."""
 
-  control_timestep: float = 0.02  # s, of one action
-  physics_timestep: float = 0.002  # s
-  episode_steps: int = EPISODE_STEPS  # actions, the time limit
-  translation_scale: float = 0.1  # m the target moves at an action of 1
-  gripper_scale: float = 1.0  # of the gripper's range, at an action of 1
+  control_timestep: _Timestep = 0.02  # s, of one action
+  physics_timestep: _Timestep = 0.002  # s
+  episode_steps: configs.Count = EPISODE_STEPS  # actions, the time limit
+  translation_scale: _Length = 0.1  # m the target moves at an action of 1
+  # Of the gripper's range, at an action of 1.
+  gripper_scale: configs.Positive = 1.0
   # The box that the target of the tool stays in, m, base frame.
-  workspace_low: tuple[float, ...] = (0.2, -0.3, 0.0)
-  workspace_high: tuple[float, ...] = (0.6, 0.3, 0.5)
+  workspace_low: _Position = (0.2, -0.3, 0.0)
+  workspace_high: _Position = (0.6, 0.3, 0.5)
   # Where the cube starts, uniformly in x and y, m, base frame.
-  block_low: tuple[float, ...] = (0.25, -0.25)
-  block_high: tuple[float, ...] = (0.55, 0.25)
-  block_half_size: float = 0.02  # m
-  block_mass: float = 0.1  # kg
-  block_friction: tuple[float, ...] = (1.0, 0.005, 0.0001)
-  success_lift: float = 0.2  # m the cube must rise; also scales the reward
-  reach_weight: float = 0.3  # of the reward's reach term
-  reach_decay: float = 20.0  # 1/m, how fast reach falls with the distance
-  lift_weight: float = 0.7  # of the reward's lift term
+  block_low: tuple[_Coordinate, _Coordinate] = (0.25, -0.25)
+  block_high: tuple[_Coordinate, _Coordinate] = (0.55, 0.25)
+  block_half_size: _Length = 0.02  # m
+  block_mass: configs.Positive = 0.1  # kg
+  block_friction: _Friction = (1.0, 0.005, 0.0001)
+  success_lift: _Length = 0.2  # m the cube must rise; also scales the reward
+  reach_weight: configs.NonNegative = 0.3  # of the reward's reach term
+  # 1/m, how fast reach falls with the distance.
+  reach_decay: configs.NonNegative = 20.0
+  lift_weight: configs.NonNegative = 0.7  # of the reward's lift term
   # Observations saturate: positions this far outside the workspace, velocities
   # at this speed. Both scale what the networks see.
-  position_margin: float = 0.02  # m
-  velocity_bound: float = 1.0  # m/s
+  position_margin: configs.NonNegative = 0.02  # m
+  velocity_bound: configs.Positive = 1.0  # m/s
   # What is seen instead of the cube's position; without cameras, that is given.
-  cameras: tuple[str, ...] = ()
-  image_size: int = 128  # pixels, height and width
+  cameras: tuple[configs.Name, ...] = ()
+  image_size: configs.Pixels = 128  # height and width
   impedance: impedance_lib.Impedance = _IMPEDANCE
 
   def __post_init__(self):
-    """Checks the times and names.
-
-    Raises:
-      ValueError: with the offending value and what was expected.
-    """
+    configs.check(self)
     substeps = self.control_timestep / self.physics_timestep
-    if not (round(substeps) >= 1 and math.isclose(substeps, round(substeps))):
-      raise ValueError(
-        f'control_timestep is {self.control_timestep}, expected a multiple of '
-        f'physics_timestep, {self.physics_timestep}.'
-      )
-    if self.episode_steps < 1:
-      raise ValueError(
-        f'episode_steps is {self.episode_steps}, expected at least 1.'
-      )
-    if len(set(self.cameras)) != len(self.cameras):
-      raise ValueError(f'cameras are {self.cameras}, expected each once.')
+    configs.demand(
+      self,
+      (
+        'control_timestep',
+        round(substeps) >= 1 and math.isclose(substeps, round(substeps)),
+        f'a multiple of physics_timestep, {self.physics_timestep}',
+      ),
+      *(
+        (
+          f'{what}_low',
+          all(map(operator.le, getattr(self, f'{what}_low'), high)),
+          f'none of them above {what}_high, {high}',
+        )
+        for what, high in (
+          ('workspace', self.workspace_high),
+          ('block', self.block_high),
+        )
+      ),
+      ('cameras', len(set(self.cameras)) == len(self.cameras), 'each once'),
+    )
 
 
 VISION = Config(cameras=('front', 'wrist'))

@@ -11,12 +11,14 @@ import copy
 import dataclasses
 import math
 import threading
+from typing import Annotated
 
 from absl import logging
 import mujoco
 import numpy as np
 
 from robot_server import protocol
+from serl import configs
 from serl.environments.franka import robot as robot_lib
 from serl.environments.sim import arm as arm_lib
 from serl.environments.sim import impedance as impedance_lib
@@ -24,6 +26,12 @@ from serl.environments.sim import scene
 from serl.environments.sim import servo
 
 TICK = 0.01  # s, between two states, as the real arm publishes them
+Timestep = Annotated[float, configs.Bounds(1e-6, TICK)]  # of physics, s
+_Angle = Annotated[float, configs.Bounds(-10, 10)]  # rad
+_Joints = Annotated[tuple[_Angle, ...], configs.length(7)]
+_JointSpeeds = Annotated[tuple[configs.Positive, ...], configs.length(7)]
+_Seconds = Annotated[float, configs.Bounds(0, 600)]
+_Wrench = Annotated[float, configs.Bounds(0, math.inf, '(]')]  # N or N m
 _TARGET_TIME_CONSTANT = 0.2  # s, the real controller's
 _REACHED = 0.01  # rad, of each joint, where a joint reset has ended
 _STALE = 0.5  # s, of the state in a twin whose physics has stopped
@@ -36,25 +44,29 @@ class Config:
   """What kind of arm the twin is."""
 
   # Where a joint reset ends, rad. The tool's yaw is 0 there.
-  reset_joints: tuple[float, ...] = (0.0, 0.0, 0.0, -1.9, 0.0, 2.0, math.pi / 4)
-  reset_speed: float = 0.5  # rad/s, the mean of the joint that moves most
-  reset_timeout: float = 30.0  # s
-  start_closing: float = 0.0  # of the gripper, 0 (open) to 1 (closed)
-  gripper_seconds: float = 0.6  # from open to closed
+  reset_joints: _Joints = (0.0, 0.0, 0.0, -1.9, 0.0, 2.0, math.pi / 4)
+  # The mean speed of the joint that moves most, rad/s.
+  reset_speed: configs.Positive = 0.5
+  reset_timeout: configs.Positive = 30.0  # s
+  # Of the gripper, 0 (open) to 1 (closed).
+  start_closing: configs.Fraction = 0.0
+  gripper_seconds: configs.Positive = 0.6  # from open to closed
   # Beyond these the arm stops itself: of the external wrench at the tool, N and
-  # N m, and of each joint, rad/s.
-  force_limit: float = 100.0
-  torque_limit: float = 100.0
-  joint_speed_limits: tuple[float, ...] = (2.175,) * 4 + (2.61,) * 3
-  force_time_constant: float = 0.03  # s, of the low-pass on the wrench
-  recovery_seconds: float = 0.5  # that the arm takes to recover
+  # N m (infinity is no limit), and of each joint, rad/s.
+  force_limit: _Wrench = 100.0
+  torque_limit: _Wrench = 100.0
+  joint_speed_limits: _JointSpeeds = (2.175,) * 4 + (2.61,) * 3
+  force_time_constant: _Seconds = 0.03  # s, of the low-pass on the wrench
+  recovery_seconds: _Seconds = 0.5  # that the arm takes to recover
   # Standard deviations of what the sensors add, and the age of their readings.
-  position_noise: float = 0.0  # m
-  velocity_noise: float = 0.0  # m/s and rad/s
-  force_noise: float = 0.0  # N
-  torque_noise: float = 0.0  # N m
-  latency: float = 0.0  # s, a multiple of TICK
-  seed: int = 0  # of the noise
+  position_noise: configs.NonNegative = 0.0  # m
+  velocity_noise: configs.NonNegative = 0.0  # m/s and rad/s
+  force_noise: configs.NonNegative = 0.0  # N
+  torque_noise: configs.NonNegative = 0.0  # N m
+  latency: _Seconds = 0.0  # s, a multiple of TICK
+  seed: configs.Seed = 0  # of the noise
+
+  __post_init__ = configs.check
 
 
 def make_spec(timestep: float = 0.002) -> mujoco.MjSpec:
@@ -217,12 +229,7 @@ class Twin:
       real_time: whether the clock is the machine's, else it is stepped: every
         `sleep_until` simulates exactly the time up to then, and the same calls
         give the same states, bit for bit.
-
-    Raises:
-      ValueError: if the latency is negative.
     """
-    if not config.latency >= 0:
-      raise ValueError(f'latency={config.latency}; expected seconds, >= 0.')
     # Its own: the law's parameters are the model's.
     self.model = model = copy.copy(model)
     self.data = mujoco.MjData(model)

@@ -282,9 +282,9 @@ def test_no_proxy_is_between_the_client_and_the_server(driver, monkeypatch):
   ],
 )
 def test_an_address_that_is_none_is_refused(url):
-  with pytest.raises(ValueError, match="expected 'http"):
+  with pytest.raises(ValueError, match="like 'http://HOST"):
     client.HttpRobot(url)
-  with pytest.raises(ValueError, match="expected 'http"):
+  with pytest.raises(ValueError, match="like 'http://HOST"):
     dataclasses.replace(peg_insert.STATE, url=url)
 
 

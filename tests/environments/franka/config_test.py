@@ -46,15 +46,18 @@ def test_a_task_is_moved_with_its_boxes():
 @pytest.mark.parametrize(
   'change, message',
   [
-    ({'target': (0.5, 0.1, 0.2)}, 'target is .*6 finite numbers'),
-    ({'reset': (math.nan,) * 6}, 'reset is .*6 finite numbers'),
+    ({'target': (0.5, 0.1, 0.2)}, 'target is .*of length 6'),
+    ({'reset': (math.nan,) * 6}, r'reset\[0\] is nan, expected a number'),
     ({'threshold': (0.1,)}, 'threshold'),
     ({'pose_high': (0.0,) * 6}, 'none of them above'),
     ({'pose_low': (0.0, 0.0, 0.0, -3.0, 0.0, -1.0)}, 'absolute value'),
     ({'pose_high': (1.0, 1.0, 1.0, 4.0, 1.6, 1.0)}, 'quarter turn'),
-    ({'inner_low': (0.1, 0.1, 0.1)}, 'inner_high is .* or neither'),
-    ({'inner_low': (0.1,) * 3, 'inner_high': (0.1,) * 3}, 'inner_high is'),
-    ({'control_rate': 0.0}, 'positive'),
+    ({'inner_low': (0.1, 0.1, 0.1)}, 'inner_low is .* or both None'),
+    (
+      {'inner_low': (0.1,) * 3, 'inner_high': (0.1,) * 3},
+      'each below',
+    ),
+    ({'control_rate': 0.0}, r'control_rate is 0.0, .*\(0, 1_000\]'),
     (
       {
         'cameras': (
@@ -73,6 +76,9 @@ def test_a_task_is_moved_with_its_boxes():
       },
       'different serials',
     ),
+    ({'cameras': (config.CameraConfig('tcp_pose', '1'),)}, 'others than tcp_'),
+    ({'action_scale': (0, 0, 1)}, 'a move or a turn'),
+    ({'gripper_range': (0.0, 0.0)}, 'open and closed'),
   ],
 )
 def test_a_config_that_makes_no_sense_is_refused(change, message):

@@ -65,7 +65,7 @@ def test_what_is_shown_to_a_classifier_is_clearly_success():
 
 def test_a_cable_that_fits_no_clip_is_refused():
   wide = dataclasses.replace(CABLE, radius=0.006)
-  with pytest.raises(ValueError, match=r'cable\.radius=0\.006; expected'):
+  with pytest.raises(ValueError, match=r'cable\.radius is 0\.006, expect'):
     cable_route.make_model(dataclasses.replace(cable_route.STATE, cable=wide))
 
 

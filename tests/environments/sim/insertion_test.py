@@ -85,7 +85,7 @@ def test_the_clearance_is_the_config_s():
   )
   assert put(scene, (0.0002, 0.0002, 0.0)) == 0.0
   assert put(scene, (0.0004, 0.0, 0.0)) == pytest.approx(0.00015, abs=2e-5)
-  with pytest.raises(ValueError, match='clearance=0; expected metres'):
+  with pytest.raises(ValueError, match='clearance is 0, expected'):
     insertion.Insertion(dataclasses.replace(insertion.PEG, clearance=0))
 
 

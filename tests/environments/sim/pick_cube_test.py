@@ -373,8 +373,9 @@ def test_a_held_cube_stays_before_the_wrist_and_rises_in_front(vision):
     ({'physics_timestep': 0.03}, 'a multiple of physics_timestep, 0.03'),
     ({'physics_timestep': 0.003}, 'control_timestep is 0.02, expected a mult'),
     ({'control_timestep': 0.0}, 'control_timestep is 0.0'),
-    ({'episode_steps': 0}, 'episode_steps is 0, expected at least 1'),
+    ({'episode_steps': 0}, 'episode_steps is 0, expected a whole number'),
     ({'cameras': ('front', 'front')}, 'expected each once'),
+    ({'block_low': (1.0, 0.0)}, 'none of them above block_high'),
   ],
 )
 def test_configurations_that_mean_nothing_are_refused(change, message):
@@ -385,7 +386,7 @@ def test_configurations_that_mean_nothing_are_refused(change, message):
 def test_wrong_cameras_and_sizes_are_refused():
   for change, message in (
     ({'cameras': ('front', 'side')}, "No camera 'side'; the model has"),
-    ({'image_size': 0}, 'image_size=0; expected'),
+    ({'image_size': 0}, 'image_size is 0, expected'),
     ({'cameras': ()}, r'cameras=\(\); expected some'),
   ):
     with pytest.raises(ValueError, match=message):

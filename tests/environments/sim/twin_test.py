@@ -329,7 +329,7 @@ def test_refuses_unknown_compliance(twin):
     twin.set_compliance({'stiffness': 1.0})
   with pytest.raises(ValueError, match=r'translational_Ki=nan; expected 0\.0'):
     twin.set_compliance({'translational_Ki': math.nan})
-  with pytest.raises(ValueError, match='latency=-1'):
+  with pytest.raises(ValueError, match='latency is -1, expected a number'):
     twin_lib.Twin(twin.model, twin_lib.Config(latency=-1))
 
 
