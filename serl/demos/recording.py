@@ -26,6 +26,9 @@ from serl.replay import adders
 # Where demonstrations are: a folder or file of them, or the episodes.
 Demonstrations = str | os.PathLike | Sequence[types.Episode]
 
+# Without one good step of a robot that fails again and again.
+FAULT_LIMIT_S = 600.0
+
 # Attempts beyond twice the episodes asked for, so that a few need no luck.
 _SLACK = 8
 
@@ -85,6 +88,7 @@ def record(
   attempts: int | None = None,
   operator: Operator | None = None,
   on_damage: log_lib.OnDamage | None = None,
+  fault_limit_s: float | None = FAULT_LIMIT_S,
 ) -> list[types.Episode]:
   """Records episodes by `actor` until there are enough good ones.
 
@@ -104,9 +108,11 @@ def record(
     operator: of the recording; nobody by default.
     on_damage: of an episode in `folder`, see `EpisodeLog`: another one is
       recorded instead.
+    fault_limit_s: see `EnvironmentLoop`.
 
   Raises:
     RecordingError: too few of the attempts were good.
+    FaultLimitError: no step has succeeded for `fault_limit_s`.
   """
   operator = operator or Operator()
   done = 0 if folder is None else len(files.find(folder))
@@ -124,7 +130,9 @@ def record(
     paths: list[pathlib.Path | None] = []  # of what is recorded here
     has_last = False  # whether the episode before is among them
     attempt = 0
-    finished = run_episodes(environment, actor, operator)
+    finished = run_episodes(
+      environment, actor, operator, fault_limit_s=fault_limit_s
+    )
     while len(kept) < episodes and attempt < attempts:
       metrics, episode = next(finished, (None, None))
       if operator.wants_discard():
@@ -184,6 +192,7 @@ def run_episodes(
   actor: core.Actor,
   operator: Operator,
   step_extras: Sequence[adders.StepExtras] | None = None,
+  fault_limit_s: float | None = FAULT_LIMIT_S,
 ) -> Iterator[tuple[Mapping[str, float], types.Episode]]:
   """Yields each episode as it finishes, with its metrics, until a stop.
 
@@ -193,13 +202,16 @@ def run_episodes(
     operator: who may stop, and restart an episode.
     step_extras: see `adders.EpisodeAdder`; by default the environment's own,
       where it has them.
+    fault_limit_s: see `EnvironmentLoop`.
   """
   if step_extras is None:
     step_extras = adders.step_extras_of(environment)
   finished: list[types.Episode] = []
   adder = adders.EpisodeAdder([finished.append], step_extras)
   watched = _Watched(actor, adder, operator)
-  loop = environment_loop.EnvironmentLoop(environment, watched)
+  loop = environment_loop.EnvironmentLoop(
+    environment, watched, fault_limit_s=fault_limit_s
+  )
   stop = lambda: operator.wants_stop() or operator.wants_restart()
   while not operator.wants_stop():
     metrics = loop.run_episode(stop)

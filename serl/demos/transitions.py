@@ -43,6 +43,7 @@ def record(
   label: Callable[[], bool] | None = None,
   patience: int | None = 20,
   operator: recording.Operator | None = None,
+  fault_limit_s: float | None = recording.FAULT_LIMIT_S,
 ) -> Counts:
   """Records episodes until there are enough transitions of both classes.
 
@@ -60,6 +61,7 @@ def record(
     patience: episodes in a row without a transition that was missing, after
       which to give up; None for never.
     operator: of the recording; nobody by default.
+    fault_limit_s: see `EnvironmentLoop`.
 
   Returns:
     The counts in the folder; less than asked for when the operator stops it.
@@ -67,6 +69,7 @@ def record(
   Raises:
     RecordingError: nobody tells the labels, an episode in the folder has none,
       or the patience is at an end.
+    FaultLimitError: no step has succeeded for `fault_limit_s`.
   """
   operator = operator or recording.Operator()
   environment = make_environment(seed + len(files.find(folder)))
@@ -76,7 +79,9 @@ def record(
     counts = sum(map(_count, log.episodes()), Counts(0, 0))
     recorded: list[tuple[pathlib.Path, Counts]] = []
     idle = 0
-    finished = recording.run_episodes(environment, actor, operator, tell)
+    finished = recording.run_episodes(
+      environment, actor, operator, tell, fault_limit_s
+    )
     while not counts.reach(target):
       metrics, episode = next(finished, (None, None))
       if operator.wants_discard():

@@ -21,6 +21,7 @@ from serl.demos import recording
 from serl.programs import refusals
 from serl.programs import report
 from serl.programs import run_folder
+from serl.programs import watchdog
 from serl.teleop import opening
 from serl.utils import environment_variables
 
@@ -265,16 +266,37 @@ def demonstrations(
     return folder
   if done < wanted and learns():
     # Another seed for what is missing than for what is there.
-    environment = make_environment(done)
-    expert = make_expert(noise=noise, environment=environment)
-    recording.record(
-      lambda _: environment,
-      expert,
-      wanted,
-      folder,
-      on_damage=run_folder.set_aside(folder.parent),
-    )
+    with watching('demonstrations') as guard:
+      environment = guard.make(make_environment, done)
+      expert = make_expert(noise=noise, environment=environment)
+      recording.record(
+        lambda _: environment,
+        expert,
+        wanted,
+        folder,
+        on_damage=run_folder.set_aside(folder.parent),
+        fault_limit_s=_fault_limit_s(),
+      )
   return folder
+
+
+def watching(what: str) -> watchdog.Watchdog:
+  """Returns a watchdog with the limits that the flags set.
+
+  Args:
+    what: is done while it watches, for its reports.
+  """
+  limits = watchdog.Limits()
+  return watchdog.Watchdog(
+    what,
+    watchdog.Limits(
+      _value('step-limit') or limits.step, _value('reset-limit') or limits.reset
+    ),
+  )
+
+
+def _fault_limit_s() -> float | None:
+  return 60 * _value('fault-minutes') or None
 
 
 def _demand_fitting(
@@ -323,7 +345,7 @@ def fields(**defaults: Any) -> dict[str, Any]:
     **given,
     'seed': _value('seed'),
     'wandb': _value('wandb'),
-    'fault_limit_s': 60 * _value('fault-minutes') or None,
+    'fault_limit_s': _fault_limit_s(),
   }
   found['steps_per_second'] = found.get('steps_per_second') or None
   if _value('intervene') != 'none':

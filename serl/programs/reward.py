@@ -227,15 +227,16 @@ def _train(
   # Others than those that an interrupted recording has left, and no two of
   # them wander the same way.
   first = 1 + _SEEDS * len(files.find(episodes))
-  for number, make in enumerate(attempts, 1):
-    environment, actor = make(first + number - 1)
-    recording.record(
-      lambda _, made=environment: made,
-      actor,
-      number * each,
-      episodes,
-      keep=lambda metrics: True,
-    )
+  with command.watching('recording for a classifier') as guard:
+    for number, make in enumerate(attempts, 1):
+      environment, actor = make(first + number - 1)
+      recording.record(
+        lambda seed, made=environment: guard.make(lambda _: made, seed),
+        actor,
+        number * each,
+        episodes,
+        keep=lambda metrics: True,
+      )
   recipe = classifier.cpu(config.reward_cameras or None)
   steps = flags.FLAGS['classifier-steps'].value or recipe.training_steps
   recipe = dataclasses.replace(

@@ -21,6 +21,7 @@ import dm_env
 import numpy as np
 
 from serl.environments.wrappers import base
+from serl.teleop import keyboard
 
 _POLL_S = 0.25
 _TOLD_S = 45.0  # after which a call is reported, whatever its limit is
@@ -84,6 +85,7 @@ class Watchdog:
     self._has_hung = False
     self._closed = threading.Event()
     self._before: Any = None
+    self._give_terminal_back: Callable[[], None] = lambda: None
     self._thread = threading.Thread(
       target=self._run, name='watchdog', daemon=True
     )
@@ -91,6 +93,7 @@ class Watchdog:
   def __enter__(self) -> 'Watchdog':
     if threading.current_thread() is threading.main_thread():
       self._before = signal.signal(_SIGNAL, self._raise)
+    self._give_terminal_back = keyboard.remember_terminal()
     self._thread.start()
     return self
 
@@ -168,6 +171,8 @@ class Watchdog:
     logging.flush()
     sys.stdout.flush()
     sys.stderr.flush()
+    # A person's keys may have been read from it.
+    self._give_terminal_back()
     os._exit(1)
 
   def _raise(self, number: int, frame: FrameType | None) -> None:

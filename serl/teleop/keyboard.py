@@ -165,16 +165,29 @@ def keeping_terminal(stream: TextIO | None = None) -> Iterator[None]:
   Args:
     stream: that may be a terminal; by default standard input.
   """
-  stream = sys.stdin if stream is None else stream
-  if not is_terminal(stream):
-    yield
-    return
-  saved = termios.tcgetattr(stream)
+  give_back = remember_terminal(stream)
   try:
     yield
   finally:
+    give_back()
+
+
+def remember_terminal(stream: TextIO | None = None) -> Callable[[], None]:
+  """Returns a function that gives the terminal back as it is now.
+
+  Args:
+    stream: see `keeping_terminal`.
+  """
+  stream = sys.stdin if stream is None else stream
+  if not is_terminal(stream):
+    return lambda: None
+  saved = termios.tcgetattr(stream)
+
+  def give_back() -> None:
     if is_terminal(stream):
       termios.tcsetattr(stream, termios.TCSADRAIN, saved)
+
+  return give_back
 
 
 def is_terminal(stream: TextIO | None) -> bool:

@@ -15,6 +15,7 @@ import imageio.v2 as imageio
 import numpy as np
 
 from serl import core
+from serl import environment_loop
 from serl import specs
 from serl.demos import files
 from serl.demos import recording
@@ -24,12 +25,15 @@ from serl.environments.franka import tasks as robot_tasks
 from serl.environments.sim import tasks
 from serl.environments.wrappers import pacing
 from serl.environments.wrappers import reward_camera
+from serl.programs import watchdog
 from serl.teleop import devices
 from serl.teleop import gamepad
 from serl.teleop import keyboard
 from serl.teleop import opening
 from serl.teleop import scripted
 
+_LIMITS = watchdog.Limits()
+_ARM_RESET_LIMIT_S = 300.0  # it may move its joints
 _PREVIEW_S = 1.0  # between two pictures in the folder
 _DISCARD, _RESTART, _SUCCESS = '\x7f', 'n', ' '
 _TAP_S = 0.7  # terminals take so long to repeat a key that is held
@@ -79,6 +83,7 @@ class Session(NamedTuple):
   seed: int
   operator: recording.Operator
   marks: Marks | None  # of the person who acts; None where an expert does
+  fault_limit_s: float | None  # see `EnvironmentLoop`
 
 
 def make_parser(tool: str, description: str) -> argparse.ArgumentParser:
@@ -143,6 +148,29 @@ def make_parser(tool: str, description: str) -> argparse.ArgumentParser:
     help='the pace where a person acts in simulation, default %(default)s',
   )
   add(
+    '--step-limit',
+    type=_positive,
+    default=_LIMITS.step,
+    metavar='SECONDS',
+    help='of one step of the environment, default %(default)s; one that takes '
+    'longer ends the recording',
+  )
+  add(
+    '--reset-limit',
+    type=_positive,
+    metavar='SECONDS',
+    help=f'of one reset, default {_LIMITS.reset}, of an arm '
+    f'{_ARM_RESET_LIMIT_S}',
+  )
+  add(
+    '--fault-minutes',
+    type=_positive,
+    default=recording.FAULT_LIMIT_S / 60,
+    metavar='MINUTES',
+    help='in which no step of the robot succeeds; then the recording ends, '
+    'default %(default)s',
+  )
+  add(
     '--no-preview',
     action='store_true',
     help="show nothing; else a person with a display gets MuJoCo's viewer "
@@ -169,14 +197,16 @@ def run(
       cameras that are for the reward alone.
   """
   try:
-    with _open_session(options, target, for_policy) as session:
+    with _open_session(parser.prog, options, target, for_policy) as session:
       counts = record(session)
   except (
     ValueError,
     OSError,
     core.FaultError,
     devices.DeviceError,
+    environment_loop.FaultLimitError,
     recording.RecordingError,
+    watchdog.HungError,
   ) as error:
     kept = len(files.find(options.out))
     parser.error(f'{error}\n{kept} finished episodes are in {options.out}')
@@ -195,7 +225,10 @@ def run(
 
 @contextlib.contextmanager
 def _open_session(
-  options: argparse.Namespace, target: Mapping[str, int], for_policy: bool
+  program: str,
+  options: argparse.Namespace,
+  target: Mapping[str, int],
+  for_policy: bool,
 ) -> Iterator[Session]:
   # Other starts than those of the episodes that are there.
   seed = options.seed + len(files.find(options.out))
@@ -206,6 +239,15 @@ def _open_session(
       '--device=spacemouse, --device=gamepad or --device=keyboard.'
     )
   with contextlib.ExitStack() as stack:
+    reset_limit_s = options.reset_limit or (
+      _ARM_RESET_LIMIT_S if options.robot else _LIMITS.reset
+    )
+    # Before the keyboard, whose terminal it gives back.
+    guard = stack.enter_context(
+      watchdog.Watchdog(
+        program, watchdog.Limits(options.step_limit, reset_limit_s)
+      )
+    )
     keys = None
     if person or keyboard.is_terminal(sys.stdin):
       keys = stack.enter_context(keyboard.Keyboard())
@@ -216,7 +258,9 @@ def _open_session(
       device = opening.Shared(open_device)
       # A device that is not there is told before the arm is looked for.
       stack.callback(device().close)
-    environment = _make_environment(options, seed, for_policy)
+    environment = guard.make(
+      lambda seed: _make_environment(options, seed, for_policy), seed
+    )
     stack.callback(environment.close)
     if person:
       actor = devices.DeviceActor(
@@ -245,6 +289,7 @@ def _open_session(
       seed=seed,
       operator=operator,
       marks=Marks(keys, find_pad) if person else None,
+      fault_limit_s=60 * options.fault_minutes,
     )
 
 

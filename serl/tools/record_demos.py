@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
       session.seed,
       attempts=sys.maxsize if session.marks else None,
       operator=session.operator,
+      fault_limit_s=session.fault_limit_s,
     )
     return {'episodes': len(kept)}
 

@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
       label,
       patience=None if session.marks else 20,
       operator=session.operator,
+      fault_limit_s=session.fault_limit_s,
     )
     return counts._asdict()
 

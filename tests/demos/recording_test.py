@@ -6,6 +6,8 @@ import jax
 import numpy as np
 import pytest
 
+from serl import core
+from serl import environment_loop
 from serl import specs
 from serl.demos import files
 from serl.demos import log as log_lib
@@ -47,6 +49,26 @@ def test_keeps_the_rate_of_the_environment(tmp_path):
   assert files.read(tmp_path / '000000.npz')[1][files.RATE] == 50
   _record(1.0, 1, tmp_path / 'unknown')
   assert files.RATE not in files.read(tmp_path / 'unknown' / '000000.npz')[1]
+
+
+class _Broken(fakes.FakeEnvironment):
+  """Has no good step."""
+
+  def step(self, action):
+    raise core.FaultError('the arm has no power')
+
+
+def test_a_robot_that_fails_for_ever_ends_the_recording(tmp_path):
+  with pytest.raises(
+    environment_loop.FaultLimitError, match='the arm has no power'
+  ):
+    recording.record(
+      lambda seed: _Broken(_spec()),
+      fakes.FakeActor(_spec()),
+      1,
+      tmp_path,
+      fault_limit_s=0.6,
+    )
 
 
 class _Closing(fakes.FakeEnvironment):

@@ -37,13 +37,13 @@ from tests.teleop import gamepad_stand_in
 
 
 class Terminal:
-  """A tool in a terminal of its own."""
+  """Python in a terminal of its own."""
 
   def __init__(self, *arguments):
     self.text = ''
     self._pid, self._fd = pty.fork()
     if self._pid == 0:
-      os.execv(sys.executable, [sys.executable, '-m', *arguments])
+      os.execv(sys.executable, [sys.executable, *arguments])
 
   def type(self, keys):
     os.write(self._fd, keys.encode())
@@ -82,8 +82,9 @@ class Terminal:
 def start_terminals():
   started = []
 
-  def start(*arguments):
-    started.append(Terminal(*arguments))
+  def start(tool, *arguments):
+    how = ('-c',) if '\n' in tool else ('-m',)
+    started.append(Terminal(*how, tool, *arguments))
     return started[-1]
 
   yield start
@@ -272,6 +273,45 @@ def test_a_person_with_a_display_gets_the_viewer(monkeypatch, tmp_path):
     show = console._make_preview(stack, environment, tmp_path, simulated=True)
     show(environment.reset())
   assert syncs == [1]
+
+
+_HUNG = """
+import ctypes, signal, sys
+from serl.environments.sim import tasks
+from serl.environments.wrappers import base
+from serl.tools import record_demos
+
+class Environment(base.EnvironmentWrapper):
+  def step(self, action):
+    {call}
+
+make = tasks.make
+tasks.make = lambda *arguments: Environment(make(*arguments))
+sys.exit(record_demos.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+  ('call', 'code'),
+  [
+    ('while True: pass', 2),
+    # In C, which no signal interrupts.
+    (
+      'signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1]);'
+      'ctypes.CDLL(None).sleep(600)',
+      1,
+    ),
+  ],
+)
+def test_a_step_that_never_returns_ends_the_recording(
+  start, tmp_path, call, code
+):
+  arguments = ('pick_cube', f'--out={tmp_path}', '--step-limit=0.5')
+  tool = start(_HUNG.format(call=call), *arguments)
+  before = tool.mode()
+  assert tool.wait() == code
+  assert 'record_demos: environment.step has not returned for' in tool.text
+  assert tool.mode() == before
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from serl.programs import config as config_lib
 from serl.programs import run_folder
 from serl.programs import training as training_lib
 from serl.programs import watchdog
+from serl.programs.distributed import heartbeat
 from serl.programs.distributed import poller
 from serl.programs.distributed import process
 from serl.programs.distributed import shipping
@@ -85,6 +86,8 @@ class Actor:
           served, environment, self._index, self._clock, status
         )
         stack.callback(parts[task].close, _CLOSE_S / len(self._runs))
+
+      heartbeat.end_start(self._folder, own, config.call_limits)
 
       def time_is_up() -> str:
         reasons = (part.timer.reached() for part in parts.values())

@@ -15,6 +15,7 @@ from serl.programs import acting
 from serl.programs import evaluation
 from serl.programs import run_folder
 from serl.programs import watchdog
+from serl.programs.distributed import heartbeat
 from serl.programs.distributed import poller
 from serl.programs.distributed import process
 from serl.programs.distributed import rpc
@@ -56,6 +57,7 @@ class Evaluator:
       for served in self._runs.values():
         parts.append(_Part(served, self._clock, guard, status))
         stack.callback(parts[-1].close)
+      heartbeat.end_start(self._folder, NAME, limits)
 
       def time_is_up() -> str:
         return next(filter(None, (part.timer.reached() for part in parts)), '')

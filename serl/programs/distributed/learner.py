@@ -13,6 +13,7 @@ from serl import types
 from serl.programs import config as config_lib
 from serl.programs import run_folder
 from serl.programs import training as training_lib
+from serl.programs.distributed import heartbeat
 from serl.programs.distributed import process
 from serl.replay import adders
 from serl.replay import iterators
@@ -156,6 +157,7 @@ class Learner:
     )
     training = self._make_training(logger, status)
     replay = _Watched(self._replay)
+    heartbeat.end_start(self._config.folder, NAME)
     try:
       while not stop.is_set() and self._goes_on(replay.last):
         if self._failure is not None:

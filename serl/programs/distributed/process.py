@@ -24,6 +24,7 @@ from serl.programs import errors
 from serl.programs import interrupt
 from serl.programs import run_folder
 from serl.programs import time_limit
+from serl.programs.distributed import heartbeat
 from serl.programs.distributed import service
 
 _PR_SET_PDEATHSIG = 1
@@ -85,6 +86,7 @@ def prepare(folder: pathlib.Path, node: str) -> None:
   if sys.platform == 'linux':
     # Without it a node outlives a launcher that was killed.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+  heartbeat.start(folder, node)
   logging.info('%s runs as process %d.', node, os.getpid())
 
 
@@ -217,8 +219,12 @@ class Said(NamedTuple):
 
 def clear_status(folder: pathlib.Path, node: str) -> None:
   """Forgets what a node said in an earlier launch."""
-  status_path(folder, node).unlink(missing_ok=True)
-  _device_path(folder, node).unlink(missing_ok=True)
+  for path in (
+    status_path(folder, node),
+    _device_path(folder, node),
+    heartbeat.path(folder, node),
+  ):
+    path.unlink(missing_ok=True)
 
 
 def read_status(folder: pathlib.Path, node: str) -> Said:

@@ -12,11 +12,14 @@ from launchpad.launch import worker_manager
 from serl.programs import errors
 from serl.programs import interrupt
 from serl.programs import run_folder
+from serl.programs.distributed import heartbeat
 from serl.programs.distributed import program as program_lib
 
 _FAILURE_GRACE_S = 2.5  # the run ends within 5 s after a node has died
 _STOP_GRACE_S = 8.0  # and within 10 s after a Ctrl-C
+_DUMP_S = 2.0  # for a node that is aborted to write where its threads were
 _TRACEBACK_LINES = 60
+_STARTS = ('Traceback', 'Fatal Python error')  # of a traceback
 
 
 class Supervisor:
@@ -45,6 +48,9 @@ class Supervisor:
       # Labels are GROUP/INDEX; each node is a group of its own.
       (self._alive[label.split('/')[0]],) = processes
     workers.clear()
+    self._monitor = heartbeat.Monitor(
+      {label: heartbeat.path(*node) for label, node in nodes.items()}
+    )
     self._interrupted = 0
 
   @contextlib.contextmanager
@@ -76,7 +82,8 @@ class Supervisor:
     """Returns the nodes that have ended well since the last call.
 
     Raises:
-      NodeDiedError: with the node's name, its code and its traceback.
+      NodeDiedError: with the node's name, its code and its traceback; or one
+        has been silent for too long, and was killed.
     """
     ended = []
     for name, node in list(self._alive.items()):
@@ -87,6 +94,8 @@ class Supervisor:
       if code != 0:
         raise errors.NodeDiedError(self._describe(name, code))
       ended.append(name)
+    for name, seconds in self._monitor.poll(self._alive).items():
+      raise errors.NodeDiedError(self._abort(name, seconds))
     return ended
 
   def stop(self, grace_s: float = _STOP_GRACE_S) -> None:
@@ -134,13 +143,31 @@ class Supervisor:
       )
     return failure
 
+  def _abort(self, name: str, seconds: float) -> str:
+    """Kills a node that gives no sign of life; describes where it was."""
+    node = self._alive.pop(name)
+    # A process that was stopped takes the first signal after the second.
+    node.send_signal(signal.SIGABRT)
+    node.send_signal(signal.SIGCONT)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+      node.wait(_DUMP_S)
+    _kill([node])
+    return self._describe_end(
+      name,
+      f'gave no sign of life for {seconds:.0f} s and was killed: its process '
+      'was stopped, or a library kept it from running Python',
+    )
+
   def _describe(self, name: str, code: int) -> str:
-    path = run_folder.log(*self._nodes[name])
     how = (
       f'was killed by {signal.Signals(-code).name}'
       if code < 0
       else f'ended with code {code}'
     )
+    return self._describe_end(name, how)
+
+  def _describe_end(self, name: str, how: str) -> str:
+    path = run_folder.log(*self._nodes[name])
     return f'The node {name!r} {how}. Its log: {path}\n{_traceback(path)}'
 
 
@@ -155,7 +182,11 @@ def _traceback(path: pathlib.Path) -> str:
   """Returns the last traceback in a log, or else its last lines."""
   if not path.exists():
     return 'It has written nothing.'
-  lines = path.read_text(errors='replace').splitlines()
-  starts = [i for i, line in enumerate(lines) if line.startswith('Traceback')]
+  lines = [
+    line
+    for line in path.read_text(errors='replace').splitlines()
+    if not line.startswith('Extension modules:')  # all there are, of a crash
+  ]
+  starts = [i for i, line in enumerate(lines) if line.startswith(_STARTS)]
   tail = lines[starts[-1] :] if starts else lines[-10:]
   return '\n'.join(tail[-_TRACEBACK_LINES:])

@@ -1,5 +1,6 @@
 """A run of a few seconds for the tests: a fake environment, tiny networks."""
 
+import ctypes
 import functools
 import pathlib
 import sys
@@ -53,6 +54,8 @@ class FaultyEnvironment(fakes.FakeEnvironment):
       raise core.FaultError('the arm has\nno power')
     if self._fault == 'step' and self._episodes > 15:
       threading.Event().wait()
+    if self._fault == 'lock' and self._episodes > 15:
+      ctypes.PyDLL(None).sleep(1000)  # it keeps the interpreter's lock
     timestep = super().step(action)
     if self._fault == 'nan' and self._episodes > 15:
       return timestep._replace(reward=np.float32('nan'))
@@ -176,7 +179,7 @@ if __name__ == '__main__':
   flags.DEFINE_enum(
     'fault',
     'none',
-    ['none', 'raise', 'nan', 'bug', 'dead', 'reset', 'step'],
-    "The environment's; the last two hang there.",
+    ['none', 'raise', 'nan', 'bug', 'dead', 'reset', 'step', 'lock'],
+    "The environment's; the last three hang there.",
   )
   app.run(main)

@@ -24,6 +24,7 @@ pytest.importorskip(
 
 from serl import programs
 from serl.demos import files
+from serl.programs.distributed import heartbeat
 from serl.programs.distributed import keys
 from serl.programs.distributed import process
 from serl.programs.distributed import program
@@ -184,6 +185,8 @@ def test_ends_when_the_evaluator_has_seen_enough(launch):
   # The fake has no pictures: said, and no reason to fail.
   assert 'Video:           none:' in run.output()
   for node in ('learner', 'actor_0', 'evaluator'):
+    # Once started, each may be silent for so long.
+    assert heartbeat.path(run.folder, node).read_text() == '45'
     assert loggers.read_metrics(run.folder, node)
     assert list((run.folder / 'tensorboard' / node).iterdir())
   other = launch('--learning_rate=0.1')

@@ -1,5 +1,6 @@
 """The supervisor over real processes that are not Launchpad's."""
 
+import pathlib
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ pytest.importorskip(
 
 from serl.programs import errors
 from serl.programs import run_folder
+from serl.programs.distributed import heartbeat
 from serl.programs.distributed import program as program_lib
 from serl.programs.distributed import supervisor as supervisor_lib
 
@@ -32,7 +34,7 @@ def supervise(tmp_path):
     workers = {}
     for name, script in scripts.items():
       process = subprocess.Popen(
-        [sys.executable, '-c', script], stdout=subprocess.PIPE
+        [sys.executable, '-c', script, str(tmp_path)], stdout=subprocess.PIPE
       )
       if 'up' in script:
         process.stdout.readline()
@@ -116,3 +118,65 @@ def test_signals_are_noted_while_they_are_handled(supervise):
     signal.raise_signal(signal.SIGINT)
     assert supervisor.interrupted
   assert signal.getsignal(signal.SIGINT) is before
+
+
+_BEAT = """
+import ctypes, faulthandler, pathlib, sys, time
+from serl.programs.distributed import heartbeat
+
+folder = pathlib.Path(sys.argv[1])
+log = open(folder / 'logs' / 'actor_0.txt', 'w')
+faulthandler.enable(log)
+heartbeat._SILENCE_S = 1.0
+heartbeat.start(folder, 'actor_0')
+heartbeat.end_start(folder, 'actor_0')
+
+def read_camera():
+  {body}
+
+print('up', flush=True)
+read_camera()
+"""
+_SILENCES = {
+  # Called with Python's lock, which no thread takes from it.
+  'lock': 'ctypes.PyDLL(None).sleep(600)',
+  'stop': 'time.sleep(600)',
+}
+
+
+@pytest.mark.parametrize('how', _SILENCES)
+def test_silent_node_is_named_with_where_it_was(supervise, tmp_path, how):
+  (tmp_path / 'logs').mkdir()
+  beating = _BEAT.format(body=_SILENCES[how])
+  supervisor, (actor, _) = supervise(actor_0=beating, learner=_SLEEP)
+  if how == 'stop':
+    actor.send_signal(signal.SIGSTOP)
+  with pytest.raises(errors.NodeDiedError) as raised:
+    _poll_until(supervisor, lambda ended: False)
+  assert "'actor_0' gave no sign of life for 1 s" in str(raised.value)
+  assert 'in read_camera' in str(raised.value)
+  assert actor.poll() == -signal.SIGABRT
+  assert supervisor.alive  # the learner, which ends as after any failure
+
+
+def test_node_that_is_busy_or_starts_is_not_silent(supervise, tmp_path):
+  (tmp_path / 'logs').mkdir()
+  busy = _BEAT.format(body='while True: pass')
+  supervisor, _ = supervise(actor_0=busy, learner=_SLEEP)
+  deadline = time.monotonic() + 3
+  while time.monotonic() < deadline:
+    assert supervisor.poll() == []
+    time.sleep(0.05)
+
+
+def test_a_launcher_that_was_stopped_finds_no_node_silent(monkeypatch):
+  now = 0.0
+  monkeypatch.setattr(heartbeat.time, 'monotonic', lambda: now)
+  file = pathlib.Path('absent')
+  monitor = heartbeat.Monitor({'actor_0': file})
+  now = 10_000.0
+  assert not monitor.poll(['actor_0'])
+  for _ in range(200):
+    now += 1.0
+    silent = monitor.poll(['actor_0'])
+  assert silent == {'actor_0': pytest.approx(200, abs=1)}
