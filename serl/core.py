@@ -57,6 +57,18 @@ class FaultError(RuntimeError):
   """
 
 
+@runtime_checkable
+class RealTime(Protocol):
+  """An environment that may run in real time, as a robot does.
+
+  A simulation, whose time passes by its steps alone, need not have it.
+  """
+
+  @property
+  def real_time(self) -> bool:
+    """Whether time passes while nothing acts: then no learner holds it up."""
+
+
 class Variables(NamedTuple):
   """Policy parameters and how old they are."""
 

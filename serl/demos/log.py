@@ -75,6 +75,11 @@ class EpisodeLog:
     """The number of environment steps in all episodes."""
     return sum(entry.length for entry in tuple(self._entries.values()))
 
+  @property
+  def end(self) -> int:
+    """The number that the next episode gets."""
+    return self._next_number
+
   def append(
     self, episode: types.Episode, metadata: Mapping[str, Any] | None = None
   ) -> pathlib.Path:
@@ -143,7 +148,9 @@ class EpisodeLog:
     chosen = numbers[
       bisect.bisect_left(numbers, begin) : bisect.bisect_left(numbers, end)
     ]
-    return sum(self._entries[_name(number)].length for number in chosen)
+    entries = map(self._entries.get, map(_name, chosen))
+    # One that is found damaged meanwhile, in another thread, is gone.
+    return sum(entry.length for entry in entries if entry is not None)
 
   def may_hold(self, number: int, name: str) -> bool:
     """Returns whether the extra `name` of an episode is not just zeros.

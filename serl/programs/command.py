@@ -98,6 +98,12 @@ def define_flags(demonstrations: bool = False) -> None:
     flags.DEFINE_float(
       'updates-per-step', None, 'Critic updates for each environment step.'
     ),
+    flags.DEFINE_bool(
+      'keep-ratio',
+      None,
+      'Have actors wait for these updates between episodes, so that a run of N '
+      'steps is the same on any machine; by default in simulation alone.',
+    ),
     flags.DEFINE_float(
       'steps-per-second',
       None,
@@ -336,6 +342,7 @@ def fields(**defaults: Any) -> dict[str, Any]:
     'step_limit_s': _value('step-limit'),
     'reset_limit_s': _value('reset-limit'),
     'updates_per_step': _value('updates-per-step'),
+    'keep_ratio': _value('keep-ratio'),
     'steps_per_second': _value('steps-per-second'),
     'live_port': _value('live-port'),
   }

@@ -85,6 +85,10 @@ class RunConfig:
 
   # Learning.
   updates_per_step: float = _free(1.0)  # critic updates an environment step
+  # Actors wait between episodes while the updates of their steps are overdue,
+  # so that a number of steps means as much on a slow machine as on a fast one.
+  # None: unless the environment runs in real time (`core.RealTime`), as an arm.
+  keep_ratio: bool | None = _free(None)
   publish_every: int = _free(10)  # rounds between published parameters
   pull_every_s: float = _free(0.1)  # at least, between an actor's pulls
 

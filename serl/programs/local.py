@@ -36,7 +36,8 @@ def run_local(
   """Trains in this process: an episode, then the rounds that are due.
 
   The agents, the environment, the run folders and what resuming means are those
-  of the distributed program.
+  of the distributed program. The ratio of updates to steps is always kept: an
+  arm waits for the updates between its episodes.
 
   Returns:
     What came of the run, or of the runs by their tasks.
@@ -75,6 +76,8 @@ def run_local(
       )
       parts[task] = _Run(run, spec, environment, opened, guard)
       stack.callback(parts[task].close)
+    for part in parts.values():
+      part.compile()
     try:
       reason = _take_turns(parts, environment)
     except (environment_loop.FaultLimitError, watchdog.HungError):
@@ -160,6 +163,10 @@ class _Run:
       on_fault=acting.FaultDisplay(environment, lambda text, since: None),
       fault_limit_s=config.fault_limit_s,
     )
+
+  def compile(self) -> None:
+    """Compiles the learner's round: nothing acts before."""
+    self._training.compile()
 
   def take_turn(self, interrupted: Callable[[], bool]) -> str:
     """Runs an episode and what is due then; returns which limit is reached."""

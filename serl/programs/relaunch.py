@@ -52,6 +52,7 @@ _KEPT = {
 # Those that neither depends on, which are left out, and the switches of them.
 _LEFT_SWITCHES = (
   'accept-poor-classifier',
+  'keep-ratio',
   'local',
   'resume',
   'stop-at-success',

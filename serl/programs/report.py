@@ -11,6 +11,7 @@ from serl import specs
 from serl.environments.wrappers import video
 from serl.programs import config as config_lib
 from serl.programs import evaluation
+from serl.programs import ratio as ratio_lib
 from serl.programs import run_folder
 from serl.programs import time_limit
 from serl.programs import training
@@ -19,9 +20,8 @@ from serl.utils import loggers
 from serl.utils import plotting
 
 # Part of the updates an environment step that were asked for, below which the
-# ratio counts as missed. Those for the last steps of each actor may be due.
+# ratio counts as missed. Those that an actor does not wait for may be due.
 _RATIO_KEPT = 0.8
-_STEPS_DUE = 200
 _REACHED = 'evaluation episodes succeeded'  # the end of the reason of a goal
 INTERRUPTED = 'interrupted; the same command goes on'  # why a run ended
 
@@ -214,22 +214,38 @@ def _keeps_ratio(
 ) -> bool:
   """Returns whether the updates that were due have been made.
 
-  Either over the run, or since the first record of the launch: before it the
-  learner compiles, while the robot takes steps. After a resume steps of earlier
-  launches come in.
+  Either over the run, or since the first record of the launch: after a resume
+  steps of earlier launches come in.
   """
   ratio = training.make_ratio(config)
   last = learner[-1]
   first = next((r for r in learner if r.get('time', 0.0) >= launched), last)
+  may_be_due = sum(
+    ratio_lib.slack(longest) + longest for longest in _longest_episodes(config)
+  )
   start = {'env_steps': ratio.start_step, 'learner_steps': -1}  # one is begun
 
   def keeps(since: Mapping[str, Any]) -> bool:
     steps = last['env_steps'] - since['env_steps']
     rounds = last['learner_steps'] - since['learner_steps']
-    due = _RATIO_KEPT * (steps - _STEPS_DUE * config.num_actors)
+    due = _RATIO_KEPT * (steps - may_be_due)
     return rounds * ratio.updates_per_round >= ratio.asked * due
 
   return keeps(start) or keeps(first)
+
+
+def _longest_episodes(config: config_lib.RunConfig) -> list[int]:
+  """Returns the steps of the longest episode of each actor, as far as known."""
+  return [
+    max(
+      (
+        int(record.get('episode_length', 0))
+        for record in loggers.read_metrics(config.folder, f'actor_{index}')
+      ),
+      default=0,
+    )
+    for index in range(config.num_actors)
+  ]
 
 
 def _film(

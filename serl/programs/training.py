@@ -103,12 +103,21 @@ class Training:
       return self._published._replace(age=age)
 
   def compile(self) -> None:
-    """Compiles the round ahead, while the first steps are being taken."""
+    """Compiles the round: nothing acts before."""
     self._learner.compile(_zero_batch(self._config, self._spec))
 
   def may_step(self, env_steps: int) -> bool:
-    """Returns whether a round is due after `env_steps`."""
+    """Returns whether a round is due after `env_steps`.
+
+    What is taken beyond the run's limit is owed no updates.
+    """
+    env_steps = min(env_steps, self._config.max_env_steps)
     return self.ratio.may_update(env_steps, self.learner_steps)
+
+  def overdue(self, env_steps: int) -> float:
+    """Returns for how many of `env_steps` a round has been due."""
+    env_steps = min(env_steps, self._config.max_env_steps)
+    return self.ratio.overdue(env_steps, self.learner_steps)
 
   def step(self, env_steps: int, sizes: Mapping[str, int]) -> None:
     """Does a round; publishes, logs and checkpoints when it is time.

@@ -229,6 +229,11 @@ class FrankaEnvironment(dm_env.Environment):
     return {**self._tell_success(), 'late_steps': float(self._late_steps)}
 
   @property
+  def real_time(self) -> bool:
+    """Whether time passes while nothing acts, see `core.RealTime`."""
+    return True
+
+  @property
   def control_timestep(self) -> float:
     """The duration of a step, s."""
     return self._period

@@ -165,6 +165,10 @@ class TwinEnvironment(environment.FrankaEnvironment):
     return state, observation
 
   @property
+  def real_time(self) -> bool:
+    return isinstance(self.scene.twin.clock, robot_lib.RealTimeClock)
+
+  @property
   def model(self) -> mujoco.MjModel:
     """The compiled model, for viewers."""
     return self.scene.twin.model

@@ -1,6 +1,6 @@
 """The actor's node: steps the environment, logs and sends its episodes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import contextlib
 import pathlib
 
@@ -14,16 +14,19 @@ from serl.demos import files
 from serl.environments.wrappers import pacing
 from serl.programs import acting
 from serl.programs import config as config_lib
+from serl.programs import ratio
 from serl.programs import run_folder
 from serl.programs import training as training_lib
 from serl.programs import watchdog
 from serl.programs.distributed import heartbeat
+from serl.programs.distributed import pausing
 from serl.programs.distributed import poller
 from serl.programs.distributed import process
 from serl.programs.distributed import shipping
 from serl.utils import counting
 from serl.utils import loggers
 
+_PACE = "at the learner's pace: waits between episodes for its updates"
 _CLOSE_S = 3.0  # for the last episodes to reach the replays, in all
 
 
@@ -80,6 +83,7 @@ class Actor:
         environment = pacing.RealTime(environment, 1 / config.steps_per_second)
       environment = acting.shown(environment, config, self._index)
       stack.callback(environment.close)
+      keeps_ratio = ratio.keeps(config.keep_ratio, environment)
       parts = {}
       for task, served in self._runs.items():
         parts[task] = _Part(
@@ -96,15 +100,23 @@ class Actor:
       def should_stop() -> bool:
         return stop.is_set() or bool(time_is_up())
 
+      has_waited = False
       while not should_stop() and not any(p.over for p in parts.values()):
         waits = [p.waits_for() for p in parts.values()]
         if any(waits):
           status.say(next(filter(None, waits)))
           stop.wait(0.1)
           continue
-        status.say('')
         task = environment.next_task if len(parts) > 1 else next(iter(parts))
-        parts[task].loop.run_episode(should_stop)
+        if keeps_ratio and parts[task].is_ahead():
+          has_waited = True
+          status.say(_PACE)
+          stop.wait(0.05)
+          continue
+        # It stays: another episode, and the actor waits again.
+        status.say(_PACE if has_waited else '')
+        has_waited = False
+        parts[task].run_episode(should_stop)
       process.say_limit(status, time_is_up())
 
 
@@ -153,7 +165,9 @@ class _Part:
       index,
       config.num_actors,
     )
-    self.loop = environment_loop.EnvironmentLoop(
+    self._log = log
+    self._pause = pausing.Pause(config.num_actors)
+    self._loop = environment_loop.EnvironmentLoop(
       environment,
       self._actor,
       counter,
@@ -177,6 +191,22 @@ class _Part:
       return ''
     self._client.update()
     return f'waiting for the learner at {self._address}'
+
+  def is_ahead(self) -> bool:
+    """Returns whether the updates of too many steps are overdue."""
+    progress = self._poller.progress
+    if progress is None:  # lost meanwhile
+      return False
+    # The next episode begins with the newest parameters, and time goes on.
+    self._client.update()
+    unsent = self._log.steps_between(progress.wanted, self._log.end)
+    return self._pause.is_due(progress, unsent)
+
+  def run_episode(self, should_stop: Callable[[], bool]) -> None:
+    """Runs an episode, unless it is stopped."""
+    metrics = self._loop.run_episode(should_stop)
+    if metrics is not None:
+      self._pause.note_episode(metrics['episode_length'])
 
   @property
   def over(self) -> bool:

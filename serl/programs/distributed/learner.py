@@ -15,6 +15,7 @@ from serl.programs import run_folder
 from serl.programs import training as training_lib
 from serl.programs.distributed import heartbeat
 from serl.programs.distributed import process
+from serl.programs.distributed import service
 from serl.replay import adders
 from serl.replay import iterators
 from serl.replay import packing as packing_lib
@@ -59,8 +60,12 @@ class Learner:
     self._training: training_lib.Training | None = None
     self._inserted: dict[str, int] = {}
     self._passed_steps = 0  # that were taken, and are in no table
+    self._steps = 0  # in the episodes of `_inserted`, those included
+    self._starting = 'it starts'
+    self._is_filled = False  # whether the tables may be sampled
     self._failure: Exception | None = None  # of an insert
     self._inserting = threading.Lock()
+    self._counting = threading.Lock()  # of `_inserted` and `_steps`
     self._over = ''  # why the run is over
     self._ending = threading.Lock()
     self._catch_up_until = 0.0  # to when updates may follow the last step
@@ -111,7 +116,7 @@ class Learner:
         # How much of it the tables hold is unknown: the run's own thread ends.
         self._failure = error
         raise
-      self._inserted[actor] = inserted + 1
+      self._count(actor, inserted + 1, episode.length)
       return inserted + 1
 
   def pass_over(self, actor: str, begin: int, end: int, steps: int) -> int:
@@ -129,22 +134,35 @@ class Learner:
     """
     with self._inserting:
       if begin == self._inserted.get(actor, 0):
-        self._inserted[actor] = end
+        self._count(actor, end, steps)
         self._passed_steps += steps
       return self._inserted.get(actor, 0)
 
-  def over(self, caller: str) -> str:
-    """Returns why the run is over, nothing while it is not."""
+  def progress(self, caller: str) -> service.Progress:
+    """Returns how the learner stands, for the node with the name `caller`."""
     self._callers.add(caller)
-    if self._over:
+    if over := self._over:
       self._told.add(caller)
-    return self._over
+    training = self._training
+    if training is None:
+      return service.Progress(over, self._starting)
+    # Not while `_inserting`, which may take long.
+    with self._counting:
+      wanted, steps = self._inserted.get(caller, 0), self._steps
+    overdue = training.overdue(steps) if self._is_filled else None
+    return service.Progress(over, '', overdue, wanted, training.learner_steps)
 
   def evaluated(self, successes: int, episodes: int) -> None:
     """Takes the outcome of the evaluator's best sweep."""
     wanted = self._config.stop_at_successes
     if wanted is not None and successes >= wanted:
       self._end(f'{successes} of {episodes} evaluation episodes succeeded')
+
+  def _count(self, actor: str, wanted: int, steps: int) -> None:
+    """Notes that an actor's episodes before `wanted` are in, `steps` more."""
+    with self._counting:
+      self._inserted[actor] = wanted
+      self._steps += steps
 
   # The node's own thread.
 
@@ -184,7 +202,7 @@ class Learner:
   ) -> training_lib.Training:
     """Fills the tables from files and builds what trains."""
     config = self._config
-    status.say('building the networks')
+    self._start('building the networks', status)
     spec = self._spec
     self._insert_recorded(spec)
     iterator = iterators.make_iterator(
@@ -194,11 +212,16 @@ class Learner:
       config.builder.batch_spec(),
     )
     training = training_lib.Training(config, spec, iterator, logger)
-    # From here on there are parameters to act with.
-    self._training = training
-    status.say('compiling')
+    self._start('compiling', status)
     training.compile()
+    # Only now: from here on the others act, and there is something to act with.
+    self._training = training
     return training
+
+  def _start(self, what: str, status: process.Status) -> None:
+    """Shows, here and to the other nodes, what comes before the first round."""
+    self._starting = what
+    status.say(what)
 
   def _round(
     self,
@@ -217,11 +240,11 @@ class Learner:
       for table in self._config.builder.make_tables()
       if states[table.name].size < table.min_size
     ]
+    self._is_filled = not missing
     if missing:
       status.say('waiting for transitions: ' + ', '.join(missing))
       return _POLL_S
-    # What is taken beyond the limit is owed no updates.
-    if not training.may_step(min(env_steps, self._config.max_env_steps)):
+    if not training.may_step(env_steps):
       return _IDLE_S
     status.say('')
     training.step(env_steps, _sizes(states))

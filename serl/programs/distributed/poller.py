@@ -40,33 +40,40 @@ class LearnerPoller:
     self._described = described
     self._differences: list[str] | None = None
     self._error: Exception | None = None
-    self._over = threading.Event()
+    self._progress: service.Progress | None = None
     self._closed = threading.Event()
     threading.Thread(target=self._poll, daemon=True).start()
 
   @property
   def over(self) -> bool:
     """Whether the run is over."""
-    return self._over.is_set()
+    return self._progress is not None and bool(self._progress.over)
+
+  @property
+  def progress(self) -> service.Progress | None:
+    """How the learner stood at its last answer; None before the first."""
+    return self._progress
 
   def waits_for(self) -> str:
-    """Returns why the learner is of no use now; nothing if it is.
+    """Returns why the learner is of no use yet; nothing if it is.
 
     Raises:
       AnotherRunError: the learner trains another agent or in another
         environment; says in what they differ.
     """
     differences, error = self._differences, self._error
+    progress = self._progress
     if differences:
       raise run_folder.AnotherRunError(
         f'The learner at {self._address} is that of another run; start both '
         'with the same agent, task and limits:\n  ' + '\n  '.join(differences)
       )
-    if differences is not None:
-      return ''
     if isinstance(error, rpc.OtherKeyError):
       return f'waiting for the learner: {error}'
-    return f'waiting for the learner at {self._address}'
+    waits = f'waiting for the learner at {self._address}'
+    if differences is None or progress is None:
+      return waits
+    return f'{waits}: {progress.starting}' if progress.starting else ''
 
   def close(self) -> None:
     """Ends the polling, after the question under way."""
@@ -77,8 +84,8 @@ class LearnerPoller:
       try:
         if self._differences is None:
           self._differences = self._learner.differences(self._described)
-        if self._learner.over(self._caller):
-          self._over.set()
+        self._progress = self._learner.progress(self._caller)
+        if self._progress.over:
           return
       except Exception as error:  # noqa: BLE001 (it must go on, whatever fails)
         # Lost contact is told by the threads that fetch parameters and send
@@ -87,4 +94,5 @@ class LearnerPoller:
           logging.INFO, 'The learner does not answer: %s', 60, error
         )
         self._differences, self._error = None, error
+        self._progress = None
       self._closed.wait(_PERIOD_S)

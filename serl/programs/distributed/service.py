@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -17,6 +17,26 @@ from serl.programs.distributed import rpc
 _CALL_S = 5.0
 # Parameters and episodes are megabytes, and the other machine may be busy.
 _TRANSFER_S = 60.0
+
+
+class Progress(NamedTuple):
+  """How a learner stands, for one of the nodes that it serves.
+
+  Fields:
+    over: why the run is over; '' while it is not.
+    starting: what it does before it can update; '' from then on, when others
+      may act.
+    overdue: for how many of the steps that it has its next round has been due;
+      None where it waits for steps itself.
+    wanted: the number of the next episode that it wants of the node.
+    learner_steps: the rounds that it has done.
+  """
+
+  over: str = ''
+  starting: str = ''
+  overdue: float | None = None
+  wanted: int = 0
+  learner_steps: int = 0
 
 
 class Learner(Protocol):
@@ -50,8 +70,8 @@ class Learner(Protocol):
       The number of the next one that is wanted.
     """
 
-  def over(self, caller: str) -> str:
-    """Returns why the run is over; nothing while it is not."""
+  def progress(self, caller: str) -> Progress:
+    """Returns how it stands, for the node with the name `caller`."""
 
   def evaluated(self, successes: int, episodes: int) -> None:
     """Takes the outcome of the evaluator's best sweep."""
@@ -84,7 +104,9 @@ def methods(learner: Learner) -> dict[str, rpc.Method]:
     ),
     'insert_episode': insert_episode,
     'pass_over': pass_over,
-    'over': lambda m: _result(learner.over(str(m.fields['caller']))),
+    'progress': lambda m: rpc.Message(
+      learner.progress(str(m.fields['caller']))._asdict()
+    ),
     'evaluated': lambda m: _result(
       learner.evaluated(int(m.fields['successes']), int(m.fields['episodes']))
     ),
@@ -158,9 +180,10 @@ class RemoteLearner(Learner):
       {'actor': actor, 'begin': begin, 'end': end, 'steps': steps},
     )
 
-  def over(self, caller: str) -> str:
-    """Returns why the run is over; nothing while it is not."""
-    return self._call('over', _CALL_S, {'caller': caller})
+  def progress(self, caller: str) -> Progress:
+    """Returns how the learner stands, for the node with the name `caller`."""
+    message = rpc.Message({'caller': caller})
+    return Progress(**self._client.call('progress', message, _CALL_S).fields)
 
   def evaluated(self, successes: int, episodes: int) -> None:
     """Gives the learner the outcome of the best sweep."""

@@ -44,6 +44,8 @@ class Progress:
     self._began = time.time()
     self._damages = damaged.Reasons(config.folder)
     self._first_update: float | None = None  # of this launch, unix time
+    # The first episode of each actor in this launch, by the actor.
+    self._first_episodes: dict[str, dict[str, Any]] = {}
 
   def poll(self) -> list[str]:
     """Reads what is new; returns a line for each thing set aside as damaged."""
@@ -55,6 +57,9 @@ class Progress:
       if node.startswith('actor'):
         episodes = [r for r in records if 'fault' not in r]
         self._episodes = (self._episodes + episodes)[-_LAST_EPISODES:]
+        for record in episodes:
+          if record.get('time', 0.0) >= self._began:
+            self._first_episodes.setdefault(node, record)
       if node == 'learner' and self._first_update is None:
         times = (r['time'] for r in records if r['time'] >= self._began)
         self._first_update = next(times, None)
@@ -135,16 +140,23 @@ class Progress:
     if self._config.time_limit_s is not None:
       trained = time.time() - (self._first_update or time.time())
       left.append(self._config.time_limit_s - trained)
-    elapsed = time.time() - self._began
-    if acted and elapsed > 10:
-      # Of the actors, not of the run: it may have been resumed.
-      newest = self._episodes[-self._config.num_actors :]
-      rate = sum(e.get('steps_per_second', 0) for e in newest)
-      left.append((self._config.max_env_steps - acted) / max(rate, 1e-6))
+    rate = self._steps_per_second()
+    if acted and rate:
+      left.append((self._config.max_env_steps - acted) / rate)
     if not left:
       return '-'
     clock = time.strftime('%H:%M:%S', time.gmtime(max(0, min(left))))
     return f'at most {clock}'
+
+  def _steps_per_second(self) -> float:
+    """Returns at what rate the actors take steps, with all that they wait."""
+    rate = 0.0
+    for node, first in self._first_episodes.items():
+      last = self._latest[node]
+      seconds = last.get('time', 0.0) - first.get('time', 0.0)
+      steps = last.get('env_steps', 0) - first.get('env_steps', 0)
+      rate += steps / seconds if steps > 0 and seconds > 0 else 0.0
+    return rate
 
 
 def _damaged(folder: pathlib.Path) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ import pytest
 
 from robot_server import limits
 from robot_server import testing
+from serl import core
 from serl import specs
 from serl.environments.franka import assembly
 from serl.environments.franka import cameras
@@ -31,6 +32,11 @@ def test_the_peg_task_has_six_actions_and_a_pose_of_six(make):
   )
   environment.step(np.zeros(6, np.float32))
   assert environment.step_extras()['late'] == 0
+
+
+def test_an_arm_runs_in_real_time_as_the_policy_sees_it(make):
+  environment = assembly.wrap(make(), peg_insert.STATE)
+  assert isinstance(environment, core.RealTime) and environment.real_time
 
 
 def test_the_tools_x_is_the_bases_where_it_points_down(make, driver):

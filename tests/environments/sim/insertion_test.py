@@ -261,3 +261,13 @@ def test_a_reflex_is_a_fault_and_the_next_reset_recovers():
   assert timestep.first()
   assert environment.scene.twin.read_state().mode == 'moving'
   environment.step(np.zeros(6, np.float32))
+
+
+@pytest.mark.parametrize('real_time', [False, True])
+def test_the_twin_runs_in_real_time_by_its_clock(real_time):
+  scene = insertion.Insertion(real_time=real_time)
+  environment = twin_environment.make(scene)
+  try:
+    assert environment.real_time is real_time
+  finally:
+    environment.close()

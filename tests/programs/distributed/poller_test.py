@@ -10,6 +10,7 @@ pytest.importorskip('grpc', reason='it comes with the extra `launch`')
 from serl.programs import run_folder
 from serl.programs.distributed import poller
 from serl.programs.distributed import rpc
+from serl.programs.distributed import service
 
 
 class Learner:
@@ -19,6 +20,7 @@ class Learner:
     self.answers = threading.Event()
     self.error = None
     self.reason = ''
+    self.starting = ''
     self.agent = 'SAC'
     self.asked = 0
 
@@ -26,10 +28,10 @@ class Learner:
     self._answer()
     return [] if described == self.agent else ['agent: another']
 
-  def over(self, caller):
+  def progress(self, caller):
     assert caller == 'actor_0'
     self._answer()
-    return self.reason
+    return service.Progress(self.reason, self.starting, learner_steps=7)
 
   def _answer(self):
     self.asked += 1
@@ -81,6 +83,24 @@ def test_polls_in_its_own_thread_and_goes_on_after_a_failure(
   _until(lambda: not polling.waits_for())
   learner.reason = 'the limit of 100 steps'
   _until(lambda: polling.over)
+
+
+def test_a_learner_that_compiles_is_waited_for(learner, make_poller):
+  learner.answers.set()
+  learner.starting = 'compiling'
+  polling = make_poller()
+  _until(lambda: polling.progress is not None)
+  assert polling.waits_for() == (
+    'waiting for the learner at lab:5300: compiling'
+  )
+  learner.starting = ''
+  _until(lambda: not polling.waits_for())
+  assert polling.progress.learner_steps == 7
+  # One that comes back compiles again.
+  learner.error = rpc.CallError('down')
+  _until(lambda: polling.progress is None)
+  learner.starting, learner.error = 'compiling', None
+  _until(lambda: 'compiling' in polling.waits_for())
 
 
 def test_the_learner_of_another_run_is_refused_with_what_differs(

@@ -14,6 +14,7 @@ import reverb
 from serl import core
 from serl import specs
 from serl.demos import log as log_lib
+from serl.programs import ratio
 from serl.programs import run_folder
 from serl.programs import training
 from serl.programs.distributed import keys
@@ -46,6 +47,11 @@ class _Training:
 
   def __init__(self, variables):
     self._variables = variables
+    self.learner_steps = variables.learner_steps
+
+  def overdue(self, env_steps):
+    asked = ratio.UpdateRatio(1.0, start_step=20, updates_per_round=2)
+    return asked.overdue(env_steps, 0)
 
   def get_variables(self, after):
     known = self._variables.learner_steps == after
@@ -194,11 +200,28 @@ def test_another_agent_or_environment_is_told_with_what_differs(
 
 def test_the_end_is_told_to_each_that_asks(served):
   _, _, remote, _ = served
-  assert remote.over('actor_0') == ''
+  assert remote.progress('actor_0').over == ''
   remote.evaluated(2, 3)
-  assert remote.over('actor_0') == ''
+  assert remote.progress('actor_0').over == ''
   remote.evaluated(3, 3)
-  assert remote.over('evaluator') == '3 of 3 evaluation episodes succeeded'
+  reason = remote.progress('evaluator').over
+  assert reason == '3 of 3 evaluation episodes succeeded'
+
+
+def test_an_actor_learns_how_far_its_learner_is(served):
+  _, learner, remote, _ = served
+  assert remote.progress('actor_0') == service.Progress(starting='it starts')
+  learner._training = _Training(core.Variables(_PARAMS, 7, 0.5))
+  remote.pass_over('actor_1', 0, 2, 25)
+  remote.insert_episode('actor_0', 0, fakes.make_episode(fake_run.SPEC, 10))
+  assert remote.progress('actor_0') == service.Progress(
+    wanted=1, learner_steps=7
+  )
+  learner._is_filled = True
+  # 35 steps, of which the first 20 owe no updates; the next round is due at 2.
+  assert remote.progress('actor_1') == service.Progress(
+    overdue=13.0, wanted=2, learner_steps=7
+  )
 
 
 def test_steps_of_a_person_are_demonstrations(served, tmp_path):

@@ -1,4 +1,6 @@
 import dataclasses
+import json
+import time
 
 import pytest
 
@@ -83,6 +85,22 @@ def test_the_time_that_is_left_counts_from_the_first_update(config):
   progress.poll()
   progress._first_update -= 60
   assert '00:08:5' in dict(progress.rows())['time left']
+
+
+def test_the_steps_that_are_left_count_with_all_that_actors_wait(config):
+  progress = table.Progress(config, _nodes(config, 'actor_0'))
+  progress._began -= 100
+  now = time.time()
+  path = loggers.metrics_path(config.folder, 'actor_0')
+  path.parent.mkdir()
+  with path.open('w') as file:
+    for since, steps in ((-60, 100), (-30, 200), (0, 400)):
+      # Within an episode it is faster than with the pauses between them.
+      record = {'time': now + since, 'env_steps': steps, 'episode_return': 1.0}
+      file.write(json.dumps({**record, 'steps_per_second': 1000.0}) + '\n')
+  progress.poll()
+  # 600 of 1,000 steps at 300 a minute.
+  assert dict(progress.rows())['time left'] == 'at most 00:02:00'
 
 
 def test_shows_the_newest_of_each_node(config):
