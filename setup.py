@@ -26,6 +26,7 @@ CORE = [
   'optax>=0.2.8',
   'orbax-checkpoint>=0.11.39',
   'rich',
+  'rlax>=0.1.7',
   'safetensors',
   'scipy',
   'tensorboardX',
@@ -99,8 +100,6 @@ EXTRAS = {
     'pytest-xdist',
     'pyyaml',
     'requests',
-    # The formulas of ops/ are tested against it.
-    'rlax>=0.1.7',
     'ruff',
     'schemathesis',
     'setuptools>=64',
