@@ -45,7 +45,13 @@ def update_ms(config: drq.DrQConfig, size: int) -> float:
     key, crop_key, noise_key = jax.random.split(state.key, 3)
     batch = drq_learning.augment(crop_key, batch, config.crop_padding)
     batch = jax.tree.map(lambda x: x[0], batch)
-    noise = losses.draw_critic_noise(noise_key, config.sac, vision.ACTION_SIZE)
+    noise = losses.draw_critic_noise(
+      noise_key,
+      rows,
+      vision.ACTION_SIZE,
+      config.sac.critic_members,
+      config.sac.target_members,
+    )
     state = state._replace(key=key)
     return sac_learning.critic_step(networks, config.sac, state, batch, noise)
 

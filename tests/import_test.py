@@ -17,6 +17,10 @@ HEAVY = (
   'cv2',
   'pyrealsense2',
   'rospy',
+  # What the losses are made of, with the first loss; see `ops.lazy_rlax`.
+  'rlax',
+  'distrax',
+  'tensorflow_probability',
 )
 
 # They own the cameras' libraries, and are imported by who opens a camera.
@@ -67,9 +71,68 @@ def first_loader_of(
 
 
 def test_serl_and_the_agents_load_nothing_heavy():
-  modules = ['serl', *modules_in('serl.agents')]
+  modules = [
+    'serl',
+    *modules_in('serl.ops'),
+    *modules_in('serl.networks'),
+    *modules_in('serl.agents'),
+  ]
   assert 'serl.agents.builder' in modules
   assert first_loader_of(HEAVY, modules) == {}
+
+
+# Makes the agent of an expression, acts once with its policy, then learns once.
+AGENT = """
+import sys
+import jax, numpy as np
+from serl import specs
+from serl import types
+from serl.agents import {agent}
+loaded = lambda: {heavy} & sys.modules.keys()
+bounded = lambda *shape: specs.BoundedArray(shape, np.float32, -1.0, 1.0)
+spec = specs.EnvironmentSpec(
+  bounded(6), bounded(2), specs.Array((), np.float32), bounded()
+)
+builder = {make}
+networks = builder.make_networks(spec)
+algorithm = builder.make_algorithm(networks)
+state = algorithm.init(jax.random.PRNGKey(0))
+observation = np.zeros(6, np.float32)
+for evaluation in (True, False):
+  policy = builder.make_policy(networks, evaluation)
+  params = builder.policy_params(state)
+  assert policy(params, jax.random.PRNGKey(0), observation).shape == (2,)
+print(sorted(loaded()))
+batch = builder.batch_spec()
+draw = lambda *shape: np.zeros(
+  (batch.updates_per_round, batch.batch_size, *shape), np.float32
+)
+jax.eval_shape(
+  algorithm.update,
+  state,
+  types.Transition(draw(6), draw(2), draw(), draw(), draw(6)),
+)
+print(sorted(loaded()))
+"""
+
+
+@pytest.mark.parametrize(
+  'agent, make, by_losses',
+  [
+    ('sac', 'sac.SACBuilder(sac.sac())', ['distrax', 'rlax']),
+    ('bc', 'bc.BCBuilder(bc.BCConfig())', []),
+  ],
+)
+def test_who_acts_loads_no_losses_and_who_learns_no_tensorflow(
+  agent, make, by_losses
+):
+  heavy = {'rlax', 'distrax', 'tensorflow', 'reverb'}
+  program = AGENT.format(agent=agent, make=make, heavy=heavy)
+  probe = subprocess.run(
+    [sys.executable, '-c', program], cwd=ROOT, capture_output=True, text=True
+  )
+  assert probe.returncode == 0, probe.stderr
+  assert probe.stdout.splitlines()[-2:] == ['[]', str(by_losses)]
 
 
 def test_the_environments_load_nothing_heavy_nor_jax():

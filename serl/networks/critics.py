@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import chex
 import haiku as hk
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,8 @@ def make_critic_ensemble(
   hidden_sizes: Sequence[int],
   members: int,
   shared_head: bool = False,
+  activation: mlp.Activation = 'tanh',
+  layer_norm: bool = True,
 ) -> feed_forward.FeedForward:
   """Makes an ensemble whose parameters carry a leading axis [members].
 
@@ -32,6 +35,8 @@ def make_critic_ensemble(
     members: the size of the ensemble, N.
     shared_head: whether all members share their last layer, the one whose
       parameters then have no leading axis.
+    activation: the function behind each hidden layer.
+    layer_norm: whether each hidden layer is normalised.
 
   Returns:
     A network: embedding [B, embedding_size], action [B, action_size] ->
@@ -40,8 +45,13 @@ def make_critic_ensemble(
 
   def make(members: int) -> hk.Transformed:
     def forward(embedding: jax.Array, action: jax.Array) -> jax.Array:
+      chex.assert_shape(embedding, (None, embedding_size))
+      chex.assert_shape(action, (None, action_size))
+      chex.assert_equal_shape_prefix([embedding, action], 1)
+      chex.assert_type([embedding, action], float)
       inputs = jnp.concatenate([embedding, action], axis=-1)
-      hidden = mlp.MLP(hidden_sizes, members)(inputs)
+      layers = mlp.MLP(hidden_sizes, members, activation, layer_norm)
+      hidden = layers(inputs)
       if shared_head:
         return mlp.Linear(1, name=_SHARED)(hidden)[..., 0]
       return mlp.Linear(1, members, name='value')(hidden)[..., 0]

@@ -1,12 +1,17 @@
 """Multi-layer perceptrons, one or an ensemble of them as a batched product."""
 
 from collections.abc import Sequence
+from typing import Literal
 
+import chex
 import haiku as hk
 import jax
 import jax.numpy as jnp
 
 from serl.networks import layer_norm
+
+Activation = Literal['tanh', 'relu']
+ACTIVATIONS = {'tanh': jnp.tanh, 'relu': jax.nn.relu}
 
 
 def xavier_uniform(
@@ -84,12 +89,14 @@ class LayerNorm(hk.Module):
 
 
 class MLP(hk.Module):
-  """Hidden layers of a linear map, LayerNorm and tanh each."""
+  """Hidden layers: a linear map, LayerNorm if wanted, and an activation."""
 
   def __init__(
     self,
     hidden_sizes: Sequence[int],
     members: int | None = None,
+    activation: Activation = 'tanh',
+    layer_norm: bool = True,
     name: str = 'mlp',
   ):
     """Initialises the module.
@@ -97,17 +104,23 @@ class MLP(hk.Module):
     Args:
       hidden_sizes: the width of each layer.
       members: the number of members N, None for a plain network.
+      activation: the function behind each layer.
+      layer_norm: whether each layer's outputs are normalised before it.
       name: the module's name.
     """
     super().__init__(name=name)
     self._hidden_sizes = tuple(hidden_sizes)
     self._members = members
+    self._activation = ACTIVATIONS[activation]
+    self._layer_norm = layer_norm
 
   def __call__(self, inputs: jax.Array) -> jax.Array:
     """Maps [B, inputs] to [B, hidden_sizes[-1]], with members [N, B, ...]."""
+    chex.assert_rank(inputs, 2)
     hidden = inputs
     for i, size in enumerate(self._hidden_sizes):
       hidden = Linear(size, self._members, name=f'linear_{i}')(hidden)
-      hidden = LayerNorm(self._members, name=f'layer_norm_{i}')(hidden)
-      hidden = jnp.tanh(hidden)
+      if self._layer_norm:
+        hidden = LayerNorm(self._members, name=f'layer_norm_{i}')(hidden)
+      hidden = self._activation(hidden)
     return hidden

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import chex
 import haiku as hk
 import jax
 import jax.numpy as jnp
@@ -41,6 +42,8 @@ def make_tanh_normal_policy(
   hidden_sizes: Sequence[int],
   min_std: float = 1e-5,
   max_std: float = 5.0,
+  activation: mlp.Activation = 'tanh',
+  layer_norm: bool = True,
 ) -> feed_forward.FeedForward:
   """Makes a policy whose std is exp of a network's output, clipped.
 
@@ -50,6 +53,8 @@ def make_tanh_normal_policy(
     hidden_sizes: the widths of the hidden layers.
     min_std: the least standard deviation before tanh.
     max_std: the largest; equal to `min_std` for a policy of fixed noise.
+    activation: the function behind each hidden layer.
+    layer_norm: whether each hidden layer is normalised.
 
   Returns:
     A network: embedding [B, embedding_size] -> TanhNormal over
@@ -57,7 +62,10 @@ def make_tanh_normal_policy(
   """
 
   def forward(embedding: jax.Array) -> distributions.TanhNormal:
-    hidden = mlp.MLP(hidden_sizes)(embedding)
+    chex.assert_shape(embedding, (None, embedding_size))
+    chex.assert_type(embedding, float)
+    layers = mlp.MLP(hidden_sizes, activation=activation, layer_norm=layer_norm)
+    hidden = layers(embedding)
     mean = mlp.Linear(action_size, name='mean')(hidden)
     log_std = mlp.Linear(action_size, name='log_std')(hidden)
     std = jnp.clip(jnp.exp(log_std), min_std, max_std)

@@ -4,6 +4,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from serl.ops import lazy_rlax as rlax
+
 
 def double_q_target(
   r_t: jax.Array,
@@ -29,8 +31,37 @@ def double_q_target(
   chex.assert_equal_shape([values_t, selector_values_t])
   chex.assert_equal_shape([r_t, discount_t, values_t[:, 0]])
   chex.assert_type([r_t, discount_t, values_t], float)
-  best = jnp.argmax(selector_values_t, axis=-1)
-  return jax.lax.stop_gradient(r_t + discount_t * take(values_t, best))
+  # The error of values of 0, whichever was chosen, is the target.
+  errors = jax.vmap(rlax.double_q_learning)
+  return errors(
+    jnp.zeros_like(values_t),
+    jnp.zeros(r_t.shape, jnp.int32),
+    r_t,
+    discount_t,
+    values_t,
+    selector_values_t,
+  )
+
+
+def chosen_loss(
+  values_tm1: jax.Array,
+  choices_tm1: jax.Array,
+  target_tm1: jax.Array,
+  weight: jax.Array | float = 1.0,
+) -> jax.Array:
+  """Returns the mean squared error of what was chosen.
+
+  Args:
+    values_tm1: of all choices at time t - 1, [B, C].
+    choices_tm1: those that were made, [B].
+    target_tm1: of their values, [B].
+    weight: of each row's error, [B].
+  """
+  chex.assert_rank([values_tm1, choices_tm1, target_tm1], [2, 1, 1])
+  chex.assert_equal_shape([choices_tm1, target_tm1])
+  chex.assert_is_broadcastable(jnp.shape(weight), target_tm1.shape)
+  chosen = rlax.batched_index(values_tm1, choices_tm1)
+  return 2 * jnp.mean(weight * rlax.l2_loss(chosen, target_tm1))
 
 
 def margin_loss(
@@ -47,10 +78,5 @@ def margin_loss(
   """
   chex.assert_rank([values, choices], [2, 1])
   others = margin * (1 - jax.nn.one_hot(choices, values.shape[-1]))
-  return jnp.max(values + others, axis=-1) - take(values, choices)
-
-
-def take(values: jax.Array, choices: jax.Array) -> jax.Array:
-  """Returns the values [B] of the choices [B] out of all of them [B, C]."""
-  chex.assert_rank([values, choices], [2, 1])
-  return jnp.take_along_axis(values, choices[:, None], axis=-1)[:, 0]
+  best = jnp.max(values + others, axis=-1)
+  return best - rlax.batched_index(values, choices)

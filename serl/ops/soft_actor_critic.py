@@ -8,6 +8,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from serl.ops import lazy_rlax as rlax
+
 
 def soft_target(
   r_t: jax.Array,
@@ -36,10 +38,16 @@ def soft_target(
   chex.assert_equal_shape([r_t, discount_t, values_t[0]])
   chex.assert_type([r_t, discount_t, values_t], float)
   value_t = jnp.min(values_t, axis=0) + entropy_bonus_t
-  return jax.lax.stop_gradient(r_t + discount_t * value_t)
+  # The error of a value of 0 is the target.
+  errors = jax.vmap(rlax.td_learning)
+  return errors(jnp.zeros_like(value_t), r_t, discount_t, value_t)
 
 
-def ensemble_loss(values_tm1: jax.Array, target_tm1: jax.Array) -> jax.Array:
+def ensemble_loss(
+  values_tm1: jax.Array,
+  target_tm1: jax.Array,
+  weight: jax.Array | float = 1.0,
+) -> jax.Array:
   """Returns the mean squared error of all members to one shared target.
 
   REDQ (arXiv 2101.05982), algorithm 1, line 9; SAC (arXiv 1812.05905), eq. 5.
@@ -47,10 +55,13 @@ def ensemble_loss(values_tm1: jax.Array, target_tm1: jax.Array) -> jax.Array:
   Args:
     values_tm1: the members' values at time t - 1, [N, B].
     target_tm1: the target they share, [B].
+    weight: of each row's error, [B]; such as the importance weights of
+      prioritised replay (arXiv 1511.05952), section 3.4.
   """
   chex.assert_rank([values_tm1, target_tm1], [2, 1])
   chex.assert_equal_shape([values_tm1[0], target_tm1])
-  return jnp.mean(jnp.square(values_tm1 - target_tm1))
+  chex.assert_is_broadcastable(jnp.shape(weight), target_tm1.shape)
+  return 2 * jnp.mean(weight * rlax.l2_loss(values_tm1, target_tm1))
 
 
 def policy_loss(

@@ -19,6 +19,7 @@ from serl.agents.sac import config as sac_config
 from serl.agents.sac import learning
 from serl.agents.sac import losses
 from serl.agents.sac import networks as sac_networks
+from serl.agents.sac import quirks
 from serl.networks import encoders
 from serl.tools import golden_sac
 from serl.tools import golden_sac_names
@@ -45,7 +46,7 @@ def replay(golden: golden_sac.Golden) -> golden_sac.Computed:
   tree = golden_sac_names.Tree(
     len(config.hidden_sizes),
     _encoder_names(golden),
-    'shared_value' if config.shared_value_head else 'value',
+    'shared_value' if config.quirks.shared_value_head else 'value',
   )
   params = tree.from_flat(golden_sac.under(golden, 'init/params'))
   state = learning.TrainingState(
@@ -153,14 +154,16 @@ def _read_config(golden: golden_sac.Golden) -> sac_config.SACConfig:
     discount=float(golden['config/discount']),
     critic_members=int(golden['config/critic_ensemble_size']),
     target_members=int(golden['config/critic_subsample_size']),
-    draw_with_replacement=True,
     target_rate=float(golden['config/soft_target_update_rate']),
     warmup_steps=0,
     target_entropy=float(golden['config/target_entropy']),
     entropy_in_backup=bool(golden['config/backup_entropy']),
-    step_idle_optimisers=True,
-    shared_value_head=head.ndim == 2,
     hidden_sizes=golden_sac_names.hidden_sizes(golden),
+    quirks=quirks.SERLQuirks(
+      draw_with_replacement=True,
+      step_idle_optimisers=True,
+      shared_value_head=head.ndim == 2,
+    ),
     **rates,
   )
 

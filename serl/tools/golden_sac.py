@@ -21,6 +21,7 @@ from serl.agents.sac import config as sac_config
 from serl.agents.sac import learning
 from serl.agents.sac import losses
 from serl.agents.sac import networks as sac_networks
+from serl.agents.sac import quirks
 from serl.networks import distributions
 from serl.ops import soft_actor_critic
 from serl.tools import golden_sac_names
@@ -62,7 +63,6 @@ def read_config(golden: Golden) -> sac_config.SACConfig:
     discount=float(golden['config/discount']),
     critic_members=int(golden['config/critic_ensemble_size']),
     target_members=int(golden['config/critic_subsample_size']),
-    draw_with_replacement=True,
     target_rate=float(golden['config/soft_target_update_rate']),
     policy_learning_rate=rates.policy[0],
     critic_learning_rate=rates.critic[0],
@@ -72,9 +72,12 @@ def read_config(golden: Golden) -> sac_config.SACConfig:
     initial_temperature=float(golden['temperature/init']),
     target_entropy=float(golden['config/target_entropy']),
     entropy_in_backup=bool(golden['config/backup_entropy']),
-    actor_batch='round',
-    step_idle_optimisers=True,
     hidden_sizes=golden_sac_names.hidden_sizes(golden),
+    quirks=quirks.SERLQuirks(
+      draw_with_replacement=True,
+      step_idle_optimisers=True,
+      actor_batch='round',
+    ),
   )
 
 
@@ -159,7 +162,14 @@ def critic_arrays(
     networks, params, batch.next_observation, noise.next_action
   )
   target = losses.critic_target(
-    params, target_params, batch, noise, networks=networks, config=config
+    params,
+    target_params,
+    batch,
+    noise,
+    networks=networks,
+    discount=config.discount,
+    entropy_in_backup=config.entropy_in_backup,
+    return_bounds=config.return_bounds,
   )
   return {f'next_{name}': value for name, value in arrays.items()} | {
     'target_next_qs': values(

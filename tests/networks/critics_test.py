@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from serl.networks import critics
 
@@ -55,3 +56,20 @@ def test_members_may_share_their_last_layer():
   np.testing.assert_allclose(
     network.apply(drawn, embedding, action), values[jnp.array([3, 1])], 1e-6
   )
+
+
+@pytest.mark.parametrize(
+  'embedding, action',
+  [
+    (np.zeros((5, 4)), np.zeros((5, 2))),
+    (np.zeros((5, 3)), np.zeros((5, 1))),
+    (np.zeros((5, 3)), np.zeros((1, 2))),
+    (np.zeros(3), np.zeros(2)),
+    (np.zeros((5, 3), int), np.zeros((5, 2))),
+  ],
+)
+def test_refuses_other_inputs_than_it_was_made_for(embedding, action):
+  critic = critics.make_critic_ensemble(3, 2, (4,), 2)
+  params = critic.init(jax.random.PRNGKey(0))
+  with pytest.raises(AssertionError):
+    critic.apply(params, embedding, action)

@@ -1,11 +1,14 @@
 """Tests of distributions."""
 
+import importlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from serl.networks import distributions
+from serl.ops import lazy_rlax
 
 
 @pytest.mark.parametrize('wrap', [lambda f: f, jax.jit])
@@ -84,3 +87,20 @@ def test_log_prob_at_the_bounds_pulls_the_mean_there():
   assert np.isfinite(value)
   # atanh(0.999) = 3.8002012 standard deviations away.
   np.testing.assert_allclose(gradient, [3.8002012, -3.8002012], rtol=1e-3)
+
+
+def test_log_density_of_the_squashed_normal_is_that_of_distrax():
+  # It comes with rlax, which keeps TensorFlow away from it.
+  lazy_rlax.l2_loss  # noqa: B018
+  distrax = importlib.import_module('distrax')
+  normal = lambda seed: jax.random.normal(jax.random.PRNGKey(seed), (5, 3))
+  mean, std = normal(0), jnp.exp(0.3 * normal(2))
+  action, log_prob = distributions.TanhNormal(mean, std).sample_and_log_prob(
+    normal(1)
+  )
+  reference = distrax.Independent(
+    distrax.Transformed(distrax.Normal(mean, std), distrax.Tanh()), 1
+  )
+  np.testing.assert_allclose(
+    log_prob, reference.log_prob(action), rtol=1e-3, atol=1e-3
+  )

@@ -52,3 +52,16 @@ def test_members_start_apart_and_within_the_limit_of_their_own_fans():
   assert not np.allclose(w[0], w[1])
   limit = np.sqrt(6 / (4 + 8))
   assert 0.8 * limit < np.abs(w).max() <= limit
+
+
+@pytest.mark.parametrize(
+  'activation, expected', [('relu', [2.0, 0.0]), ('tanh', np.tanh([2.0, -2.0]))]
+)
+def test_layers_without_layer_norm(activation, expected):
+  layers = lambda x: mlp.MLP((2,), None, activation, layer_norm=False)(x)
+  network = hk.without_apply_rng(hk.transform(layers))
+  params = network.init(jax.random.PRNGKey(0), jnp.ones((1, 1)))
+  assert params.keys() == {'mlp/linear_0'}
+  params['mlp/linear_0']['w'] = jnp.array([[1.0, -1.0]])
+  outputs = network.apply(params, jnp.array([[2.0]]))
+  np.testing.assert_allclose(outputs[0], expected, rtol=1e-6)

@@ -51,3 +51,13 @@ def test_refuses_other_actions(spec):
 def test_an_action_has_as_many_numbers_as_its_spec():
   spec = specs.BoundedArray((4,), np.float32, -1.0, 1.0)
   assert policies.action_size(spec) == 4
+
+
+@pytest.mark.parametrize(
+  'embedding', [np.zeros((5, 4)), np.zeros(3), np.zeros((5, 3), int)]
+)
+def test_refuses_another_embedding(embedding):
+  policy = policies.make_tanh_normal_policy(3, 2, (8,))
+  params = policy.init(jax.random.PRNGKey(0))
+  with pytest.raises(AssertionError):
+    policy.apply(params, embedding)

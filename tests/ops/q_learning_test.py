@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from serl.ops import q_learning
 
@@ -21,10 +22,19 @@ def test_one_critic_selects_and_the_other_values():
   np.testing.assert_allclose(target, [1.9, 2.5, -0.5], rtol=1e-6)
 
 
-def test_values_of_choices():
-  np.testing.assert_array_equal(
-    q_learning.take(VALUES_T, jnp.array([2, 0, 1])), [3, 4, 8]
+def test_the_loss_of_what_was_chosen():
+  choices, target = jnp.array([2, 0, 1]), jnp.array([1.0, 4.0, 9.0])
+  loss = jax.jit(q_learning.chosen_loss)
+  # The values are 3, 4 and 8.
+  np.testing.assert_allclose(loss(VALUES_T, choices, target), 5 / 3, rtol=1e-6)
+  weight = jnp.array([0.5, 1.0, 3.0])
+  np.testing.assert_allclose(
+    loss(VALUES_T, choices, target, weight), (2 + 3) / 3, rtol=1e-6
   )
+  with pytest.raises(AssertionError):
+    loss(VALUES_T, choices, target[:, None])
+  with pytest.raises(AssertionError):
+    loss(VALUES_T, choices, target, weight[:, None])
 
 
 def test_the_target_has_no_gradient():

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Literal
 
 from serl.networks import encoders
+from serl.networks import mlp
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +22,12 @@ class BCConfig:
   # them at each update: they themselves act well at one checkpoint and badly at
   # the next. 1 lets them act.
   average_rate: float = 0.002
-  # Widths of the hidden layers, each with LayerNorm and tanh.
+  # Widths of the policy's hidden layers.
   hidden_sizes: tuple[int, ...] = (256, 256)
+  # What follows each of them.
+  activation: mlp.Activation = 'tanh'
+  # Normalise what each of them puts out, before its activation.
+  layer_norm: bool = True
   # What is likely around the mean: a normal distribution, whose mean is clipped
   # to [-1, 1] to act, or one squashed by tanh.
   head: Literal['normal', 'tanh_normal'] = 'normal'
@@ -69,6 +74,11 @@ class BCConfig:
         'head',
         self.head in ('normal', 'tanh_normal'),
         "'normal' or 'tanh_normal'",
+      ),
+      (
+        'activation',
+        self.activation in mlp.ACTIVATIONS,
+        f'one of {tuple(mlp.ACTIVATIONS)}',
       ),
       ('min_std', 0 < self.min_std <= self.max_std, 'in (0, max_std]'),
       ('event_fraction', 0 <= self.event_fraction < 1, 'in [0, 1)'),

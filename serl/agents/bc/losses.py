@@ -1,9 +1,11 @@
 """How far a policy is from what was demonstrated."""
 
+import chex
 import jax
 import jax.numpy as jnp
 
 from serl import types
+from serl.agents import checks
 from serl.agents.bc import networks as bc_networks
 
 
@@ -29,6 +31,10 @@ def measure(
     'gripper_error', the part of them that the most likely action gets wrong;
     'loss' is the losses' sum.
   """
+  sizes = len(networks.movement_indices), len(networks.gripper_indices)
+  chex.assert_shape(action, (None, sum(sizes)))
+  chex.assert_type(action, float)
+  checks.check_rows(observation, len(action))
   output = networks.apply(params, observation)
   movement, classes = networks.split_action(action)
   best_movement, best_classes = networks.split_action(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 import dataclasses
 from typing import NamedTuple
 
+import chex
 import haiku as hk
 import jax
 import jax.numpy as jnp
@@ -134,7 +135,13 @@ def _make_policy(
   }[config.head]
 
   def forward(embedding: jax.Array) -> PolicyOutput:
-    hidden = mlp.MLP(config.hidden_sizes)(embedding)
+    chex.assert_shape(embedding, (None, embedding_size))
+    chex.assert_type(embedding, float)
+    hidden = mlp.MLP(
+      config.hidden_sizes,
+      activation=config.activation,
+      layer_norm=config.layer_norm,
+    )(embedding)
     mean = mlp.Linear(movements, name='mean')(hidden)
     log_std = mlp.Linear(movements, name='log_std')(hidden)
     std = jnp.clip(jnp.exp(log_std), config.min_std, config.max_std)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import optax
 
 from serl import types
+from serl.agents import checks
 from serl.agents.classifier import networks as classifier_networks
 
 
@@ -30,6 +31,8 @@ def classifier_loss(
     the loss [] and metrics.
   """
   chex.assert_rank(label, 1)
+  checks.check_vector(label, len(label))
+  checks.check_rows(observation, len(label))
   logits = classifier_networks.classify(networks, params, observation, key)
   chex.assert_equal_shape([logits, label])
   loss = jnp.mean(optax.sigmoid_binary_cross_entropy(logits, label))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 import dataclasses
 from typing import Any, NamedTuple
 
+import chex
 import haiku as hk
 import jax
 import jax.numpy as jnp
@@ -146,6 +147,8 @@ def _make_head(
   embedding_size: int, config: classifier_config.NetworkConfig
 ) -> feed_forward.FeedForward:
   def forward(embedding: jax.Array, key: types.PRNGKey | None) -> jax.Array:
+    chex.assert_shape(embedding, (None, embedding_size))
+    chex.assert_type(embedding, float)
     hidden = mlp.Linear(config.hidden_size, name='hidden')(embedding)
     if key is not None:
       hidden = hk.dropout(key, config.dropout_rate, hidden)

@@ -18,7 +18,7 @@ from serl.agents.hybrid import learning
 from serl.agents.hybrid import networks as hybrid_networks
 from serl.agents.sac import builder as sac_builder
 from serl.agents.sac import config as sac_config
-from serl.ops import q_learning
+from serl.ops import lazy_rlax as rlax
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,7 @@ class HybridBuilder:
       spec,
       self.config,
       self.agent.make_networks(hybrid_networks.without_gripper(spec)),
-      self._agent_config.hidden_sizes,
+      self._agent_config,
     )
 
   def make_algorithm(
@@ -118,7 +118,7 @@ class HybridBuilder:
       values = networks.gripper_critic.apply(state.gripper_params, embedding)
       chosen = gripper.choices(action, self.config.closing)
       motion = agent_critic(state.agent, observation, action[..., :-1])
-      return motion + q_learning.take(values, chosen)
+      return motion + rlax.batched_index(values, chosen)
 
     return critic
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 import dataclasses
-import functools
 from typing import NamedTuple
 
 import jax
@@ -16,9 +15,10 @@ from serl.agents.hybrid import losses
 from serl.agents.hybrid import networks as hybrid_networks
 from serl.agents.sac import config as sac_config
 from serl.agents.sac import learning as sac_learning
+from serl.agents.sac import quirks
 
 # (key, batch [updates, rows, ...]) -> the batch, changed at random
-Augment = Callable[[types.PRNGKey, types.Transition], types.Transition]
+Augment = Callable[[types.PRNGKey, types.Batch], types.Batch]
 
 
 class TrainingState(NamedTuple):
@@ -59,7 +59,7 @@ def make_algorithm(
     )
 
   def update(
-    state: TrainingState, batch: types.Transition
+    state: TrainingState, batch: types.Batch
   ) -> tuple[TrainingState, types.Metrics]:
     sac_learning.check_batch(batch, agent_config)
     key, augmentation_key, noise_key = jax.random.split(state.agent.key, 3)
@@ -78,7 +78,7 @@ def make_algorithm(
 
 def update_round(
   state: TrainingState,
-  batch: types.Transition,
+  batch: types.Batch,
   noise: sac_learning.RoundNoise,
   *,
   networks: hybrid_networks.HybridNetworks,
@@ -94,7 +94,7 @@ def update_round(
   Args:
     state: before the round.
     batch: [updates_per_round, batch_size, ...], actions with the gripper.
-    noise: the round's chance.
+    noise: the round's.
     networks: the agent's and the gripper's.
     config: the gripper's.
     agent_config: the agent's.
@@ -130,7 +130,7 @@ def update_round(
     networks.agent,
     agent_config,
     state.agent,
-    sac_learning.policy_rows(agent_config, without_gripper(batch)),
+    quirks.policy_rows(agent_config.quirks, without_gripper(batch)),
     noise.policy,
   )
   metrics = {**jax.tree.map(jnp.mean, critic_metrics), **metrics}
@@ -139,7 +139,7 @@ def update_round(
 
 def gripper_step(
   state: TrainingState,
-  batch: types.Transition,
+  batch: types.Batch,
   *,
   networks: hybrid_networks.HybridNetworks,
   config: hybrid_config.HybridConfig,
@@ -148,18 +148,28 @@ def gripper_step(
   """Updates the gripper critic once, then moves its target towards it."""
   encoder = state.agent.params.critic.encoder
   target_encoder = state.agent.target_critic_params.encoder
+  bounds = agent_config.return_bounds
   target, target_metrics = losses.gripper_target(
     losses.GripperParams(encoder, state.gripper_params),
     losses.GripperParams(target_encoder, state.target_gripper_params),
     batch,
     networks=networks,
-    config=config,
-    agent_config=agent_config,
+    discount=agent_config.discount,
+    closing=config.closing,
+    penalty=config.penalty,
+    largest_return=None if bounds is None else max(bounds),
   )
-  gradients, metrics = jax.grad(
-    functools.partial(losses.gripper_loss, networks=networks, config=config),
-    has_aux=True,
-  )(state.gripper_params, encoder, batch, target)
+  gradients, metrics = jax.grad(losses.gripper_loss, has_aux=True)(
+    state.gripper_params,
+    encoder,
+    batch,
+    target,
+    batch.weight,
+    networks=networks,
+    closing=config.closing,
+    margin=config.margin,
+    demonstrated=builder.demonstrated(batch),
+  )
   updates, optimiser = _make_optimiser(agent_config).update(
     gradients, state.gripper_optimiser
   )
@@ -174,7 +184,7 @@ def gripper_step(
   return state, {**target_metrics, **metrics}
 
 
-def without_gripper(batch: types.Transition) -> types.Transition:
+def without_gripper(batch: types.Batch) -> types.Batch:
   """Returns a batch for the continuous policy and its critics."""
   return batch._replace(action=batch.action[..., :-1])
 
@@ -183,5 +193,5 @@ def _make_optimiser(
   agent_config: sac_config.SACConfig,
 ) -> optax.GradientTransformation:
   # It is stepped with the critics alone, whatever others are.
-  config = dataclasses.replace(agent_config, step_idle_optimisers=False)
+  config = dataclasses.replace(agent_config, quirks=quirks.SERLQuirks())
   return sac_learning.make_optimisers(config).critic

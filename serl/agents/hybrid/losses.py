@@ -1,17 +1,16 @@
-"""The loss of the gripper critic."""
+"""The loss of the gripper critic, of arrays and scalars."""
 
 from typing import NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 
 from serl import types
-from serl.agents import builder
-from serl.agents.hybrid import config as hybrid_config
+from serl.agents import checks
 from serl.agents.hybrid import gripper
 from serl.agents.hybrid import networks as hybrid_networks
-from serl.agents.sac import config as sac_config
+from serl.ops import averages
+from serl.ops import lazy_rlax as rlax
 from serl.ops import q_learning
 
 
@@ -39,10 +38,12 @@ def gripper_target(
   batch: types.Transition,
   *,
   networks: hybrid_networks.HybridNetworks,
-  config: hybrid_config.HybridConfig,
-  agent_config: sac_config.SACConfig,
+  discount: float,
+  closing: float,
+  penalty: float = 0.0,
+  largest_return: float | None = None,
 ) -> tuple[jax.Array, types.Metrics]:
-  """Returns what the gripper critic is drawn to; see `ops.double_q_target`.
+  """Returns the gripper critic's targets; see `ops.double_q_target`.
 
   HIL-SERL (arXiv 2410.21845). The penalty is subtracted here, from
   the rewards of actions that switch the gripper as it was observed.
@@ -52,26 +53,29 @@ def gripper_target(
     target_params: value it.
     batch: [B, ...], actions with the gripper.
     networks: the agent's and the gripper's.
-    config: the penalty, and what closes.
-    agent_config: the agent's; of its bounds on the return the larger one alone
-      holds here, for the penalty lowers it.
+    discount: the agent's own, beside the batch's.
+    closing: see `HybridConfig`.
+    penalty: see `HybridConfig`.
+    largest_return: the largest target, None for no bound. There is no least
+      one, for the penalty lowers the returns.
 
   Returns:
     the targets [B] and metrics.
   """
-  chosen = gripper.choices(batch.action, config.closing)
+  checks.check_batch(batch, networks.agent.action_size + 1)
+  chosen = gripper.choices(batch.action, closing)
   switched = gripper.switches(chosen, networks.is_closed(batch.observation))
   next_values = gripper_values(
     params, batch.next_observation, networks=networks
   )
   target = q_learning.double_q_target(
-    batch.reward - config.penalty * switched,
-    agent_config.discount * batch.discount,
+    batch.reward - penalty * switched,
+    discount * batch.discount,
     gripper_values(target_params, batch.next_observation, networks=networks),
     next_values,
   )
-  if agent_config.return_bounds is not None:
-    target = jnp.minimum(target, max(agent_config.return_bounds))
+  if largest_return is not None:
+    target = jnp.minimum(target, largest_return)
   preferred = jnp.argmax(next_values, axis=-1)
   rates = {
     f'gripper_{name}_rate': jnp.mean(preferred == choice)
@@ -89,41 +93,50 @@ def gripper_loss(
   encoder_params: types.Params,
   batch: types.Transition,
   target: jax.Array,
+  weight: jax.Array,
   *,
   networks: hybrid_networks.HybridNetworks,
-  config: hybrid_config.HybridConfig,
+  closing: float,
+  margin: float = 0.0,
+  demonstrated: jax.Array | None = None,
 ) -> tuple[jax.Array, types.Metrics]:
   """Returns the squared error of the values of what was chosen.
 
-  With `HybridConfig.margin` it adds by how much, on the demonstrated rows, that
-  falls short of being worth more than the other choices; DQfD (arXiv
-  1704.03732), the large margin loss.
+  With `margin` it adds by how much, on the demonstrated rows, that falls short
+  of being worth more than the other choices; DQfD (arXiv 1704.03732), the large
+  margin loss.
 
   Args:
     gripper_params: what is trained.
     encoder_params: held fixed.
     batch: [B, ...], actions with the gripper.
     target: of `gripper_target`, [B].
+    weight: of each row's error, [B].
     networks: the agent's and the gripper's.
-    config: what closes, and the margin.
+    closing: see `HybridConfig`.
+    margin: see `HybridConfig`.
+    demonstrated: the rows of the margin, [B] bool; None is all of them.
 
   Returns:
     the loss [] and metrics.
   """
-  chex.assert_rank(target, 1)
+  checks.check_batch(batch, networks.agent.action_size + 1)
+  rows = len(batch.reward)
+  checks.check_vector(target, rows)
+  checks.check_vector(weight, rows)
   params = GripperParams(encoder_params, gripper_params)
-  all_values = gripper_values(params, batch.observation, networks=networks)
-  chosen = gripper.choices(batch.action, config.closing)
-  values = q_learning.take(all_values, chosen)
-  loss = jnp.mean(jnp.square(values - target))
+  values = gripper_values(params, batch.observation, networks=networks)
+  chosen = gripper.choices(batch.action, closing)
+  loss = q_learning.chosen_loss(values, chosen, target, weight)
   metrics = {
     'gripper_critic_loss': loss,
-    'gripper_critic_value': jnp.mean(values),
+    'gripper_critic_value': jnp.mean(rlax.batched_index(values, chosen)),
   }
-  if not config.margin:
+  if not margin:
     return loss, metrics
-  shortfall = jnp.mean(
-    q_learning.margin_loss(all_values, chosen, config.margin),
-    where=builder.demonstrated(batch),
+  if demonstrated is None:
+    demonstrated = jnp.ones(rows, bool)
+  shortfall = averages.masked_mean(
+    q_learning.margin_loss(values, chosen, margin), demonstrated
   )
   return loss + shortfall, {**metrics, 'gripper_margin_loss': shortfall}

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import NamedTuple
 
+import chex
 import haiku as hk
 import jax
 import jax.numpy as jnp
@@ -12,10 +13,12 @@ from serl import types
 from serl.agents import builder
 from serl.agents.hybrid import config as hybrid_config
 from serl.agents.hybrid import gripper
+from serl.agents.sac import config as sac_config
 from serl.agents.sac import networks as sac_networks
 from serl.networks import feed_forward
 from serl.networks import mlp
 from serl.networks import policies
+from serl.ops import lazy_rlax as rlax
 
 
 class PolicyParams(NamedTuple):
@@ -56,7 +59,7 @@ def make_networks(
   spec: specs.EnvironmentSpec,
   config: hybrid_config.HybridConfig,
   agent: sac_networks.SACNetworks,
-  hidden_sizes: tuple[int, ...],
+  agent_config: sac_config.SACConfig,
 ) -> HybridNetworks:
   """Makes the networks.
 
@@ -64,14 +67,20 @@ def make_networks(
     spec: of the environment.
     config: how the gripper is observed.
     agent: networks of the continuous policy, for `without_gripper(spec)`.
-    hidden_sizes: of the gripper critic.
+    agent_config: the agent's, whose hidden layers the gripper critic has, too.
 
   Raises:
     ValueError: if the gripper is not observed; see `gripper.make_is_closed`.
   """
 
   def forward(embedding: jax.Array) -> jax.Array:
-    hidden = mlp.MLP(hidden_sizes)(embedding)
+    chex.assert_rank(embedding, 2)
+    chex.assert_type(embedding, float)
+    hidden = mlp.MLP(
+      agent_config.hidden_sizes,
+      activation=agent_config.activation,
+      layer_norm=agent_config.layer_norm,
+    )(embedding)
     return mlp.Linear(len(gripper.CHOICES), name='values')(hidden)
 
   network = hk.without_apply_rng(hk.transform(forward))
@@ -104,24 +113,21 @@ def make_policy(
   With `evaluation` the choice is never drawn at random; see
   `HybridConfig.epsilon`.
   """
-  number = len(gripper.CHOICES)
 
   def policy(
     params: PolicyParams, key: types.PRNGKey, observation: types.NestedArray
   ) -> jax.Array:
-    motion_key, random_key, choice_key = jax.random.split(key, 3)
+    motion_key, choice_key = jax.random.split(key)
     motion = agent_policy(params.agent, motion_key, observation)
     # The agent's policy embeds the same: compiled, that is computed once.
     batch = jax.tree.map(lambda x: x[None], observation)
     embedding = networks.agent.encoder.apply(params.agent.encoder, batch)
     values = networks.gripper_critic.apply(params.gripper_critic, embedding)
-    chosen = jnp.argmax(values[0])
-    if not evaluation:
-      chosen = jnp.where(
-        jax.random.uniform(random_key) < config.epsilon,
-        jax.random.randint(choice_key, (), 0, number),
-        chosen,
-      )
+    if evaluation:
+      chosen = jnp.argmax(values[0])
+    else:
+      explore = rlax.epsilon_greedy(config.epsilon)
+      chosen = explore.sample(choice_key, values[0])
     return jnp.append(motion, gripper.entries(chosen, config.closing))
 
   return policy

@@ -5,6 +5,9 @@ from typing import Literal
 
 import numpy as np
 
+from serl.agents.sac import quirks as sac_quirks
+from serl.networks import mlp
+
 
 @dataclasses.dataclass(frozen=True)
 class SACConfig:
@@ -25,9 +28,6 @@ class SACConfig:
   critic_members: int = 10
   # Of which this many are drawn for each target; the least value counts.
   target_members: int = 2
-  # Draw the target's members with replacement, as SERL does. A member drawn
-  # twice makes the target an ordinary, not a least value.
-  draw_with_replacement: bool = False
   # Part of the way that the target critics move at each critic update.
   target_rate: float = 0.005
   # Adam's rates, after the warm-up.
@@ -44,15 +44,13 @@ class SACConfig:
   initial_temperature: float = 1e-2
   # Adapt the temperature to the target entropy; else it stays as it starts.
   learn_temperature: bool = True
-  # Entropy to keep, in nats; None is -action_size / 2.
+  # Entropy to keep, in nats; None is entropy_per_action * action_size.
   target_entropy: float | None = None
+  entropy_per_action: float = -0.5
   # Count the next action's entropy in the critics' target.
   entropy_in_backup: bool = False
   # What the policy ascends: the ensemble's mean (REDQ) or least value (SAC).
   actor_objective: Literal['mean', 'min'] = 'mean'
-  # Rows that the policy and the temperature learn from: the round's last
-  # minibatch, or all of the round's as in SERL, at updates_per_round its cost.
-  actor_batch: Literal['last', 'round'] = 'last'
   # Weight, in the policy's loss, of its action's squared distance from what was
   # demonstrated, as in TD3+BC (arXiv 2106.06860). A policy that stays near the
   # demonstrations has few actions whose values nobody has tried; 0 leaves them
@@ -62,14 +60,12 @@ class SACConfig:
   # critics' targets are clipped (HER, arXiv 1707.01495, appendix A): without,
   # the values of what is seldom tried first rise far above. None if unknown.
   return_bounds: tuple[float, float] | None = None
-  # Let every update step all three optimisers, with zero gradients for those
-  # that it does not train, as SERL does: Adam's momentum then moves the policy
-  # during critic updates.
-  step_idle_optimisers: bool = False
-  # Let all critics share their last layer, as SERL's DrQ does.
-  shared_value_head: bool = False
-  # Widths of the hidden layers, each with LayerNorm and tanh.
+  # Widths of the hidden layers of policy and critics.
   hidden_sizes: tuple[int, ...] = (256, 256)
+  # What follows each of them.
+  activation: mlp.Activation = 'tanh'
+  # Normalise what each of them puts out, before its activation.
+  layer_norm: bool = True
   # Bounds of the policy's standard deviation before tanh.
   min_std: float = 1e-5
   max_std: float = 5.0
@@ -80,6 +76,8 @@ class SACConfig:
   replay_size: int = 1_000_000
   # Transitions that must be in before learning starts.
   min_replay_size: int = 1000
+  # SERL's peculiarities, none by default.
+  quirks: sac_quirks.SERLQuirks = sac_quirks.SERLQuirks()
 
   def __post_init__(self):
     """Checks the values.
@@ -94,7 +92,7 @@ class SACConfig:
       ('target_members', self.target_members >= 1, 'at least 1'),
       (
         'target_members',
-        self.draw_with_replacement or self.target_members <= members,
+        self.quirks.draw_with_replacement or self.target_members <= members,
         f'at most critic_members, {members}, without replacement',
       ),
       *(
@@ -112,7 +110,7 @@ class SACConfig:
       (
         'hidden_sizes',
         min(self.hidden_sizes, default=1) >= 1
-        and bool(self.hidden_sizes or not self.shared_value_head),
+        and bool(self.hidden_sizes or not self.quirks.shared_value_head),
         'widths of at least 1, one or more before a shared_value_head',
       ),
       (
@@ -137,12 +135,18 @@ class SACConfig:
         "'mean' or 'min'",
       ),
       (
-        'actor_batch',
-        self.actor_batch in ('last', 'round'),
-        "'last' or 'round'",
+        'activation',
+        self.activation in mlp.ACTIVATIONS,
+        f'one of {tuple(mlp.ACTIVATIONS)}',
       ),
     ):
       _check(self, name, met, expected)
+
+  def entropy_to_keep(self, action_size: int) -> float:
+    """Returns the target entropy of an agent of such actions, in nats."""
+    if self.target_entropy is not None:
+      return self.target_entropy
+    return self.entropy_per_action * action_size
 
 
 def _check(config: SACConfig, name: str, met: bool, expected: str) -> None:
@@ -171,34 +175,32 @@ def cpu() -> SACConfig:
 
 
 def sac() -> SACConfig:
-  """Returns SAC by its losses (arXiv 1812.05905): the least of two critics.
-
-  The target entropy is this project's, half of the published, and so are the
-  layers, which have LayerNorm and tanh instead of ReLU.
-  """
+  """Returns SAC as published (arXiv 1812.05905): the least of two critics."""
   return SACConfig(
     updates_per_round=1,
     critic_members=2,
     target_members=2,
     warmup_steps=0,
     initial_temperature=1.0,
+    entropy_per_action=-1.0,
     entropy_in_backup=True,
     actor_objective='min',
+    activation='relu',
+    layer_norm=False,
   )
 
 
 def redq() -> SACConfig:
-  """Returns REDQ by its losses (arXiv 2101.05982): 20 updates a step.
+  """Returns REDQ as published (arXiv 2101.05982): 20 updates a step.
 
-  Its target entropy and its layers are those of `sac`.
+  Its target entropies are those of MBPO by task, about half a nat an action.
   """
-  return SACConfig(
+  return dataclasses.replace(
+    sac(),
     updates_per_round=20,
     critic_members=10,
-    target_members=2,
-    warmup_steps=0,
-    initial_temperature=1.0,
-    entropy_in_backup=True,
+    entropy_per_action=-0.5,
+    actor_objective='mean',
   )
 
 

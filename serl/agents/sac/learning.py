@@ -13,6 +13,7 @@ from serl.agents import builder
 from serl.agents.sac import config as sac_config
 from serl.agents.sac import losses
 from serl.agents.sac import networks as sac_networks
+from serl.agents.sac import quirks
 from serl.ops import soft_actor_critic
 
 
@@ -26,7 +27,7 @@ class TrainingState(NamedTuple):
 
 
 class RoundNoise(NamedTuple):
-  """The chance in one round."""
+  """The random draws of one round."""
 
   critic: losses.CriticNoise  # [updates_per_round, ...]
   policy: losses.PolicyNoise
@@ -46,7 +47,7 @@ def make_algorithm(
   """
 
   def update(
-    state: TrainingState, batch: types.Transition
+    state: TrainingState, batch: types.Batch
   ) -> tuple[TrainingState, types.Metrics]:
     check_batch(batch, config)
     key, noise_key = jax.random.split(state.key)
@@ -103,7 +104,7 @@ def learning_rates(config: sac_config.SACConfig) -> losses.SACParams:
     if not warmup_steps:
       return optax.constant_schedule(rate)
     rising = optax.linear_schedule(0.0, rate, warmup_steps)
-    if config.step_idle_optimisers:  # which thereby count all updates
+    if config.quirks.step_idle_optimisers:  # which thereby count all updates
       return rising
     # At most, lest the product overflows.
     return lambda count: rising(before(jnp.minimum(count, warmup_steps)))
@@ -130,13 +131,18 @@ def draw_noise(
   config: sac_config.SACConfig,
   key: types.PRNGKey,
 ) -> RoundNoise:
-  """Draws the chance of one round."""
+  """Draws the noise of one round."""
   critic_key, policy_key = jax.random.split(key)
   draw_critic = functools.partial(
-    losses.draw_critic_noise, config=config, action_size=networks.action_size
+    losses.draw_critic_noise,
+    batch_size=config.batch_size,
+    action_size=networks.action_size,
+    members=config.critic_members,
+    drawn=config.target_members,
+    with_replacement=config.quirks.draw_with_replacement,
   )
   rows = config.batch_size
-  if config.actor_batch == 'round':
+  if config.quirks.actor_batch == 'round':
     rows *= config.updates_per_round
   return RoundNoise(
     critic=jax.vmap(draw_critic)(
@@ -150,7 +156,7 @@ def update_round(
   networks: sac_networks.SACNetworks,
   config: sac_config.SACConfig,
   state: TrainingState,
-  batch: types.Transition,
+  batch: types.Batch,
   noise: RoundNoise,
   unroll: bool = False,
 ) -> tuple[TrainingState, types.Metrics]:
@@ -161,7 +167,7 @@ def update_round(
     config: the agent's.
     state: before the round.
     batch: [updates_per_round, batch_size, ...].
-    noise: the round's chance.
+    noise: the round's.
     unroll: compile the updates one after the other instead of a loop: longer to
       compile, but XLA's convolutions on a CPU are many times slower in loops.
 
@@ -177,25 +183,20 @@ def update_round(
     step, state, (batch, noise.critic), unroll=unroll
   )
   state, metrics = policy_step(
-    networks, config, state, policy_rows(config, batch), noise.policy
+    networks,
+    config,
+    state,
+    quirks.policy_rows(config.quirks, batch),
+    noise.policy,
   )
   return state, {**jax.tree.map(jnp.mean, critic_metrics), **metrics}
-
-
-def policy_rows(
-  config: sac_config.SACConfig, batch: types.Transition
-) -> types.Transition:
-  """Returns the rows [N, ...] of a round that the policy learns from."""
-  if config.actor_batch == 'round':
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
-  return jax.tree.map(lambda x: x[-1], batch)
 
 
 def critic_step(
   networks: sac_networks.SACNetworks,
   config: sac_config.SACConfig,
   state: TrainingState,
-  batch: types.Transition,
+  batch: types.Batch,
   noise: losses.CriticNoise,
 ) -> tuple[TrainingState, types.Metrics]:
   """Updates the critics once, then moves their targets towards them."""
@@ -205,12 +206,14 @@ def critic_step(
     batch,
     noise,
     networks=networks,
-    config=config,
+    discount=config.discount,
+    entropy_in_backup=config.entropy_in_backup,
+    return_bounds=config.return_bounds,
   )
   gradients, metrics = jax.grad(losses.critic_loss, has_aux=True)(
-    state.params.critic, batch, target, networks=networks
+    state.params.critic, batch, target, batch.weight, networks=networks
   )
-  state = _descend(config, state, {'critic': gradients})
+  state = descend(config, state, {'critic': gradients})
   target_params = optax.incremental_update(
     state.params.critic, state.target_critic_params, config.target_rate
   )
@@ -221,21 +224,33 @@ def policy_step(
   networks: sac_networks.SACNetworks,
   config: sac_config.SACConfig,
   state: TrainingState,
-  batch: types.Transition,
+  batch: types.Batch,
   noise: losses.PolicyNoise,
 ) -> tuple[TrainingState, types.Metrics]:
   """Updates the policy and the temperature once, from the same parameters."""
-  arguments = (state.params, batch, noise)
-  context = {'networks': networks, 'config': config}
   policy_gradients, policy_metrics = jax.grad(losses.policy_loss, has_aux=True)(
-    state.params.policy, *arguments, **context
+    state.params.policy,
+    state.params,
+    batch,
+    noise,
+    networks=networks,
+    objective=config.actor_objective,
+    cloning=config.cloning,
+    demonstrated=builder.demonstrated(batch),
   )
   temperature_gradient, temperature_metrics = jax.grad(
     losses.temperature_loss, has_aux=True
-  )(state.params.temperature, *arguments, **context)
+  )(
+    state.params.temperature,
+    state.params,
+    batch,
+    noise,
+    networks=networks,
+    target_entropy=config.entropy_to_keep(networks.action_size),
+  )
   if not config.learn_temperature:
     temperature_gradient = jnp.zeros_like(temperature_gradient)
-  state = _descend(
+  state = descend(
     config,
     state,
     {'policy': policy_gradients, 'temperature': temperature_gradient},
@@ -243,15 +258,13 @@ def policy_step(
   return state, {**policy_metrics, **temperature_metrics}
 
 
-def _descend(
+def descend(
   config: sac_config.SACConfig, state: TrainingState, gradients: dict[str, Any]
 ) -> TrainingState:
-  """Steps the optimisers that have gradients; see `step_idle_optimisers`."""
-  if config.step_idle_optimisers:
-    idle = jax.tree.map(jnp.zeros_like, state.params)
-    gradients = {**idle._asdict(), **gradients}
+  """Steps the optimisers that have gradients; see `SERLQuirks`."""
   params, optimisers = state.params, state.optimisers
-  for name, gradient in gradients.items():
+  stepped = quirks.all_gradients(config.quirks, gradients, params)
+  for name, gradient in stepped.items():
     optimiser = getattr(make_optimisers(config), name)
     updates, optimiser_state = optimiser.update(
       gradient, getattr(optimisers, name)
@@ -262,7 +275,7 @@ def _descend(
   return state._replace(params=params, optimisers=optimisers)
 
 
-def check_batch(batch: types.Transition, config: sac_config.SACConfig) -> None:
+def check_batch(batch: types.Batch, config: sac_config.SACConfig) -> None:
   """Refuses a batch of another shape than a round's.
 
   Raises:

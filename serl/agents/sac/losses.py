@@ -1,17 +1,24 @@
-"""The losses of SAC. Noise is an argument: drawing it is apart."""
+"""The losses of SAC, of arrays and scalars. Noise is an argument, drawn apart.
 
-from typing import Any, NamedTuple
+They evaluate `SACNetworks`, or whatever has its `encoder`, `policy` and
+`critic`, and know no configuration: other agents borrow them.
+"""
+
+from typing import Any, Literal, NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
 
 from serl import types
-from serl.agents import builder
-from serl.agents.sac import config as sac_config
+from serl.agents import checks
 from serl.agents.sac import networks as sac_networks
 from serl.networks import critics
+from serl.ops import averages
 from serl.ops import soft_actor_critic
+
+ActorObjective = Literal['mean', 'min']
+_REDUCTIONS = {'mean': jnp.mean, 'min': jnp.min}
 
 
 class SACParams(NamedTuple):
@@ -23,31 +30,42 @@ class SACParams(NamedTuple):
 
 
 class CriticNoise(NamedTuple):
-  """The chance in one critic update."""
+  """The random draws of one critic update."""
 
   next_action: jax.Array  # [B, action_size] standard normal
   members: jax.Array  # [M] int32, the target critics drawn
 
 
 class PolicyNoise(NamedTuple):
-  """The chance in one update of policy and temperature."""
+  """The random draws of one update of policy and temperature."""
 
   action: jax.Array  # [B, action_size] standard normal
   next_action: jax.Array  # [B, action_size] standard normal
 
 
 def draw_critic_noise(
-  key: types.PRNGKey, config: sac_config.SACConfig, action_size: int
+  key: types.PRNGKey,
+  batch_size: int,
+  action_size: int,
+  members: int,
+  drawn: int,
+  with_replacement: bool = False,
 ) -> CriticNoise:
-  """Draws the chance of one critic update."""
+  """Draws the noise of one critic update.
+
+  Args:
+    key: a random key.
+    batch_size: rows of the minibatch, B.
+    action_size: of the agent's actions.
+    members: critics in the ensemble.
+    drawn: how many of them are in the target, M.
+    with_replacement: whether one may be drawn twice.
+  """
   action_key, member_key = jax.random.split(key)
   return CriticNoise(
-    next_action=jax.random.normal(action_key, (config.batch_size, action_size)),
+    next_action=jax.random.normal(action_key, (batch_size, action_size)),
     members=jax.random.choice(
-      member_key,
-      config.critic_members,
-      (config.target_members,),
-      replace=config.draw_with_replacement,
+      member_key, members, (drawn,), replace=with_replacement
     ),
   )
 
@@ -55,7 +73,7 @@ def draw_critic_noise(
 def draw_policy_noise(
   key: types.PRNGKey, batch_size: int, action_size: int
 ) -> PolicyNoise:
-  """Draws the chance of one update of policy and temperature."""
+  """Draws the noise of one update of policy and temperature."""
   action_key, next_action_key = jax.random.split(key)
   shape = (batch_size, action_size)
   return PolicyNoise(
@@ -72,6 +90,8 @@ def act(
   networks: sac_networks.SACNetworks,
 ) -> tuple[jax.Array, jax.Array]:
   """Returns the policy's actions [B, A] and their log-densities [B]."""
+  chex.assert_shape(noise, (None, networks.action_size))
+  checks.check_rows(observation, len(noise))
   embedding = networks.encoder.apply(params.critic.encoder, observation)
   distribution = networks.policy.apply(params.policy, embedding)
   return distribution.sample_and_log_prob(noise)
@@ -84,12 +104,28 @@ def critic_target(
   noise: CriticNoise,
   *,
   networks: sac_networks.SACNetworks,
-  config: sac_config.SACConfig,
+  discount: float,
+  entropy_in_backup: bool = False,
+  return_bounds: tuple[float, float] | None = None,
 ) -> jax.Array:
-  """Returns what the critics are drawn to, [B]; see `ops.soft_target`.
+  """Returns the critics' targets, [B]; see `ops.soft_target`.
 
   Only the drawn members of the target ensemble are evaluated.
+
+  Args:
+    params: the policy that acts next, and the temperature.
+    target_params: the critics that value its actions.
+    batch: [B, ...].
+    noise: of as many rows.
+    networks: the agent's.
+    discount: the agent's own, beside the batch's.
+    entropy_in_backup: whether the next action's entropy counts.
+    return_bounds: the least and the largest target; HER (arXiv 1707.01495),
+      appendix A. None bounds nothing.
   """
+  checks.check_batch(batch, networks.action_size)
+  chex.assert_rank(noise.members, 1)
+  chex.assert_type(noise.members, int)
   next_action, next_log_prob = act(
     params, batch.next_observation, noise.next_action, networks=networks
   )
@@ -102,13 +138,13 @@ def critic_target(
     next_action,
   )
   bonus = 0.0
-  if config.entropy_in_backup:
+  if entropy_in_backup:
     bonus = -jax.nn.softplus(params.temperature) * next_log_prob
   target = soft_actor_critic.soft_target(
-    batch.reward, config.discount * batch.discount, next_values, bonus
+    batch.reward, discount * batch.discount, next_values, bonus
   )
-  if config.return_bounds is not None:
-    target = jnp.clip(target, *config.return_bounds)
+  if return_bounds is not None:
+    target = jnp.clip(target, *return_bounds)
   return target
 
 
@@ -116,6 +152,7 @@ def critic_loss(
   critic_params: sac_networks.CriticParams,
   batch: types.Transition,
   target: jax.Array,
+  weight: jax.Array,
   *,
   networks: sac_networks.SACNetworks,
 ) -> tuple[jax.Array, types.Metrics]:
@@ -124,18 +161,22 @@ def critic_loss(
   Args:
     critic_params: what is trained.
     batch: [B, ...].
-    target: of `critic_target`, [B].
-    networks: the agent's.
+    target: of the values, [B], such as `critic_target` returns.
+    weight: of each row's error, [B].
+    networks: the agent's; the encoder and the critics are evaluated.
 
   Returns:
     the loss [] and metrics.
   """
-  chex.assert_rank(target, 1)
+  checks.check_batch(batch, networks.action_size)
+  rows = len(batch.reward)
+  checks.check_vector(target, rows)
+  checks.check_vector(weight, rows)
   embedding = networks.encoder.apply(critic_params.encoder, batch.observation)
   values = networks.critic.apply(
     critic_params.ensemble, embedding, batch.action
   )
-  loss = soft_actor_critic.ensemble_loss(values, target)
+  loss = soft_actor_critic.ensemble_loss(values, target, weight)
   return loss, {
     'critic_loss': loss,
     'critic_value': jnp.mean(values),
@@ -150,11 +191,13 @@ def policy_loss(
   noise: PolicyNoise,
   *,
   networks: sac_networks.SACNetworks,
-  config: sac_config.SACConfig,
+  objective: ActorObjective = 'mean',
+  cloning: float = 0.0,
+  demonstrated: jax.Array | None = None,
 ) -> tuple[jax.Array, types.Metrics]:
   """Returns the policy's loss; SAC (arXiv 1812.05905), eq. 9.
 
-  With `SACConfig.cloning` it clones what was demonstrated, too; TD3+BC (arXiv
+  With `cloning` it clones what was demonstrated, too; TD3+BC (arXiv
   2106.06860), eq. 3. The action is drawn, so that its spread counts.
 
   Args:
@@ -163,26 +206,33 @@ def policy_loss(
     batch: [B, ...].
     noise: of as many rows.
     networks: the agent's.
-    config: the agent's.
+    objective: what of the ensemble's values the policy ascends.
+    cloning: weight of the squared distance from the batch's actions.
+    demonstrated: the rows that are cloned, [B] bool; None is all of them.
 
   Returns:
     the loss [] and metrics.
   """
+  checks.check_batch(batch, networks.action_size)
+  chex.assert_equal_shape([noise.action, batch.action])
   params = jax.lax.stop_gradient(params)
   embedding = networks.encoder.apply(params.critic.encoder, batch.observation)
   distribution = networks.policy.apply(policy_params, embedding)
   action, log_prob = distribution.sample_and_log_prob(noise.action)
   values = networks.critic.apply(params.critic.ensemble, embedding, action)
-  reduce = {'mean': jnp.mean, 'min': jnp.min}[config.actor_objective]
   loss = soft_actor_critic.policy_loss(
-    reduce(values, axis=0), log_prob, jax.nn.softplus(params.temperature)
+    _REDUCTIONS[objective](values, axis=0),
+    log_prob,
+    jax.nn.softplus(params.temperature),
   )
   metrics = {'actor_loss': loss, 'entropy': -jnp.mean(log_prob)}
-  if not config.cloning:
+  if not cloning:
     return loss, metrics
+  if demonstrated is None:
+    demonstrated = jnp.ones(log_prob.shape, bool)
   distance = jnp.sum(jnp.square(action - batch.action), axis=-1)
-  error = jnp.mean(distance, where=builder.demonstrated(batch))
-  return loss + config.cloning * error, {**metrics, 'cloning_error': error}
+  error = averages.masked_mean(distance, demonstrated)
+  return loss + cloning * error, {**metrics, 'cloning_error': error}
 
 
 def temperature_loss(
@@ -192,7 +242,7 @@ def temperature_loss(
   noise: PolicyNoise,
   *,
   networks: sac_networks.SACNetworks,
-  config: sac_config.SACConfig,
+  target_entropy: float,
 ) -> tuple[jax.Array, types.Metrics]:
   """Returns the temperature's loss; SAC (arXiv 1812.05905), eq. 18.
 
@@ -202,19 +252,19 @@ def temperature_loss(
     batch: [B, ...]; the entropy is that at the next observations.
     noise: of as many rows.
     networks: the agent's.
-    config: the agent's.
+    target_entropy: what the entropy should at least be, in nats.
 
   Returns:
     the loss [] and metrics.
   """
+  chex.assert_rank(raw_temperature, 0)
+  checks.check_batch(batch, networks.action_size)
+  chex.assert_equal_shape([noise.next_action, batch.action])
   _, next_log_prob = act(
     params, batch.next_observation, noise.next_action, networks=networks
   )
-  target = config.target_entropy
-  if target is None:
-    target = -networks.action_size / 2
   temperature = jax.nn.softplus(raw_temperature)
   loss = soft_actor_critic.temperature_loss(
-    temperature, -jnp.mean(next_log_prob), target
+    temperature, -jnp.mean(next_log_prob), target_entropy
   )
   return loss, {'temperature_loss': loss, 'temperature': temperature}

@@ -55,7 +55,7 @@ def make_networks(
 
   Args:
     spec: of the environment; actions must be one vector in [-1, 1].
-    config: hidden sizes, ensemble size, bounds of std, scaling.
+    config: hidden layers, ensemble size, bounds of std, scaling.
     encoder: of the observations; None concatenates those of state.
 
   Raises:
@@ -74,13 +74,17 @@ def make_networks(
       config.hidden_sizes,
       config.min_std,
       config.max_std,
+      config.activation,
+      config.layer_norm,
     ),
     critic=critics.make_critic_ensemble(
       encoder.size,
       action_size,
       config.hidden_sizes,
       config.critic_members,
-      config.shared_value_head,
+      config.quirks.shared_value_head,
+      config.activation,
+      config.layer_norm,
     ),
     action_size=action_size,
   )

@@ -99,7 +99,7 @@ def classifier_step(
     networks: the classifier's.
     config: VICE's.
     state: before the update.
-    key: of the update's chance.
+    key: of the update's random draws.
     goals: images [G, ...] by path.
     others: images [N, ...] of which G are drawn.
   """
@@ -113,9 +113,10 @@ def classifier_step(
     state.classifier,
     classifier_learning.crop(goal_key, goals, config.crop_padding),
     classifier_learning.crop(other_key, others, config.crop_padding),
-    losses.draw_noise(noise_key, 2 * count, config),
+    losses.draw_noise(noise_key, 2 * count, config.mixup_alpha),
     networks=networks,
-    config=config,
+    label_smoothing=config.label_smoothing,
+    penalty_weight=config.gradient_penalty,
   )
   updates, optimiser = _make_optimiser(config).update(
     gradients, state.optimiser
@@ -133,7 +134,13 @@ def relabel(
   """Returns a batch [updates, rows, ...] with the classifier's rewards."""
   images = _images(networks, batch.next_observation)
   flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), images)
-  rewards = losses.reward(params, flat, networks=networks, config=config)
+  rewards = losses.reward(
+    params,
+    flat,
+    networks=networks,
+    kind=config.reward,
+    lowest=config.lowest_reward,
+  )
   return batch._replace(reward=rewards.reshape(batch.reward.shape))
 
 

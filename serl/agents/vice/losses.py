@@ -1,6 +1,7 @@
 """The loss of VICE's classifier and its reward. Noise is an argument."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import chex
 import jax
@@ -8,12 +9,14 @@ import jax.numpy as jnp
 import optax
 
 from serl import types
+from serl.agents import checks
 from serl.agents.classifier import networks as classifier_networks
-from serl.agents.vice import config as vice_config
+
+RewardKind = Literal['log_probability', 'probability']
 
 
 class Noise(NamedTuple):
-  """The chance in one update of the classifier with N images."""
+  """The random draws of one update of the classifier with N images."""
 
   partner: jax.Array  # [N] int32, the row that each is mixed with
   weight: jax.Array  # [N] in [0, 1], of the row itself
@@ -21,15 +24,18 @@ class Noise(NamedTuple):
   dropout: jax.Array  # a key
 
 
-def draw_noise(
-  key: types.PRNGKey, rows: int, config: vice_config.VICEConfig
-) -> Noise:
-  """Draws the chance of one update with `rows` images, N."""
+def draw_noise(key: types.PRNGKey, rows: int, mixup_alpha: float) -> Noise:
+  """Draws the noise of one update.
+
+  Args:
+    key: a random key.
+    rows: of images, N.
+    mixup_alpha: of the Beta distribution of the weights; 0 mixes nothing.
+  """
   partner_key, weight_key, between_key, dropout_key = jax.random.split(key, 4)
   weight = jnp.ones(rows)
-  if config.mixup_alpha:
-    alpha = config.mixup_alpha
-    weight = jax.random.beta(weight_key, alpha, alpha, (rows,))
+  if mixup_alpha:
+    weight = jax.random.beta(weight_key, mixup_alpha, mixup_alpha, (rows,))
   return Noise(
     jax.random.permutation(partner_key, rows),
     weight,
@@ -61,7 +67,8 @@ def classifier_loss(
   noise: Noise,
   *,
   networks: classifier_networks.ClassifierNetworks,
-  config: vice_config.VICEConfig,
+  label_smoothing: float = 0.0,
+  penalty_weight: float = 0.0,
 ) -> tuple[jax.Array, types.Metrics]:
   """Returns the classifier's loss; VICE-RAQ (arXiv 1904.07854), section 4.
 
@@ -71,15 +78,19 @@ def classifier_loss(
     others: images [G, ...] of what the agent has seen.
     noise: of 2 G images.
     networks: the classifier's.
-    config: smoothing, mixing and the penalty's weight.
+    label_smoothing: the part of a label that both classes share.
+    penalty_weight: of `gradient_penalty`.
 
   Returns:
     the loss [] and metrics.
   """
+  chex.assert_rank(noise.between, 1)
+  half = len(noise.between)
+  checks.check_rows((goals, others), half)
+  chex.assert_shape([noise.partner, noise.weight], (2 * half,))
   images = jax.tree.map(lambda *x: jnp.concatenate(x), goals, others)
-  half = noise.between.shape[0]
   label = jnp.repeat(jnp.array([1.0, 0.0]), half)
-  label += config.label_smoothing * (0.5 - label)
+  label += label_smoothing * (0.5 - label)
   label = mix(label, noise.partner, noise.weight)
   images = jax.tree.map(lambda x: mix(x, noise.partner, noise.weight), images)
   embedding = networks.encoder.apply(params.encoder, images)
@@ -87,13 +98,13 @@ def classifier_loss(
   chex.assert_equal_shape([logits, label])
   loss = jnp.mean(optax.sigmoid_binary_cross_entropy(logits, label))
   penalty = 0.0
-  if config.gradient_penalty:
+  if penalty_weight:
     penalty = gradient_penalty(
       lambda points: networks.head.apply(params.head, points, None),
       jax.lax.stop_gradient(embedding),
       noise.between,
     )
-  return loss + config.gradient_penalty * penalty, {
+  return loss + penalty_weight * penalty, {
     'vice_loss': loss,
     'vice_gradient_penalty': penalty,
     'vice_accuracy': jnp.mean((logits > 0) == (label > 0.5)),
@@ -101,7 +112,9 @@ def classifier_loss(
 
 
 def gradient_penalty(
-  function, points: jax.Array, between: jax.Array
+  function: Callable[[jax.Array], jax.Array],
+  points: jax.Array,
+  between: jax.Array,
 ) -> jax.Array:
   """Returns the mean of (|gradient| - 1)^2; WGAN-GP (arXiv 1704.00028), eq. 3.
 
@@ -125,10 +138,20 @@ def reward(
   observation: types.NestedArray,
   *,
   networks: classifier_networks.ClassifierNetworks,
-  config: vice_config.VICEConfig,
+  kind: RewardKind = 'log_probability',
+  lowest: float = -5.0,
 ) -> jax.Array:
-  """Returns the rewards [B] for reaching `observation` [B, ...]."""
+  """Returns the rewards [B] for reaching `observation` [B, ...].
+
+  Args:
+    params: of the classifier.
+    observation: [B, ...].
+    networks: the classifier's.
+    kind: the logarithm of the goal's probability, or that itself.
+    lowest: the logarithm's lower bound.
+  """
   logits = classifier_networks.classify(networks, params, observation)
-  if config.reward == 'probability':
+  chex.assert_rank(logits, 1)
+  if kind == 'probability':
     return jax.nn.sigmoid(logits)
-  return jnp.maximum(jax.nn.log_sigmoid(logits), config.lowest_reward)
+  return jnp.maximum(jax.nn.log_sigmoid(logits), lowest)

@@ -63,3 +63,23 @@ def test_without_a_gripper_all_of_it_is_movement():
   )
   np.testing.assert_allclose(loss, 2 * 0.9189385, rtol=1e-6)
   assert set(metrics) == {'loss', 'movement_loss', 'movement_error'}
+
+
+def test_actions_of_another_size_are_refused():
+  output = bc_networks.PolicyOutput(
+    distributions.Normal(jnp.zeros((2, 2)), jnp.ones((2, 2))),
+    jnp.zeros((2, 0, 3)),
+  )
+  networks = _networks(output, (0, 1), ())
+  for action in (jnp.zeros((2, 3)), jnp.zeros(2), jnp.zeros((2, 2), int)):
+    with pytest.raises(AssertionError):
+      losses.measure(
+        bc_networks.BCParams({}, {}), None, action, networks=networks
+      )
+  with pytest.raises(AssertionError):
+    losses.measure(
+      bc_networks.BCParams({}, {}),
+      {'state': jnp.zeros((1, 4))},
+      jnp.zeros((2, 2)),
+      networks=networks,
+    )

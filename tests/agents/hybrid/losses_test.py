@@ -1,7 +1,5 @@
 """Tests of losses, by hand."""
 
-import dataclasses
-
 import jax
 import numpy as np
 import pytest
@@ -10,13 +8,12 @@ from serl.agents import hybrid
 from serl.agents import sac
 from serl.agents.hybrid import losses
 
-CONFIG = hybrid.HybridConfig(penalty=0.25)
-AGENT = sac.SACConfig(batch_size=4, discount=0.9)
+ALL = np.ones(4, np.float32)
 
 
 @pytest.fixture
 def networks(spec, make_config):
-  builder = hybrid.HybridBuilder(sac.SACBuilder(make_config()), CONFIG)
+  builder = hybrid.HybridBuilder(sac.SACBuilder(make_config()))
   return builder.make_networks(spec)
 
 
@@ -48,8 +45,9 @@ def test_the_target_by_hand(networks, batch):
     _params(networks, [30, 10, 20]),  # values that at 10
     batch,
     networks=networks,
-    config=CONFIG,
-    agent_config=AGENT,
+    discount=0.9,
+    closing=-0.5,
+    penalty=0.25,
   )
   np.testing.assert_allclose(
     target, [1 - 0.25, 0.9 * 10, -0.25 + 0.9 * 10, 2 + 0.45 * 10], rtol=1e-6
@@ -59,15 +57,17 @@ def test_the_target_by_hand(networks, batch):
   np.testing.assert_array_equal(rates, [0, 1, 0])
 
 
-def _loss(networks, batch, config=CONFIG):
+def _loss(networks, batch, weight=ALL, **settings):
   params = _params(networks, [1, 5, 2])
   return losses.gripper_loss(
     params.gripper_critic,
     params.encoder,
     batch,
     np.float32([1, 1, 1, 1]),
+    weight,
     networks=networks,
-    config=config,
+    closing=-0.5,
+    **settings,
   )
 
 
@@ -84,17 +84,41 @@ def test_no_target_is_above_what_there_can_be(networks, batch):
     _params(networks, [30, 10, 20]),
     batch,
     networks=networks,
-    config=CONFIG,
-    agent_config=dataclasses.replace(AGENT, return_bounds=(0.0, 8.8)),
+    discount=0.9,
+    closing=-0.5,
+    penalty=0.25,
+    largest_return=8.8,
   )
   # The penalty alone may lower it below the least.
   np.testing.assert_allclose(target, [0.75, 8.8, 8.75, 6.5], rtol=1e-6)
 
 
 def test_a_demonstrated_choice_is_worth_more_by_the_margin(networks, batch):
-  config = dataclasses.replace(CONFIG, margin=0.5)
-  with_margin, metrics = _loss(networks, batch, config)
+  rows = np.array([False, False, True, True])
+  with_margin, metrics = _loss(networks, batch, margin=0.5, demonstrated=rows)
   plain, _ = _loss(networks, batch)
   # Of the last two, opening lacks 5.5 - 2, and to stay has all of it: 5.
   np.testing.assert_allclose(with_margin - plain, 3.5 / 2, rtol=1e-6)
   np.testing.assert_allclose(metrics['gripper_margin_loss'], 1.75, rtol=1e-6)
+
+
+def test_without_demonstrations_there_is_no_margin(networks, batch):
+  none = np.zeros(4, bool)
+  loss, metrics = _loss(networks, batch, margin=0.5, demonstrated=none)
+  assert loss == _loss(networks, batch)[0]
+  assert metrics['gripper_margin_loss'] == 0
+
+
+def test_the_loss_weighs_its_rows(networks, batch):
+  loss, _ = _loss(networks, batch, np.float32([5, 1, 0, 0.5]))
+  np.testing.assert_allclose(loss, (0 + 1 + 0 + 8) / 4, rtol=1e-6)
+
+
+def test_arrays_of_another_shape_are_refused(networks, batch):
+  with pytest.raises(AssertionError):
+    _loss(networks, batch._replace(action=batch.action[:, :2]))
+  with pytest.raises(AssertionError):
+    _loss(networks, batch._replace(reward=batch.reward[:, None]))
+  for weight in (ALL[:3], ALL[:, None], np.float32(1.0)):
+    with pytest.raises(AssertionError):
+      _loss(networks, batch, weight)

@@ -4,7 +4,9 @@ import re
 
 import pytest
 
+from serl.agents import sac
 from serl.agents.sac import config as sac_config
+from serl.agents.sac import quirks
 
 
 @pytest.mark.parametrize(
@@ -21,7 +23,7 @@ from serl.agents.sac import config as sac_config
     ('hidden_sizes', (8, 0), 'widths of at least 1'),
     ('min_replay_size', 2_000_000, 'to replay_size, 1000000'),
     ('min_std', 6.0, r'in \(0, max_std\]'),
-    ('actor_batch', 'all', "'last' or 'round'"),
+    ('activation', 'sine', r"one of \('tanh', 'relu'\)"),
     ('actor_objective', 'max', "'mean' or 'min'"),
   ],
 )
@@ -33,7 +35,9 @@ def test_names_the_offending_value(field, value, expected):
 
 def test_more_targets_than_critics_only_with_replacement():
   config = sac_config.SACConfig(
-    critic_members=2, target_members=3, draw_with_replacement=True
+    critic_members=2,
+    target_members=3,
+    quirks=quirks.SERLQuirks(draw_with_replacement=True),
   )
   assert config.target_members == 3
 
@@ -41,7 +45,9 @@ def test_more_targets_than_critics_only_with_replacement():
 def test_a_shared_head_is_behind_a_layer():
   assert sac_config.SACConfig(hidden_sizes=()).hidden_sizes == ()
   with pytest.raises(ValueError, match='one or more before a shared_value_hea'):
-    sac_config.SACConfig(hidden_sizes=(), shared_value_head=True)
+    sac_config.SACConfig(
+      hidden_sizes=(), quirks=quirks.SERLQuirks(shared_value_head=True)
+    )
 
 
 def test_presets():
@@ -50,9 +56,30 @@ def test_presets():
   assert (cpu.critic_members, cpu.discount, cpu.warmup_steps) == (4, 0.97, 0)
   assert cpu.scale_observations
   assert sac_config.redq().critic_members == 10
-  plain = sac_config.sac()
+  plain = sac.sac()
   assert plain.critic_members == plain.target_members == 2
   assert plain.entropy_in_backup and plain.actor_objective == 'min'
+  assert plain.activation == 'relu' and not plain.layer_norm
+  assert not any(vars(plain.quirks)[x] is True for x in vars(plain.quirks))
+
+
+@pytest.mark.parametrize(
+  'config, entropy',
+  [
+    (sac_config.SACConfig(), -3.0),
+    (sac.sac(), -6.0),
+    (sac.redq(), -3.0),
+    (sac_config.SACConfig(target_entropy=-12.0), -12.0),
+    (sac_config.SACConfig(target_entropy=0.0), 0.0),
+  ],
+)
+def test_the_entropy_to_keep_of_six_actions(config, entropy):
+  assert config.entropy_to_keep(6) == entropy
+
+
+def test_a_quirk_that_is_none_is_refused():
+  with pytest.raises(ValueError, match="actor_batch is 'all', expected 'last'"):
+    quirks.SERLQuirks(actor_batch='all')
 
 
 @pytest.mark.parametrize('bounds', [(1.0, 1.0), (1.0, 0.0), (0.0,)])

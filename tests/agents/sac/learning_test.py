@@ -13,6 +13,7 @@ from serl.agents.sac import config as sac_config
 from serl.agents.sac import learning
 from serl.agents.sac import losses
 from serl.agents.sac import networks as sac_networks
+from serl.agents.sac import quirks
 from serl.networks import feed_forward
 
 CONFIG = sac_config.SACConfig(
@@ -22,6 +23,8 @@ CONFIG = sac_config.SACConfig(
   hidden_sizes=(8, 8),
   warmup_steps=0,
 )
+
+_IDLE = quirks.SERLQuirks(step_idle_optimisers=True)
 
 
 def _setup(spec, config):
@@ -36,7 +39,8 @@ _jit_policy_step = jax.jit(learning.policy_step, static_argnums=(0, 1))
 
 
 def _critic_step(networks, config, state, batch):
-  noise = losses.draw_critic_noise(jax.random.PRNGKey(1), config, 2)
+  members = config.critic_members
+  noise = losses.draw_critic_noise(jax.random.PRNGKey(1), 6, 2, members, 2)
   return _jit_critic_step(networks, config, state, batch, noise)
 
 
@@ -191,7 +195,9 @@ def test_a_fixed_temperature_stays(spec, make_batch):
 @pytest.mark.parametrize('rows', ['last', 'round'])
 def test_the_policy_learns_from_the_asked_rows(spec, make_batch, rows):
   config = dataclasses.replace(
-    CONFIG, actor_batch=rows, critic_learning_rate=1e-30
+    CONFIG,
+    quirks=quirks.SERLQuirks(actor_batch=rows),
+    critic_learning_rate=1e-30,
   )
   networks, state = _setup(spec, config)
   update = jax.jit(learning.make_algorithm(networks, config).update)
@@ -201,6 +207,28 @@ def test_the_policy_learns_from_the_asked_rows(spec, make_batch, rows):
   first, second = update(state, batch)[0], update(state, other)[0]
   moved = _moved(first.params.policy, second.params.policy)
   assert moved == (rows == 'round')
+
+
+def test_the_sources_and_weights_of_the_rows_count(spec, make_batch):
+  config = dataclasses.replace(CONFIG, cloning=0.5)
+  networks, state = _setup(spec, config)
+  batch = make_batch((6,))
+
+  def cloning_error(source):
+    rows = batch._replace(source=np.int32(source))
+    return _policy_step(networks, config, state, rows)[1]['cloning_error']
+
+  first, last = cloning_error([2, 0, 0, 1, 0, 0]), cloning_error([0] * 5 + [3])
+  both = cloning_error([2, 0, 0, 1, 0, 2])
+  assert first != last
+  np.testing.assert_allclose(both, (first + last) / 2, rtol=1e-5)
+  assert cloning_error([0, 1, 0, 1, 0, 1]) == 0
+  heavier = batch._replace(weight=2 * batch.weight)
+  losses_of = [
+    _critic_step(networks, config, state, rows)[1]['critic_loss']
+    for rows in (batch, heavier)
+  ]
+  np.testing.assert_allclose(losses_of[1], 2 * losses_of[0], rtol=1e-5)
 
 
 def _whole_tree_reference(config, state, gradients_of_a_step):
@@ -233,9 +261,7 @@ def _whole_tree_reference(config, state, gradients_of_a_step):
 
 
 def test_idle_optimisers_step_as_serls_do_with_a_warmup(spec):
-  config = dataclasses.replace(
-    CONFIG, step_idle_optimisers=True, warmup_steps=5
-  )
+  config = dataclasses.replace(CONFIG, quirks=_IDLE, warmup_steps=5)
   _, state = _setup(spec, config)
   keys = jax.random.split(jax.random.PRNGKey(5), 8)
 
@@ -253,7 +279,7 @@ def test_idle_optimisers_step_as_serls_do_with_a_warmup(spec):
     for i, key in enumerate(keys)
   ]
   expected, optimisers = _whole_tree_reference(config, state, gradients)
-  descend = jax.jit(learning._descend, static_argnums=0)
+  descend = jax.jit(learning.descend, static_argnums=0)
   for step in gradients:
     state = descend(config, state, step)
   _assert_close(state.params, expected)
@@ -334,7 +360,7 @@ def test_serls_preset_is_warm_after_222_rounds():
     rtol=1e-4,
   )
   # That in which each optimiser steps with each update is of the same rates.
-  idle = dataclasses.replace(config, step_idle_optimisers=True)
+  idle = dataclasses.replace(config, quirks=_IDLE)
   for n in (0, 100, 222):
     np.testing.assert_allclose(
       rates.policy(n), learning.learning_rates(idle).policy(9 * n + 8)

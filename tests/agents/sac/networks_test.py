@@ -62,3 +62,20 @@ def test_scaling_is_the_configurations(spec, make_batch):
   np.testing.assert_allclose(
     embedding[:, :3], batch.observation['position'] - 1, atol=1e-6
   )
+
+
+def test_the_hidden_layers_are_the_configurations(spec):
+  config = sac_config.SACConfig(
+    critic_members=3, hidden_sizes=(8,), activation='relu', layer_norm=False
+  )
+  networks = sac_networks.make_networks(spec, config)
+  for network in (networks.policy, networks.critic):
+    params = network.init(jax.random.PRNGKey(0))
+    assert not any('layer_norm' in module for module in params)
+    assert params['mlp/linear_0']['b'].shape[-1] == 8
+  # A negative bias lets nothing through a ReLU: only the last one is left.
+  params = networks.critic.init(jax.random.PRNGKey(0))
+  params['mlp/linear_0']['b'] -= 100.0
+  params['value']['b'] += 3.0
+  values = networks.critic.apply(params, np.ones((2, 6)), np.ones((2, 2)))
+  np.testing.assert_array_equal(values, 3.0)

@@ -103,9 +103,14 @@ def test_the_gradient_reaches_the_encoder(networks, config, make_batch):
   goals = {'front': images['front'][8:]}
   others = {'front': images['front'][:4]}
   params = classifier_networks.init(networks.classifier, jax.random.PRNGKey(0))
-  noise = losses.draw_noise(jax.random.PRNGKey(1), 8, config)
+  noise = losses.draw_noise(jax.random.PRNGKey(1), 8, config.mixup_alpha)
   loss = lambda p: losses.classifier_loss(
-    p, goals, others, noise, networks=networks.classifier, config=config
+    p,
+    goals,
+    others,
+    noise,
+    networks=networks.classifier,
+    penalty_weight=config.gradient_penalty,
   )
   gradient, _ = jax.jit(jax.grad(loss, has_aux=True))(params)
   norms = [float(np.abs(leaf).max()) for leaf in jax.tree.leaves(gradient)]

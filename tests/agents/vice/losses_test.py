@@ -1,13 +1,10 @@
 """Tests of losses."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from serl.agents import vice
 from serl.agents.classifier import networks as classifier_networks
 from serl.agents.vice import losses
 from serl.networks import feed_forward
@@ -53,7 +50,6 @@ def test_mixing_by_hand():
 
 
 def test_the_loss_by_hand(networks):
-  config = vice.VICEConfig(label_smoothing=0.2, gradient_penalty=0.0)
   noise = _noise([1.0, 0.5], [1, 0], [0.5])
   loss, metrics = losses.classifier_loss(
     _params(0.1),
@@ -61,7 +57,7 @@ def test_the_loss_by_hand(networks):
     _images(10),
     noise,
     networks=networks,
-    config=config,
+    label_smoothing=0.2,
   )
   # Images 20 and 15, labels 0.9 and the middle of 0.9 and 0.1.
   logits, labels = np.array([2.0, 1.5]), np.array([0.9, 0.5])
@@ -71,19 +67,17 @@ def test_the_loss_by_hand(networks):
 
 
 def test_the_penalty_has_its_weight(networks):
-  config = vice.VICEConfig(label_smoothing=0, gradient_penalty=10.0)
   arguments = (_images(20), _images(10), _noise([1, 1], [0, 1], [0.5]))
 
-  def loss(factor, config):
+  def loss(factor, weight):
     return losses.classifier_loss(
-      _params(factor), *arguments, networks=networks, config=config
+      _params(factor), *arguments, networks=networks, penalty_weight=weight
     )[0]
 
-  without = dataclasses.replace(config, gradient_penalty=0.0)
   # The gradient's norm is the factor.
-  difference = loss(0.1, config) - loss(0.1, without)
+  difference = loss(0.1, 10.0) - loss(0.1, 0.0)
   np.testing.assert_allclose(difference, 10 * 0.9**2, rtol=1e-4)
-  np.testing.assert_allclose(loss(1.0, config), loss(1.0, without), atol=1e-6)
+  np.testing.assert_allclose(loss(1.0, 10.0), loss(1.0, 0.0), atol=1e-6)
 
 
 def test_the_gradient_penalty_by_hand():
@@ -111,18 +105,32 @@ def test_the_gradient_penalty_is_finite_where_the_gradient_is_0():
   ],
 )
 def test_the_reward_by_hand(networks, kind, expected):
-  config = vice.VICEConfig(reward=kind)
   rewards = losses.reward(
-    _params(-0.1), _images(0, 20, 200), networks=networks, config=config
+    _params(-0.1), _images(0, 20, 200), networks=networks, kind=kind
   )
   np.testing.assert_allclose(rewards, expected, rtol=1e-5)
 
 
 def test_noise_mixes_all_rows_or_none():
   key = jax.random.PRNGKey(0)
-  noise = losses.draw_noise(key, 64, vice.VICEConfig())
+  noise = losses.draw_noise(key, 64, 1.0)
   np.testing.assert_array_equal(np.sort(noise.partner), np.arange(64))
   assert 0 <= noise.weight.min() < 0.2 and 0.8 < noise.weight.max() <= 1
   assert noise.between.shape == (32,)
-  none = losses.draw_noise(key, 64, vice.VICEConfig(mixup_alpha=0.0))
+  none = losses.draw_noise(key, 64, 0.0)
   np.testing.assert_array_equal(none.weight, 1)
+
+
+def test_as_many_goals_as_others_are_compared(networks):
+  noise = _noise([1, 1], [0, 1], [0.5])
+  loss = lambda *images: losses.classifier_loss(
+    _params(0.1), *images, noise, networks=networks
+  )
+  loss(_images(20), _images(10))
+  for images in (
+    (_images(20, 20), _images(10)),
+    (_images(20), _images(10, 10)),
+    (_images(20, 20), _images(10, 10)),
+  ):
+    with pytest.raises(AssertionError):
+      loss(*images)
