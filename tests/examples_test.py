@@ -33,7 +33,9 @@ _RUNS = [
 
 @pytest.mark.parametrize('path', _EXAMPLES, ids=lambda path: path.stem)
 def test_is_short(path):
-  assert len(path.read_text().splitlines()) <= 80
+  # An agent is a definition, the others are compositions.
+  most = 150 if path.stem == 'own_agent' else 80
+  assert len(path.read_text().splitlines()) <= most
 
 
 def _save_classifier(folder, shown=None):
