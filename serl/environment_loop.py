@@ -7,7 +7,9 @@ from typing import NamedTuple
 from absl import logging
 import dm_env
 
+from serl import conformance
 from serl import core
+from serl import specs
 from serl.utils import counting
 from serl.utils import loggers
 
@@ -75,6 +77,7 @@ class EnvironmentLoop:
       now: returns the time, s.
     """
     self._environment = environment
+    self._spec = specs.make_environment_spec(environment)
     self._actor = actor
     self._counter = counter or counting.Counter()
     self._logger = logger
@@ -169,6 +172,7 @@ class EnvironmentLoop:
     started = time.perf_counter()
     getattr(self._actor, 'prepare', lambda: None)()
     timestep = self._environment.reset()
+    conformance.check_first(timestep, self._spec)
     self._actor.observe_first(timestep)
     episode_return, length = 0.0, 0
     while not timestep.last():
@@ -176,6 +180,8 @@ class EnvironmentLoop:
         return None
       action = self._actor.select_action(timestep.observation)
       timestep = self._environment.step(action)
+      if not length:
+        conformance.check_step(timestep, self._spec)
       if self._failing_since is not None:
         self._failing_since = None
         self._on_fault(None)

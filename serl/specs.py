@@ -24,13 +24,66 @@ class EnvironmentSpec(NamedTuple):
 
 
 def make_environment_spec(environment: dm_env.Environment) -> EnvironmentSpec:
-  """Returns the specs of `environment`."""
-  return EnvironmentSpec(
+  """Returns the specs of `environment`.
+
+  Raises:
+    ValueError: no agent could learn from them, see `check`.
+  """
+  spec = EnvironmentSpec(
     observations=environment.observation_spec(),
     actions=environment.action_spec(),
     rewards=environment.reward_spec(),
     discounts=environment.discount_spec(),
   )
+  check(spec)
+  return spec
+
+
+def check(spec: EnvironmentSpec) -> None:
+  """Refuses specs of what no agent can learn from.
+
+  Raises:
+    ValueError: naming each array that is not of numbers, each name that is not
+      text or has a slash, and a reward or discount that is not one number.
+  """
+  leaves = {
+    **flatten(spec.observations, 'observation'),
+    **flatten(spec.actions, 'action'),
+    'reward': spec.rewards,
+    'discount': spec.discounts,
+  }
+  lines = [
+    *_name_problems(spec.observations, 'observation'),
+    *_name_problems(spec.actions, 'action'),
+  ]
+  if not flatten(spec.observations):
+    lines.append('observation: none, expected an array or arrays by name')
+  for path, leaf in leaves.items():
+    if not isinstance(leaf, Array):
+      kind = type(leaf).__name__
+      lines.append(f'{path}: {kind}, expected a spec of dm_env.specs')
+    elif np.dtype(leaf.dtype).kind not in 'fiub':
+      kind = np.dtype(leaf.dtype).name
+      lines.append(f'{path}: {kind}, expected numbers; leave it out')
+    elif path in ('reward', 'discount') and leaf.shape:
+      lines.append(f'{path}: {list(leaf.shape)}, expected one number')
+  if lines:
+    raise ValueError(
+      'No agent can learn by the specs of the environment:\n  '
+      + '\n  '.join(lines)
+    )
+
+
+def _name_problems(nested: Any, path: str) -> list[str]:
+  """Returns a line for each name that no file of episodes could keep."""
+  if not isinstance(nested, Mapping):
+    return []
+  lines = []
+  for name, value in nested.items():
+    if not isinstance(name, str) or not name or '/' in name:
+      lines.append(f'{path}: the name {name!r}, expected text without slashes')
+    lines.extend(_name_problems(value, f'{path}/{name}'))
+  return lines
 
 
 def steps_per_second(environment: dm_env.Environment) -> float | None:
@@ -74,21 +127,46 @@ def is_image(leaf: specs.Array) -> bool:
   return leaf.dtype == np.uint8 and len(leaf.shape) in (3, 4)
 
 
+def has_channels_first(leaf: Array) -> bool:
+  """Returns whether `leaf` has the shape of images with their channels first.
+
+  That is [..., C, H, W], whose channels are fewer than its rows and columns.
+  """
+  if len(leaf.shape) < 3:
+    return False
+  channels, rows, columns = leaf.shape[-3:]
+  return channels < min(rows, columns) and columns > 4
+
+
 def check_images(spec: types.NestedSpec) -> None:
   """Refuses arrays in the shape of images that are none.
 
-  They would pass for numbers, as images of floats do.
+  They would pass for numbers, as images of floats do, or for images of very
+  many channels.
 
   Raises:
-    ValueError: an array of three or more axes is not of bytes.
+    ValueError: an array of three or more axes is not of bytes, or has its
+      channels first.
   """
   for path, leaf in flatten(spec).items():
-    if len(leaf.shape) >= 3 and not is_image(leaf):
+    if len(leaf.shape) < 3:
+      continue
+    problems = []
+    if not is_image(leaf):
+      problems.append(
+        'it has the shape of an image: observe the bytes of the camera, or '
+        'flatten what is no image'
+      )
+    if has_channels_first(leaf):
+      problems.append(
+        'its channels come first: put the wrapper ChannelsLast around the '
+        'environment'
+      )
+    if problems:
       raise ValueError(
         f'The observation {path or "value"} is {np.dtype(leaf.dtype).name} '
-        f'{list(leaf.shape)}, expected uint8 [H, W, C] or [stack, H, W, C] of '
-        'what has the shape of an image: observe the bytes of the camera, or '
-        'flatten what is no image.'
+        f'{list(leaf.shape)}, expected uint8 [H, W, C] or [stack, H, W, C]; '
+        f'{"; ".join(problems)}.'
       )
 
 

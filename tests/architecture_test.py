@@ -12,7 +12,13 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 
-BASE = ('serl.types', 'serl.specs', 'serl.core', 'serl.configs')
+BASE = (
+  'serl.types',
+  'serl.specs',
+  'serl.core',
+  'serl.configs',
+  'serl.conformance',
+)
 
 # A room is a folder or a file of serl/. It may import itself, BASE and what
 # stands here (a module opens all that is below it). Nobody may import tools.
@@ -21,6 +27,7 @@ MAY_IMPORT = {
   'specs': (),
   'core': (),
   'configs': (),
+  'conformance': (),
   'ops': (),
   # Weights that are pickled are read by the one reader that runs nothing.
   'networks': ('serl.utils.regular_file', 'serl.utils.restricted_pickle'),

@@ -45,6 +45,7 @@ class FeedForwardActor(_RecordingActor):
     key: types.PRNGKey,
     variable_client: variables.VariableClient,
     adder: core.Adder | None = None,
+    action_spec: types.NestedSpec | None = None,
   ):
     """Initialises the actor.
 
@@ -53,9 +54,12 @@ class FeedForwardActor(_RecordingActor):
       key: a random key, the actor's own.
       variable_client: where the policy's parameters come from.
       adder: stores the episodes; None stores nothing.
+      action_spec: of the environment, whose dtype the actions get; None leaves
+        them as the policy gives them, in float32.
     """
     super().__init__(adder)
     self._variable_client = variable_client
+    self._action_spec = action_spec
     self._key = key
 
     # One call a step: a key split outside would cost as much as the policy.
@@ -97,7 +101,13 @@ class FeedForwardActor(_RecordingActor):
     action = jax.tree.map(np.array, action)
     if not all(np.isfinite(leaf).all() for leaf in tree.flatten(action)):
       raise NonFiniteActionError(self._describe(action, observation))
-    return action
+    if self._action_spec is None:
+      return action
+    return tree.map_structure(
+      lambda spec, leaf: leaf.astype(spec.dtype, copy=False),
+      self._action_spec,
+      action,
+    )
 
   def _describe(
     self, action: types.NestedArray, observation: types.NestedArray

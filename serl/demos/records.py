@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from serl import conformance
 from serl import specs
 from serl import types
 from serl.demos import files
 from serl.demos import grippers
-from serl.replay import adders
 
 # The name under which SERL keeps all that is no image, in one vector.
 STATE = 'state'
@@ -81,8 +81,7 @@ def infer_spec(record: Record) -> specs.EnvironmentSpec:
   """
   observations = _map(_observation_spec, record.episode.observation)
   for path, leaf in specs.flatten(observations).items():
-    *_, rows, _, channels = (0, 0, 0, *leaf.shape)
-    if specs.is_image(leaf) and rows in (1, 3, 4) and channels > 4:
+    if specs.is_image(leaf) and specs.has_channels_first(leaf):
       raise files.FileError(
         f'{record.name}, {path}: {_show(leaf)}, expected an image [H, W, C]: '
         'its channels come first, transpose it'
@@ -275,7 +274,7 @@ def _problem(path: str, column: np.ndarray, leaf: specs.Array) -> str | None:
         f'[{leaf.minimum}, {leaf.maximum}]; scale the values to that range'
       )
   unbounded = specs.Array((), leaf.dtype)
-  return adders.value_problem(path, column, unbounded) or None
+  return conformance.value_problem(path, column, unbounded) or None
 
 
 def _clip(

@@ -122,6 +122,7 @@ def make_actor(
     training.actor_key(config, index),
     variable_client,
     adder,
+    spec.actions,
   )
   # Another seed after a resume, or it would explore what is in the log.
   seed = config.seed + 1000 * index + int(counter.get('episodes'))

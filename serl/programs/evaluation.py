@@ -65,7 +65,12 @@ class Evaluation:
       on_fault: likewise.
     """
     self._held = _Held()
-    actor = actors.FeedForwardActor(policy, jax.random.PRNGKey(0), self._held)
+    actor = actors.FeedForwardActor(
+      policy,
+      jax.random.PRNGKey(0),
+      self._held,
+      action_spec=environment.action_spec(),
+    )
     environment = cycle_time.CycleTime(environment)
     self._loop = environment_loop.EnvironmentLoop(
       environment, actor, on_fault=on_fault, fault_limit_s=fault_limit_s

@@ -7,6 +7,7 @@ import dm_env
 import numpy as np
 import tree
 
+from serl import conformance
 from serl import specs
 from serl import types
 
@@ -14,13 +15,6 @@ from serl import types
 Sink = Callable[[types.Episode], Any]
 # What the last step was beside dm_env's terms: a scalar or array by name.
 StepExtras = Callable[[], Mapping[str, Any]]
-
-# Up to here the fourth power of a number, as the square of a squared error, is
-# a float32: beyond it no learning rate helps.
-LARGEST = 1e9
-# By how much of their range numbers may pass their bounds.
-_ROUNDING = 1e-4
-_OBSERVED_SLACK = 0.5
 
 # Steps to make room for before the first episode has told how long they are.
 _FIRST_CAPACITY = 128
@@ -145,10 +139,9 @@ def check_shapes(episode: types.Episode, spec: specs.EnvironmentSpec) -> None:
 def problems(episode: types.Episode, spec: specs.EnvironmentSpec) -> list[str]:
   """Returns a line for each array of an episode that is not what `spec` says.
 
-  That is one of another shape, dtype or path, or with a NaN, an infinity or a
-  number of more than `LARGEST`. Actions and discounts are within their bounds,
-  but for rounding. Observations, which sensors give, are within twice the range
-  of theirs. Extras, which have no spec, have a row for each step.
+  That is one of another shape, dtype or path, or with a value that nothing
+  could learn from, see `conformance.value_problem`. Extras, which have no spec,
+  have a row for each step.
 
   Args:
     episode: columns of T steps, see `types.Episode`.
@@ -158,38 +151,10 @@ def problems(episode: types.Episode, spec: specs.EnvironmentSpec) -> list[str]:
   if lines:
     return lines
   leaves, columns = _leaves(spec), _columns(episode)
-  found = (value_problem(p, columns[p], leaf) for p, leaf in leaves.items())
+  found = (
+    conformance.value_problem(p, columns[p], leaf) for p, leaf in leaves.items()
+  )
   return list(filter(None, found))
-
-
-def value_problem(path: str, column: np.ndarray, leaf: specs.Array) -> str:
-  """Returns which step of a column nothing could learn from, '' if none.
-
-  Args:
-    path: of the column in `types.Episode`.
-    column: of the dtype and shape of `leaf`, with a leading axis.
-    leaf: what it is to be, see `problems`.
-  """
-  low, high = -LARGEST, LARGEST
-  if isinstance(leaf, specs.BoundedArray):
-    low, high = np.asarray(leaf.minimum, float), np.asarray(leaf.maximum, float)
-    is_observed = path.startswith('observation')
-    slack = (high - low) * (_OBSERVED_SLACK if is_observed else _ROUNDING)
-    low = np.maximum(low - slack, -LARGEST)
-    high = np.minimum(high + slack, LARGEST)
-  if column.dtype == np.uint8 and np.all(low <= 0) and np.all(high >= 255):
-    return ''
-  # A NaN is on neither side.
-  sound = (column >= low) & (column <= high)
-  if sound.all():
-    return ''
-  step = int(np.argmin(sound.reshape(len(column), -1).all(axis=1)))
-  wanted = f'expected finite numbers of at most {LARGEST:.0e} in size'
-  if (
-    np.isfinite(column[step]).all() and (np.abs(column[step]) <= LARGEST).all()
-  ):
-    wanted = f'expected within [{leaf.minimum}, {leaf.maximum}]'
-  return f'{path}: {column[step]} at step {step}, {wanted}'
 
 
 def copy(nested: types.NestedArray) -> types.NestedArray:

@@ -63,6 +63,15 @@ def _make(client, seed=0, adder=None):
 OBSERVATION = {'x': np.array([10.0, 20.0], np.float32)}
 
 
+@pytest.mark.parametrize('dtype', [np.float64, np.float32, np.float16])
+def test_acts_in_the_dtype_of_the_environment(client, dtype):
+  client.wait(30)
+  spec = specs.BoundedArray((2,), dtype, -1, 1)
+  key = jax.random.PRNGKey(0)
+  actor = actors.FeedForwardActor(_noisy_policy, key, client, action_spec=spec)
+  assert actor.select_action(OBSERVATION).dtype == dtype
+
+
 def test_acts_with_its_params_and_fresh_noise(client):
   client.wait(30)
   actor = _make(client)

@@ -7,9 +7,11 @@ import time
 import jax
 import numpy as np
 import pytest
+import tree
 
 from serl import environment_loop
 from serl import programs
+from serl import specs
 from serl.agents.sac import builder as sac_builder
 from serl.demos import files
 from serl.demos import log as log_lib
@@ -48,6 +50,55 @@ def test_its_episodes_carry_the_rate_of_the_environment(tmp_path):
   for path in files.paths(folder / 'episodes' / 'actor_0'):
     # Of its own clock: at which rate it is stepped is another matter.
     assert files.read(path)[1][files.RATE] == 20
+
+
+def _in_64_bits(leaf):
+  return leaf.replace(dtype=np.float64)
+
+
+_SPEC_64 = specs.EnvironmentSpec(
+  *tree.map_structure(_in_64_bits, fake_run.SPEC)
+)
+
+
+def _make_64(seed):
+  # It refuses actions of another dtype.
+  return fakes.FakeEnvironment(_SPEC_64, episode_length=10, seed=seed)
+
+
+def test_an_environment_may_have_floats_of_64_bits(tmp_path):
+  folder = tmp_path / 'run'
+  config = dataclasses.replace(
+    _config(folder),
+    make_environment=_make_64,
+    demonstrations=[fakes.make_episode(_SPEC_64)],
+  )
+  summary = programs.run_local(config)
+  assert (summary.env_steps, summary.learner_steps) == (60, 20)
+  log = log_lib.EpisodeLog(folder / 'episodes' / 'actor_0', _SPEC_64)
+  # Random ones and those of the policy.
+  assert {e.action.dtype for e in log.episodes()} == {np.dtype(np.float64)}
+
+
+def _make_other(seed):
+  environment = fakes.FakeEnvironment(fake_run.SPEC, seed=seed)
+  observations = {
+    **fake_run.SPEC.observations,
+    'tcp_pos': specs.Array((4,), np.float32),
+  }
+  environment.observation_spec = lambda: observations
+  return environment
+
+
+def test_specs_that_are_not_so_end_the_run_before_its_first_step(tmp_path):
+  config = dataclasses.replace(
+    _config(tmp_path / 'run'),
+    make_environment=_make_other,
+    builder=sac_builder.SACBuilder(),
+  )
+  told = r'tcp_pos: float32 \[3\], expected float32 \[4\]'
+  with pytest.raises(ValueError, match=told):
+    programs.run_local(config)
 
 
 def test_a_page_needs_something_to_show(tmp_path):

@@ -6,6 +6,8 @@ import numpy as np
 
 from serl.environments.wrappers import base
 
+_UNBOUNDED = 1e30  # what some environments have for "unbounded" is above it
+
 
 class NormalizeAction(base.EnvironmentWrapper):
   """Maps actions in [-1, 1] to the bounds of the environment."""
@@ -21,8 +23,9 @@ class NormalizeAction(base.EnvironmentWrapper):
     if not (
       isinstance(spec, specs.BoundedArray)
       and spec.dtype.kind == 'f'
-      and np.isfinite(spec.minimum).all()
-      and np.isfinite(spec.maximum).all()
+      # NaN is no bound, and the range of a type is none either.
+      and (np.abs(spec.minimum) < _UNBOUNDED).all()
+      and (np.abs(spec.maximum) < _UNBOUNDED).all()
     ):
       raise ValueError(
         f'The action is {spec}; expected one array of real numbers with finite '
