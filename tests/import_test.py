@@ -146,6 +146,15 @@ def test_the_environments_load_nothing_heavy_nor_jax():
   assert first_loader_of((*HEAVY, 'jax'), modules) == {}
 
 
+def test_the_launcher_and_the_nodes_beside_the_learner_load_no_tensorflow():
+  pytest.importorskip('launchpad', reason='the extra [launch] is for 3.10')
+  modules = [
+    f'serl.programs.distributed.{name}'
+    for name in ('launcher', 'program', 'actor', 'evaluator')
+  ]
+  assert first_loader_of(('tensorflow', 'reverb'), modules) == {}
+
+
 def test_the_probe_sees_what_is_loaded():
   modules = ['json', 'xml.dom']
   assert first_loader_of(('xml', 'tensorflow'), modules) == {'xml': 'xml.dom'}

@@ -22,9 +22,9 @@ from serl.programs import config as config_lib
 from serl.programs import errors
 from serl.programs import report
 from serl.programs import run_folder
-from serl.programs.distributed import learner
 from serl.programs.distributed import process
 from serl.programs.distributed import program as program_lib
+from serl.programs.distributed import service
 from serl.programs.distributed import supervisor as supervisor_lib
 from serl.programs.distributed import table
 from serl.programs.distributed import variables
@@ -111,7 +111,7 @@ def launch(
     )
     return None
   reasons = {
-    task: process.read_status(run.folder, learner.NAME).text
+    task: process.read_status(run.folder, service.LEARNER).text
     for task, run in runs.items()
   }
   summaries = {}
@@ -206,7 +206,7 @@ def _watch(
     while not supervisor.interrupted:
       # A learner's end is the run's; where there is none, that of the actors.
       ended = [nodes[label].name for label in supervisor.poll()]
-      if learner.NAME in ended or not supervisor.alive:
+      if service.LEARNER in ended or not supervisor.alive:
         break
       _check_folders(runs)
       _poll(progress, console)
@@ -243,7 +243,7 @@ def _nodes_of(
   folder: pathlib.Path, nodes: Mapping[str, program_lib.Node]
 ) -> list[program_lib.Node]:
   """Returns a run's nodes, and those that it shares with others."""
-  learners = [n.folder for n in nodes.values() if n.name == learner.NAME]
+  learners = [n.folder for n in nodes.values() if n.name == service.LEARNER]
   return [
     node
     for node in nodes.values()

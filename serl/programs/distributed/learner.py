@@ -23,7 +23,7 @@ from serl.replay import tables
 from serl.replay import writing
 from serl.utils import loggers
 
-NAME = 'learner'
+NAME = service.LEARNER
 _POLL_S = 0.1  # between two looks at the replay
 _IDLE_S = 0.01  # a pause while no round is due
 _CATCH_UP_S = 60.0  # for the updates that are due when the last step is taken

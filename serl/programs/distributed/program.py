@@ -1,4 +1,8 @@
-"""The Launchpad program: replay, learner, actors and evaluator as one graph."""
+"""The Launchpad program: replay, learner, actors and evaluator as one graph.
+
+Only the learner's process imports the replay, and with it TensorFlow, which
+takes seconds: neither the launcher nor the other nodes wait for it.
+"""
 
 import dataclasses
 import functools
@@ -17,12 +21,9 @@ from serl.programs import training
 from serl.programs.distributed import actor
 from serl.programs.distributed import evaluator
 from serl.programs.distributed import keys
-from serl.programs.distributed import learner
 from serl.programs.distributed import process
 from serl.programs.distributed import rpc
 from serl.programs.distributed import service
-from serl.replay import server as replay_server
-from serl.replay import tables
 from serl.utils import addresses
 
 Role = Literal['all', 'learner', 'actor', 'evaluator']
@@ -150,7 +151,7 @@ def make_nodes(
   runs = config_lib.runs_of(config)
   if role in ('all', 'learner'):
     for task, run in runs.items():
-      nodes[_label(task, learner.NAME)] = Node(run.folder, learner.NAME)
+      nodes[_label(task, service.LEARNER)] = Node(run.folder, service.LEARNER)
   if role in ('all', 'evaluator') and any(r.evaluate for r in runs.values()):
     nodes[evaluator.NAME] = Node(config.folder, evaluator.NAME)
   if role in ('all', 'actor'):
@@ -197,17 +198,17 @@ def make_program(
   for number, (task, run) in enumerate(runs.items()):
     replay_node = _ReplayNode(functools.partial(_make_tables, run), run.folder)
     where = placement.learner_host
-    address = lp_address.Address(learner.NAME)
+    address = lp_address.Address(service.LEARNER)
     if placement.port_base is not None:
       where = addresses.join(where, placement.port_base + number)
-      address = _KnownAddress(learner.NAME, where)
+      address = _KnownAddress(service.LEARNER, where)
     learner_node = _LearnerNode(
       run, replay_node.create_handle(), clock, placement, key_file, address
     )
     acted[task] = process.Served(run, learner_node.create_handle(), where)
     if placement.serves:
       node = _Together([replay_node, learner_node])
-      add(_label(task, learner.NAME), node)
+      add(_label(task, service.LEARNER), node)
   if evaluator.NAME in nodes:
     evaluated = {
       task: served for task, served in acted.items() if served.config.evaluate
@@ -235,7 +236,15 @@ def listeners(program: lp.Program) -> list[str]:
 
 
 def _make_tables(config: config_lib.RunConfig):
+  from serl.replay import tables
+
   return tables.make_tables(config.builder.make_tables(), config.make_spec())
+
+
+def _make_learner(*args, **kwargs) -> service.Learner:
+  from serl.programs.distributed import learner
+
+  return learner.Learner(*args, **kwargs)
 
 
 class _Prepared:
@@ -292,7 +301,7 @@ class _LearnerNode(lp.PyClassNode):
     address: lp_address.Address,
   ):
     is_alone = placement.role == 'learner'
-    super().__init__(learner.Learner, config, replay, clock, is_alone=is_alone)
+    super().__init__(_make_learner, config, replay, clock, is_alone=is_alone)
     self._config = config
     self._host = placement.host
     self._key_file = key_file
@@ -331,15 +340,33 @@ class _LearnerNode(lp.PyClassNode):
       self.ended.set()
 
 
-class _ReplayNode(lp.ReverbNode):
+class _ReplayHandle(base.Handle):
+  """Gives the learner a `tables.Client`."""
+
+  def __init__(self, address: lp_address.Address):
+    self._address = address
+
+  def dereference(self):
+    from serl.replay import tables
+
+    return tables.Client(self._address.resolve())
+
+
+class _ReplayNode(lp.PyNode):
   """The replay, which only the learner's process uses.
 
   See `replay.server`.
   """
 
   def __init__(self, make_tables, folder: pathlib.Path):
-    super().__init__(make_tables)
+    super().__init__(self.run)
+    self._make_tables = make_tables
     self._folder = folder
+    self._address = lp_address.Address('replay')
+    self.allocate_address(self._address)
+
+  def create_handle(self) -> _ReplayHandle:
+    return self._track_handle(_ReplayHandle(self._address))
 
   def describe_listener(self) -> str:
     """Returns where it listens once it is launched, and for whom."""
@@ -348,8 +375,10 @@ class _ReplayNode(lp.ReverbNode):
 
   def run(self) -> None:
     """Serves the tables until the learner has ended, which may take a while."""
+    from serl.replay import server as replay_server
+
     port = lp_address.get_port_from_address(self._address.resolve())
-    with replay_server.serving(self._priority_tables_fn(), port, self._folder):
+    with replay_server.serving(self._make_tables(), port, self._folder):
       self.ended.wait()
 
 

@@ -14,6 +14,7 @@ from serl import specs
 from serl import types
 from serl.programs.distributed import rpc
 
+LEARNER = 'learner'  # the name of its node
 _CALL_S = 5.0
 # Parameters and episodes are megabytes, and the other machine may be busy.
 _TRANSFER_S = 60.0

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 import os
 
 from serl.programs import distributed
-from serl.programs.distributed import learner
+from serl.programs.distributed import service
 
 # With any of them the user has shared the accelerator's memory out already.
 _MEMORY = (
@@ -37,8 +37,8 @@ def of_node(
     'CLUSTER_SPEC': '',
     'TF_CONFIG': '',
   }
-  learners = names.count(learner.NAME)
-  if name == learner.NAME:
+  learners = names.count(service.LEARNER)
+  if name == service.LEARNER:
     # XLA's threads on a CPU. Those of several learners that each took all the
     # cores would wait for each other at every product.
     cores = len(os.sched_getaffinity(0)) // max(1, learners)
@@ -66,4 +66,4 @@ def of_node(
 
 def _accelerates(name: str, on_accelerator: Collection[str]) -> bool:
   kind = name.split('_')[0]  # actors are numbered
-  return kind == learner.NAME or kind in on_accelerator
+  return kind == service.LEARNER or kind in on_accelerator
