@@ -26,17 +26,15 @@ os.environ.setdefault(
   'XLA_FLAGS',
   '--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1',
 )
-os.environ.setdefault('MUJOCO_GL', 'disable')
 
 from absl import app
 from absl import flags
 import dm_env
-from dm_env import specs as dm_env_specs
-import numpy as np
 import report
 
 from serl import programs
 from serl.agents import sac
+from serl.environments import adapters
 from serl.utils import loggers
 
 _RESULTS = flags.DEFINE_string('results', 'runs/dm_control', 'For all files.')
@@ -63,58 +61,10 @@ TASKS = {
 _TASKS = flags.DEFINE_list('tasks', list(TASKS), 'Some of these, in order.')
 
 
-class Environment(dm_env.Environment):
-  """A task of dm_control in float32, each action repeated."""
-
-  def __init__(self, task: Task, seed: int):
-    from dm_control import suite
-
-    self._environment = suite.load(task.domain, task.name, {'random': seed})
-    self._repeat = task.action_repeat
-
-  def observation_spec(self):
-    return {
-      name: dm_env_specs.Array(leaf.shape, np.float32, name)
-      for name, leaf in self._environment.observation_spec().items()
-    }
-
-  def action_spec(self):
-    spec = self._environment.action_spec()
-    return spec.replace(dtype=np.float32)
-
-  def reward_spec(self):
-    return dm_env_specs.Array((), np.float32, 'reward')
-
-  def discount_spec(self):
-    return dm_env_specs.BoundedArray((), np.float32, 0.0, 1.0, 'discount')
-
-  def reset(self):
-    return self._convert(self._environment.reset())
-
-  def step(self, action):
-    reward = 0.0
-    for _ in range(self._repeat):
-      timestep = self._environment.step(action)
-      reward += timestep.reward or 0.0
-      if timestep.first() or timestep.last():
-        break
-    if not timestep.first():
-      timestep = timestep._replace(
-        reward=np.float32(reward), discount=np.float32(timestep.discount)
-      )
-    return self._convert(timestep)
-
-  def _convert(self, timestep):
-    observation = {
-      name: np.asarray(value, np.float32).reshape(np.shape(value))
-      for name, value in timestep.observation.items()
-    }
-    return timestep._replace(observation=observation)
-
-
-def make_environment(task: str, seed: int) -> Environment:
+def make_environment(task: str, seed: int) -> dm_env.Environment:
   """Returns an environment of the task of that name."""
-  return Environment(TASKS[task], seed)
+  domain, name, action_repeat, _ = TASKS[task]
+  return adapters.from_dm_control(domain, name, seed, action_repeat)
 
 
 def agent() -> sac.SACConfig:

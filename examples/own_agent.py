@@ -74,9 +74,8 @@ class TD3Builder:
       values = apply_critic(critic_params.ensemble, embedding, action)
       discount = config.discount * batch.discount
       target = soft_actor_critic.soft_target(batch.reward, discount, values)
-      weight = jnp.ones_like(target)
       gradients, metrics = jax.grad(losses.critic_loss, has_aux=True)(
-        learned.params.critic, batch, target, weight, networks=networks
+        learned.params.critic, batch, target, batch.weight, networks=networks
       )
       learned = sac_learning.descend(config, learned, {'critic': gradients})
       return state._replace(sac=learned), metrics

@@ -17,7 +17,7 @@ HEAVY = (
   'cv2',
   'pyrealsense2',
   'rospy',
-  # What the losses are made of, with the first loss; see `ops.lazy_rlax`.
+  # Imported by the first loss that is computed; see `ops.lazy_rlax`.
   'rlax',
   'distrax',
   'tensorflow_probability',
@@ -123,7 +123,7 @@ print(sorted(loaded()))
     ('bc', 'bc.BCBuilder(bc.BCConfig())', []),
   ],
 )
-def test_who_acts_loads_no_losses_and_who_learns_no_tensorflow(
+def test_acting_loads_no_rlax_and_learning_no_tensorflow(
   agent, make, by_losses
 ):
   heavy = {'rlax', 'distrax', 'tensorflow', 'reverb'}

@@ -1,4 +1,4 @@
-"""What the losses assert of their arguments, while they are traced."""
+"""Assertions on the arguments of losses, made while they are traced."""
 
 import chex
 import jax

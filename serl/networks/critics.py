@@ -73,6 +73,8 @@ def make_critic_ensemble(
 
 def take_members(params: types.Params, indices: jax.Array) -> types.Params:
   """Returns the parameters of the members `indices` [M] of an ensemble."""
+  chex.assert_rank(indices, 1)
+  chex.assert_type(indices, int)
   return {
     module: leaves
     if module == _SHARED

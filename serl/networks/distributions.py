@@ -23,6 +23,7 @@ class Normal(NamedTuple):
 
   def sample(self, noise: jax.Array) -> jax.Array:
     """Returns the action that standard normal `noise` leads to."""
+    chex.assert_equal_shape([self.mean, self.std, noise])
     return self.mean + self.std * noise
 
   def log_prob(self, action: jax.Array) -> jax.Array:
@@ -47,6 +48,7 @@ class TanhNormal(NamedTuple):
 
   def sample(self, noise: jax.Array) -> jax.Array:
     """Returns the action that standard normal `noise` leads to."""
+    chex.assert_equal_shape([self.mean, self.std, noise])
     return jnp.tanh(self.mean + self.std * noise)
 
   def sample_and_log_prob(

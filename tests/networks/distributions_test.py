@@ -104,3 +104,13 @@ def test_log_density_of_the_squashed_normal_is_that_of_distrax():
   np.testing.assert_allclose(
     log_prob, reference.log_prob(action), rtol=1e-3, atol=1e-3
   )
+
+
+@pytest.mark.parametrize('kind', ['Normal', 'TanhNormal'])
+def test_noise_of_another_shape_is_refused(kind):
+  distribution = getattr(distributions, kind)(
+    jnp.zeros((4, 2)), jnp.ones((4, 2))
+  )
+  for noise in (jnp.zeros((1, 2)), jnp.zeros((4, 1)), jnp.zeros(2)):
+    with pytest.raises(AssertionError):
+      distribution.sample(noise)

@@ -24,9 +24,9 @@ class BCConfig:
   average_rate: float = 0.002
   # Widths of the policy's hidden layers.
   hidden_sizes: tuple[int, ...] = (256, 256)
-  # What follows each of them.
+  # Function behind each hidden layer.
   activation: mlp.Activation = 'tanh'
-  # Normalise what each of them puts out, before its activation.
+  # Normalise the outputs of each hidden layer before the activation.
   layer_norm: bool = True
   # What is likely around the mean: a normal distribution, whose mean is clipped
   # to [-1, 1] to act, or one squashed by tanh.

@@ -46,6 +46,7 @@ class SACConfig:
   learn_temperature: bool = True
   # Entropy to keep, in nats; None is entropy_per_action * action_size.
   target_entropy: float | None = None
+  # The same for each number of an action; SAC's paper has -1.
   entropy_per_action: float = -0.5
   # Count the next action's entropy in the critics' target.
   entropy_in_backup: bool = False
@@ -62,9 +63,9 @@ class SACConfig:
   return_bounds: tuple[float, float] | None = None
   # Widths of the hidden layers of policy and critics.
   hidden_sizes: tuple[int, ...] = (256, 256)
-  # What follows each of them.
+  # Function behind each hidden layer.
   activation: mlp.Activation = 'tanh'
-  # Normalise what each of them puts out, before its activation.
+  # Normalise the outputs of each hidden layer before the activation.
   layer_norm: bool = True
   # Bounds of the policy's standard deviation before tanh.
   min_std: float = 1e-5

@@ -1,7 +1,7 @@
 """The losses of SAC, of arrays and scalars. Noise is an argument, drawn apart.
 
-They evaluate `SACNetworks`, or whatever has its `encoder`, `policy` and
-`critic`, and know no configuration: other agents borrow them.
+They evaluate `SACNetworks`, or an object with its `encoder`, `policy`, `critic`
+and `action_size`, and read no configuration, so that other agents borrow them.
 """
 
 from typing import Any, Literal, NamedTuple

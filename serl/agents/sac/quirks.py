@@ -1,7 +1,7 @@
-"""SERL's peculiarities, each off unless asked for.
+"""SERL's peculiarities, all off by default.
 
-They are what its code does beside its papers. With them this code computes what
-it computes (`serl.tools.parity`); without them it learns as well or faster.
+Its code does these beside the published algorithms. With them this code gives
+SERL's numbers, which `serl.tools.parity` compares.
 """
 
 from collections.abc import Mapping
@@ -11,12 +11,13 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
+from serl import configs
 from serl import types
 
 
 @dataclasses.dataclass(frozen=True)
 class SERLQuirks:
-  """Which peculiarities an agent has."""
+  """The peculiarities of an agent."""
 
   # Draw the target's members with replacement. A member drawn twice makes the
   # target an ordinary, not a least value.
@@ -31,17 +32,7 @@ class SERLQuirks:
   # minibatch, or all of the round's as in SERL, at updates_per_round its cost.
   actor_batch: Literal['last', 'round'] = 'last'
 
-  def __post_init__(self):
-    """Checks the values.
-
-    Raises:
-      ValueError: with the offending value and what was expected.
-    """
-    if self.actor_batch not in ('last', 'round'):
-      raise ValueError(
-        f'SERLQuirks.actor_batch is {self.actor_batch!r}, expected '
-        "'last' or 'round'."
-      )
+  __post_init__ = configs.check
 
 
 def policy_rows(
@@ -60,8 +51,8 @@ def all_gradients(
 
   Args:
     quirks: the agent's.
-    gradients: of what an update trains.
-    params: a NamedTuple of all that is trained.
+    gradients: of the parameters that an update trains.
+    params: a NamedTuple of all trained parameters.
   """
   if not quirks.step_idle_optimisers:
     return gradients

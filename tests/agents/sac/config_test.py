@@ -60,7 +60,7 @@ def test_presets():
   assert plain.critic_members == plain.target_members == 2
   assert plain.entropy_in_backup and plain.actor_objective == 'min'
   assert plain.activation == 'relu' and not plain.layer_norm
-  assert not any(vars(plain.quirks)[x] is True for x in vars(plain.quirks))
+  assert plain.quirks == quirks.SERLQuirks()
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,8 @@ def test_the_entropy_to_keep_of_six_actions(config, entropy):
 def test_a_quirk_that_is_none_is_refused():
   with pytest.raises(ValueError, match="actor_batch is 'all', expected 'last'"):
     quirks.SERLQuirks(actor_batch='all')
+  with pytest.raises(ValueError, match='shared_value_head is 1, expected True'):
+    quirks.SERLQuirks(shared_value_head=1)
 
 
 @pytest.mark.parametrize('bounds', [(1.0, 1.0), (1.0, 0.0), (0.0,)])
