@@ -7,7 +7,8 @@ RLax 0.1.7 imports distrax 0.1.5, the last one for Python 3.10, and that imports
 TensorFlow Probability for JAX, which needs no TensorFlow but looks for one: to
 copy docstrings, which takes ten times as long as all the rest, and, where it is
 loaded already, to refuse other versions than its own. So `tensorflow` cannot be
-imported meanwhile. Later releases of distrax do not look for it.
+imported meanwhile, by other threads neither: a program that needs it imports it
+before its threads start to learn. Later releases of distrax do not look for it.
 """
 
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ def __getattr__(name: str) -> Any:
 def _without_tensorflow() -> Iterator[None]:
   """Lets `import tensorflow` fail; its modules that are loaded stay so."""
   loaded = sys.modules.get(_TENSORFLOW)
+  if loaded is not None:  # or another thread is about to: wait for that
+    importlib.import_module(_TENSORFLOW)
   # The import system takes None for a module that does not exist.
   sys.modules[_TENSORFLOW] = None  # type: ignore[assignment]
   try:
