@@ -17,11 +17,18 @@ PRNGKey = Any
 Metrics = Mapping[str, Any]
 
 
+# The column of an episode's extras that has the steps in which a person acted.
+INTERVENED = 'intervened'
+
+
 class Transition(NamedTuple):
   """One step of experience, or a batch of them with leading axes [...].
 
   `discount` is the environment's, as in dm_env: 0 where the task terminated and
   1 everywhere else, a time limit included. The agent multiplies it by its own.
+  A transition of several steps, see `agents.builder.TableSpec.n_step`, has the
+  discounted sum of their rewards, the product of all their discounts and of the
+  agent's own but one, and the observation after the last of them.
   """
 
   observation: NestedArray  # [..., *observation_spec]

@@ -1,6 +1,6 @@
 """The one learner: steps any algorithm through the batches of an iterator."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +9,9 @@ import numpy as np
 
 from serl import types
 from serl.agents import builder
+
+# (key [updates, batch_size, 2], TD error [updates, batch_size]) -> None
+WriteBack = Callable[[np.ndarray, np.ndarray], None]
 
 
 class NonFiniteError(FloatingPointError):
@@ -49,6 +52,7 @@ class Learner:
     algorithm: builder.Algorithm,
     key: types.PRNGKey,
     iterator: Iterator[types.Batch],
+    write_back: WriteBack | None = None,
   ):
     """Initialises the learner.
 
@@ -56,8 +60,12 @@ class Learner:
       algorithm: the learning rule.
       key: a random key, the learner's own.
       iterator: gives batches [updates_per_round, batch_size, ...].
+      write_back: takes the TD errors of each round while the next one is
+        computed, where a table is prioritised; None where none is.
     """
     self._iterator = iterator
+    self._write_back = write_back
+    self._not_written: tuple[Any, Any] | None = None
     # The old state's memory becomes the new one's: see `state`.
     self._update = jax.jit(algorithm.update, donate_argnums=0)
     self._state = jax.jit(algorithm.init)(key)
@@ -82,14 +90,32 @@ class Learner:
 
     Raises:
       NonFiniteError: if the round before this one went wrong.
+      ValueError: a table is prioritised and the algorithm gives no TD errors.
     """
     batch = next(self._iterator)
     self._state, metrics = self._update(self._state, batch)
     # The device is at work on this round while the last one's are read.
     self.check()
+    self._write_priorities()
     self._unchecked = metrics
     self._learner_steps += 1
+    metrics = dict(metrics)
+    td_error = metrics.pop(builder.TD_ERROR, None)
+    if self._write_back is not None:
+      if td_error is None:
+        raise ValueError(
+          'A table has the sampler Prioritised(), but the agent returns no '
+          f'metric {builder.TD_ERROR!r}, expected one number for each row: '
+          'draw uniformly, or see agents.builder.Algorithm.'
+        )
+      self._not_written = batch.key, td_error
     return metrics
+
+  def _write_priorities(self) -> None:
+    if self._not_written is not None:
+      key, td_error = jax.device_get(self._not_written)
+      self._not_written = None
+      self._write_back(key, td_error)
 
   def compile(self, batch: types.Batch) -> None:
     """Compiles the update ahead of the first batch.
@@ -135,6 +161,7 @@ class Learner:
     self._state = jax.tree.unflatten(structure, leaves)
     self._learner_steps = int(saved.learner_steps)
     self._unchecked = None
+    self._not_written = None
 
 
 def _check_finite(metrics: types.Metrics | None, learner_step: int) -> None:

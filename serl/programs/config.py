@@ -46,8 +46,10 @@ class RunConfig:
   make_environment: EnvironmentFactory
   builder: builder_lib.Builder
   # A folder of episode files, or one, or the episodes, for the tables that ask
-  # for them.
-  demonstrations: recording.Demonstrations | None = None
+  # for them. Several by the names that the tables have as their sources.
+  demonstrations: (
+    recording.Demonstrations | Mapping[str, recording.Demonstrations] | None
+  ) = None
   # The same for what the task is to lead to: the next observation of each of
   # their steps is a goal.
   goals: recording.Demonstrations | None = None
@@ -177,7 +179,9 @@ class RunConfig:
       'stop_at_successes',
       f'None or 1 to evaluation_episodes ({self.evaluation_episodes})',
     )
-    tables = self.builder.make_tables()
+    tables = builder_lib.check_tables(
+      self.builder.make_tables(), self.builder.batch_spec()
+    )
     shows = any(table.is_demonstrated for table in tables)
     if self.builder.batch_spec().needs_demonstrations and not shows:
       raise ValueError(
@@ -185,13 +189,25 @@ class RunConfig:
         'HybridConfig.margin), but none of its tables holds any: put '
         'RLPDBuilder around it, or set these to 0.'
       )
-    for source in ('demonstrations', 'goals'):
-      wants = [table.name for table in tables if table.source == source]
-      if wants and getattr(self, source) is None:
+    if isinstance(self.demonstrations, Mapping):
+      drawn = {table.source for table in tables if table.is_demonstrated}
+      unused = sorted(set(self.demonstrations) - drawn)
+      if unused:
         raise ValueError(
-          f'The agent draws from the table {wants[0]!r}, but {source} is None. '
-          'Give RunConfig a folder of recorded episodes, or take the builder '
-          'that asks for them (RLPD, BC, VICE) away.'
+          f'demonstrations are given by the names {list(self.demonstrations)}, '
+          f'expected of {sorted(drawn)}, the sources of the tables: none draws '
+          f'from {unused}.'
+        )
+    for table in tables:
+      if table.source == builder_lib.GOALS and self.goals is None:
+        raise _missing(table, 'goals is None')
+      given = self.demonstrations_by_source
+      if table.is_demonstrated and table.source not in given:
+        raise _missing(
+          table,
+          f'demonstrations has only {list(given)}'
+          if given
+          else 'demonstrations is None',
         )
 
   @property
@@ -207,8 +223,7 @@ class RunConfig:
   @property
   def offline(self) -> bool:
     """Whether the agent learns from demonstrations alone."""
-    sources = [table.source for table in self.builder.make_tables()]
-    return all(source == 'demonstrations' for source in sources)
+    return all(table.is_demonstrated for table in self.builder.make_tables())
 
   @property
   def learns_from_rewards(self) -> bool:
@@ -218,7 +233,17 @@ class RunConfig:
     learned from goals.
     """
     tables = self.builder.make_tables()
-    return not self.offline and all(t.source != 'goals' for t in tables)
+    has_goals = any(table.source == builder_lib.GOALS for table in tables)
+    return not self.offline and not has_goals
+
+  @property
+  def demonstrations_by_source(self) -> Mapping[str, recording.Demonstrations]:
+    """The demonstrations by the names that tables have as their sources."""
+    if isinstance(self.demonstrations, Mapping):
+      return self.demonstrations
+    if self.demonstrations is None:
+      return {}
+    return {builder_lib.DEMONSTRATIONS: self.demonstrations}
 
   def make_spec(self) -> specs.EnvironmentSpec:
     """Returns the environment's spec, from an instance if none is given."""
@@ -245,13 +270,19 @@ class RunConfig:
       if not field.metadata.get('free'):
         described[field.name] = _plain(getattr(self, field.name))
     for name in ('demonstrations', 'goals'):
-      if isinstance(getattr(self, name), (str, os.PathLike)):
-        described[name] = self._locate(getattr(self, name))
+      described[name] = self._located(getattr(self, name))
     return described
 
-  def _locate(self, path: str | os.PathLike) -> str:
-    """Returns a path as it stays where the run's folder is moved with it."""
-    found = pathlib.Path(path).expanduser().resolve()
+  def _located(self, data: Any) -> Any:
+    """Returns demonstrations or goals as plain data.
+
+    A path is described as it stays where the run's folder is moved with it.
+    """
+    if isinstance(data, Mapping):
+      return {source: self._located(each) for source, each in data.items()}
+    if not isinstance(data, (str, os.PathLike)):
+      return _plain(data)
+    found = pathlib.Path(data).expanduser().resolve()
     inside = found.is_relative_to(self.folder)
     return str(found.relative_to(self.folder) if inside else found)
 
@@ -299,6 +330,14 @@ def runs_of(config: RunConfig | AlternatingRuns) -> Mapping[str, RunConfig]:
   if isinstance(config, AlternatingRuns):
     return config.runs
   return {'': config}
+
+
+def _missing(table: builder_lib.TableSpec, what: str) -> ValueError:
+  return ValueError(
+    f'The agent draws from the table {table.name!r}, filled by '
+    f'{table.source!r}, but {what}. Give RunConfig a folder of recorded '
+    'episodes, or take the builder that asks for them (RLPD, BC, VICE) away.'
+  )
 
 
 def _check(holds: bool, config: RunConfig, name: str, expected: str) -> None:

@@ -131,7 +131,11 @@ class _Run:
     log = run_folder.open_log(config.folder, _ACTOR, environment)
     self._fill_replay(spec, log)
     self._training = training_lib.Training(
-      config, spec, iter(self._replay), self._loggers['learner']
+      config,
+      spec,
+      iter(self._replay),
+      self._loggers['learner'],
+      self._replay.update_priorities,
     )
     self._counter = counting.Counter()
     self._counter.increment(env_steps=log.steps, episodes=len(log))
@@ -200,8 +204,7 @@ class _Run:
     for names, episodes in training_lib.recorded(self._config, spec):
       for episode in episodes:
         self._replay.insert(episode, names)
-    capacity = training_lib.online_table(self._config).max_size
-    first_recent = log.first_within(capacity)
+    first_recent = log.first_within(training_lib.steps_kept(self._config))
     number = training_lib.next_of_use(log, 0, first_recent)
     while number is not None:
       episode = log.read(number)

@@ -1,6 +1,6 @@
 """A run on demonstrations alone: no actor, no environment in the loop."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 import math
 import time
@@ -11,7 +11,6 @@ import numpy as np
 
 from serl import specs
 from serl import types
-from serl.demos import recording
 from serl.programs import config as config_lib
 from serl.programs import evaluation as evaluation_lib
 from serl.programs import interrupt
@@ -23,6 +22,9 @@ from serl.replay import local as local_replay
 from serl.utils import loggers
 
 _EVALUATION_SEED_OFFSET = 10_000  # as in the programs that act
+# Episodes by the names of their sources.
+_Episodes = Mapping[str, Sequence[types.Episode]]
+
 _TRAINING, _HELD_OUT = 'training', 'held_out'
 
 
@@ -53,7 +55,11 @@ def run_offline(
   runs = config_lib.runs_of(config)
   for run in runs.values():
     if not run.offline:
-      online = training_lib.online_table(run).name
+      online = next(
+        table.name
+        for table in training_lib.tables(run)
+        if not table.is_demonstrated
+      )
       raise ValueError(
         f'The agent draws from the table {online!r}, which actors fill: run it '
         'with programs.run_local or programs.launch.'
@@ -116,40 +122,27 @@ class _Run:
     self._config = config
     self._loggers = opened
     builder = config.builder
-    demonstrations = config.demonstrations
-    episodes = recording.load_demonstrations(
-      demonstrations,
-      spec,
-      training_lib.on_damage(config, demonstrations),
-      config.episode_steps,
-      rewarded=False,
-    )
-    train, held_out = split(episodes, config.held_out_fraction)
-    logging.info(
-      '%d episodes to train with, %d held out.', len(train), len(held_out)
-    )
-    if config.held_out_fraction and not held_out:
-      logging.warning(
-        'No episode is held out of %d: nothing tells when the policy fits them '
-        'too well. Record %d or more.',
-        len(episodes),
-        math.ceil(1 / config.held_out_fraction),
-      )
+    train, held_out = _load(config, spec)
     replay = local_replay.LocalReplay(
       builder.make_tables(), spec, builder.batch_spec(), config.seed
     )
     self._sizes = _fill(replay, config, train)
     self._training = training_lib.Training(
-      config, spec, iter(replay), self._loggers['learner']
+      config,
+      spec,
+      iter(replay),
+      self._loggers['learner'],
+      replay.update_priorities,
     )
     networks = builder.make_networks(spec)
     self._measure = jax.jit(builder.make_measure(networks))
     # As many of those to train with: what the two differ by is overfitting.
-    parts = {_TRAINING: train[: len(held_out)], _HELD_OUT: held_out}
+    as_many = {name: train[name][: len(held_out[name])] for name in train}
+    parts = {_TRAINING: as_many, _HELD_OUT: held_out}
     self._measured_steps = {
       f'{part}/{name}': steps
       for part, chosen in parts.items()
-      for name, steps in _steps_by_table(builder, chosen).items()
+      for name, steps in _steps_by_table(config, chosen).items()
     }
     self._evaluation = None
     self._best = evaluation_lib.BestPolicy(config.folder)
@@ -265,36 +258,69 @@ class _Run:
     return outcome if enough else ''
 
 
+def _load(
+  config: config_lib.RunConfig, spec: specs.EnvironmentSpec
+) -> tuple[_Episodes, _Episodes]:
+  """Returns the episodes to train with and those held out, by their sources."""
+  train, held_out = {}, {}
+  for source in config.demonstrations_by_source:
+    episodes = training_lib.load_demonstrations(config, spec, source)
+    train[source], held_out[source] = split(episodes, config.held_out_fraction)
+    logging.info(
+      '%d episodes to train with, %d held out: %s.',
+      len(train[source]),
+      len(held_out[source]),
+      source,
+    )
+    if config.held_out_fraction and not held_out[source]:
+      logging.warning(
+        'No episode is held out of %d: nothing tells when the policy fits them '
+        'too well. Record %d or more.',
+        len(episodes),
+        math.ceil(1 / config.held_out_fraction),
+      )
+  return train, held_out
+
+
+def _pieces(
+  config: config_lib.RunConfig, episodes: _Episodes
+) -> Iterator[tuple[str, types.Episode]]:
+  """Yields the tables with what each takes of the episodes of its source."""
+  sources = {table.name: table.source for table in training_lib.tables(config)}
+  for source, chosen in episodes.items():
+    for episode in chosen:
+      for name, pieces in config.builder.pieces(episode).items():
+        if sources[name] == source:
+          yield from ((name, piece) for piece in pieces)
+
+
 def _fill(
   replay: local_replay.LocalReplay,
   config: config_lib.RunConfig,
-  episodes: Sequence[types.Episode],
+  episodes: _Episodes,
 ) -> dict[str, int]:
   """Inserts what the tables take of episodes; returns the tables' sizes."""
-  for episode in episodes:
-    for name, pieces in config.builder.pieces(episode).items():
-      for piece in pieces:
-        replay.insert(piece, [name])
+  for name, piece in _pieces(config, episodes):
+    replay.insert(piece, [name])
   tables = [table.name for table in config.builder.make_tables()]
   sizes = {name: replay.size(name) for name in tables}
   for name, size in sizes.items():
     if not size:
       raise ValueError(
-        f'None of the {len(episodes)} episodes to train with holds a step for '
-        f'the table {name!r}; look at what was recorded, or change what the '
-        'agent asks for.'
+        f'None of the {sum(map(len, episodes.values()))} episodes to train '
+        f'with holds a step for the table {name!r}; look at what was recorded, '
+        'or change what the agent asks for.'
       )
   return sizes
 
 
 def _steps_by_table(
-  builder, episodes: Sequence[types.Episode]
+  config: config_lib.RunConfig, episodes: _Episodes
 ) -> Mapping[str, types.Transition]:
   """Returns what the tables would take of episodes, as steps [N, ...]."""
   found: dict[str, list[types.Transition]] = {}
-  for episode in episodes:
-    for name, pieces in builder.pieces(episode).items():
-      found.setdefault(name, []).extend(map(_transitions, pieces))
+  for name, piece in _pieces(config, episodes):
+    found.setdefault(name, []).append(_transitions(piece))
   return {
     name: jax.tree.map(lambda *columns: np.concatenate(columns), *parts)
     for name, parts in found.items()

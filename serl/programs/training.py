@@ -1,9 +1,9 @@
 """The learner's side of a run, wherever it runs: rounds, ratio, checkpoints."""
 
 from collections.abc import Callable, Iterator, Mapping
-import functools
 import os
 import pathlib
+import sys
 import threading
 import time
 from typing import Any
@@ -44,6 +44,7 @@ class Training:
     spec: specs.EnvironmentSpec,
     iterator: Iterator[types.Batch],
     logger: loggers.Logger,
+    write_back: learner_lib.WriteBack | None = None,
   ):
     """Initialises the training.
 
@@ -52,6 +53,7 @@ class Training:
       spec: of its environment.
       iterator: gives the batch of each round.
       logger: takes the learner's metrics every `config.log_period_s`.
+      write_back: takes TD errors, where a table is prioritised.
     """
     self._config = config
     self._spec = spec
@@ -62,6 +64,7 @@ class Training:
       config.builder.make_algorithm(networks),
       learner_key(config),
       self._values.watch(iterator),
+      write_back if any(t.is_prioritised for t in tables(config)) else None,
     )
     self._checkpointer = checkpointing.Checkpointer(
       run_folder.checkpoints(config.folder), keep=config.checkpoints_kept
@@ -225,11 +228,22 @@ def actor_key(config: config_lib.RunConfig, index: int) -> types.PRNGKey:
 
 
 def make_ratio(config: config_lib.RunConfig) -> ratio_lib.UpdateRatio:
-  """Returns the ratio that the learner keeps to."""
+  """Returns the ratio that the learner keeps to.
+
+  It is the one that the run asks for, or that of the online table that allows
+  the fewest samples for each step.
+  """
+  batch_spec = config.builder.batch_spec()
+  shares = builder.shares(tables(config), batch_spec.batch_size)
+  allowed = (
+    table.samples_per_insert / shares[table.name]
+    for table in tables(config)
+    if table.samples_per_insert is not None
+  )
   return ratio_lib.UpdateRatio(
-    asked=config.updates_per_step,
-    start_step=online_table(config).min_size,
-    updates_per_round=config.builder.batch_spec().updates_per_round,
+    asked=min((config.updates_per_step, *allowed)),
+    start_step=max(table.min_size for table in online_tables(config)),
+    updates_per_round=batch_spec.updates_per_round,
   )
 
 
@@ -240,16 +254,25 @@ def steps_limit_reached(config: config_lib.RunConfig, env_steps: int) -> str:
   return ''
 
 
-def online_table(config: config_lib.RunConfig) -> builder.TableSpec:
-  """Returns the table that the actors' experience goes to."""
-  return table_of(config, 'online')[0]
+def tables(config: config_lib.RunConfig) -> tuple[builder.TableSpec, ...]:
+  """Returns the tables that the agent draws from."""
+  return tuple(config.builder.make_tables())
 
 
-def table_of(
-  config: config_lib.RunConfig, source: str
-) -> list[builder.TableSpec]:
-  """Returns the tables that `source` fills."""
-  return [t for t in config.builder.make_tables() if t.source == source]
+def online_tables(config: config_lib.RunConfig) -> list[builder.TableSpec]:
+  """Returns the tables that the actors' experience goes to, each step of it."""
+  return [t for t in tables(config) if t.source == builder.ONLINE]
+
+
+def steps_kept(config: config_lib.RunConfig) -> int:
+  """Returns how many of the newest steps the online tables keep at most.
+
+  A table that gives up other steps than the oldest may keep any of them.
+  """
+  online = online_tables(config)
+  if any(t.remover != 'fifo' or t.make_table is not None for t in online):
+    return sys.maxsize
+  return max(table.max_size for table in online)
 
 
 def destinations(
@@ -258,17 +281,19 @@ def destinations(
   """Returns which steps of an actor's episode each table gets, bool [T].
 
   Where a person intervened they demonstrated, so that those steps go to the
-  tables of demonstrations, too. Luo et al. 2024, HIL-SERL, arXiv 2410.21845.
+  tables of demonstrations, too, but for those that take none. Luo et al. 2024,
+  HIL-SERL, arXiv 2410.21845.
   """
   online = {
-    table.name: np.ones(episode.length, bool)
-    for table in table_of(config, 'online')
+    table.name: np.ones(episode.length, bool) for table in online_tables(config)
   }
   if intervention.TAG not in episode.extras:
     return online
   by_person = np.asarray(episode.extras[intervention.TAG], bool)
   demonstrated = {
-    table.name: by_person for table in table_of(config, 'demonstrations')
+    table.name: by_person
+    for table in tables(config)
+    if table.is_demonstrated and table.takes_interventions
   }
   return {**online, **demonstrated}
 
@@ -302,19 +327,35 @@ def recorded(
   Raises:
     FileError: see `load`.
   """
-  load_demonstrations = functools.partial(
-    recording.load_demonstrations,
+  for source in builder.sources(tables(config)):
+    names = [t.name for t in tables(config) if t.source == source]
+    if source == builder.ONLINE or not names:
+      continue
+    if source == builder.GOALS:
+      goals = config.goals
+      yield names, recording.load(goals, spec, on_damage(config, goals))
+      continue
+    yield names, load_demonstrations(config, spec, source)
+
+
+def load_demonstrations(
+  config: config_lib.RunConfig,
+  spec: specs.EnvironmentSpec,
+  source: str = builder.DEMONSTRATIONS,
+) -> list[types.Episode]:
+  """Returns the run's demonstrations of a name.
+
+  Raises:
+    FileError: see `recording.load_demonstrations`.
+  """
+  episodes = config.demonstrations_by_source[source]
+  return recording.load_demonstrations(
+    episodes,
+    spec,
+    on_damage(config, episodes),
     time_limit=config.episode_steps,
     rewarded=config.learns_from_rewards,
   )
-  for source, load in (
-    ('demonstrations', load_demonstrations),
-    ('goals', recording.load),
-  ):
-    names = [table.name for table in table_of(config, source)]
-    if names:
-      episodes = getattr(config, source)
-      yield names, load(episodes, spec, on_damage(config, episodes))
 
 
 def on_damage(

@@ -11,8 +11,8 @@ from serl import specs
 from serl import types
 from serl.agents import builder
 from serl.replay import keys
-from serl.replay import mixing
 from serl.replay import packing as packing_lib
+from serl.replay import priorities
 
 # More samples under way would make them older than the newest experience.
 _SAMPLES_IN_FLIGHT = 256
@@ -31,14 +31,15 @@ def make_iterator(
   its `min_size` transitions. In the server's own process the tables are read
   without gRPC.
   """
-  packing = packing_lib.Packing(environment_spec)
-  shares = mixing.shares(table_specs, batch_spec.batch_size)
+  builder.check_tables(table_specs, batch_spec)
+  packing = packing_lib.Packing(environment_spec, table_specs)
+  shares = builder.shares(table_specs, batch_spec.batch_size)
   sources = builder.sources(table_specs)
   iterators = [
     _rows(
       server_address,
       packing,
-      table.name,
+      table,
       (batch_spec.updates_per_round, shares[table.name]),
       sources.index(table.source),
     )
@@ -52,14 +53,14 @@ def make_iterator(
 def _rows(
   server_address: str,
   packing: packing_lib.Packing,
-  table: str,
+  table: builder.TableSpec,
   shape: tuple[int, int],
   source: int,
 ) -> Iterator[types.Batch]:
   """Yields rows [updates, share, ...] of one table."""
   dataset = reverb.TrajectoryDataset.from_table_signature(
     server_address=server_address,
-    table=table,
+    table=table.name,
     max_in_flight_samples_per_worker=_SAMPLES_IN_FLIGHT,
     num_workers_per_iterator=1,
   )
@@ -71,9 +72,16 @@ def _rows(
       name: column.reshape(shape + column.shape[1:])
       for name, column in sample.data.items()
     }
+    weight = np.ones(shape, np.float32)
+    if table.is_prioritised:
+      weight = priorities.weights(
+        sample.info.probability.reshape(shape),
+        sample.info.table_size.reshape(shape),
+        table.sampler.importance_exponent,
+      )
     yield types.Batch(
-      *packing.unpack(columns),
+      *packing.unpack(columns, table.name),
       source=np.full(shape, source, np.int32),
-      weight=np.ones(shape, np.float32),
+      weight=weight,
       key=keys.pack(sample.info.key.reshape(shape)),
     )

@@ -1,11 +1,8 @@
 """A replay in the learner's own process, on the JAX device."""
 
 from collections.abc import Iterator, Sequence
-import functools
-from typing import NamedTuple
 
 import jax
-from jax import dtypes
 import jax.numpy as jnp
 import numpy as np
 
@@ -14,37 +11,9 @@ from serl import types
 from serl.agents import builder
 from serl.replay import adders
 from serl.replay import keys
-from serl.replay import mixing
+from serl.replay import priorities
+from serl.replay import ring
 from serl.replay import steps as steps_lib
-
-# Rows that one call of the compiled insertion takes; longer episodes take
-# several calls, shorter ones are padded, so that it compiles once.
-_BLOCK_ROWS = 128
-# What a table may take before it holds anything; images grow from here.
-_INITIAL_BYTES = 256 * 2**20
-
-
-class _Rows(NamedTuple):
-  """Rows of a table, as in `types.Transition`.
-
-  An episode of T steps takes T + 1 of them.
-  The last row of an episode has an observation only: it is what the row before
-  it led to, and no step starts there.
-  """
-
-  observation: types.NestedArray  # [rows, *observation_spec]
-  action: types.NestedArray  # [rows, *action_spec]
-  reward: types.NestedArray  # [rows] float32
-  discount: types.NestedArray  # [rows] float32
-
-
-class _Draw(NamedTuple):
-  """What was drawn from a table; the rest is as in `types.Batch`."""
-
-  slot: np.ndarray  # [updates, share] int32, of the row that the step starts in
-  source: np.ndarray
-  weight: np.ndarray
-  key: np.ndarray
 
 
 class LocalReplay(Iterator[types.Batch]):
@@ -71,14 +40,20 @@ class LocalReplay(Iterator[types.Batch]):
       seed: of the draws that the iterator makes.
 
     Raises:
-      ValueError: the shares are no whole numbers that add up to a minibatch.
+      ValueError: the shares are no whole numbers that add up to a minibatch, or
+        a table is what Reverb alone can be.
     """
+    self._table_specs = builder.check_tables(table_specs, batch_spec)
+    for table in self._table_specs:
+      _check_supported(table)
     self._spec = environment_spec
     self._batch_spec = batch_spec
     self._rng = np.random.default_rng(seed)
-    self._shares = mixing.shares(table_specs, batch_spec.batch_size)
+    self._shares = builder.shares(table_specs, batch_spec.batch_size)
     self._sources = builder.sources(table_specs)
-    self._tables = {s.name: _Table(s, environment_spec) for s in table_specs}
+    self._tables = {
+      s.name: ring.Table(s, environment_spec) for s in table_specs
+    }
 
   def insert(
     self, episode: types.Episode, tables: steps_lib.Tables | None = None
@@ -100,8 +75,11 @@ class LocalReplay(Iterator[types.Batch]):
       tables = [t.spec.name for t in self._tables.values() if t.is_online]
     chosen = steps_lib.by_table(tables, episode.length)
     for name, takes in chosen.items():
-      for piece in steps_lib.pieces(episode, takes):
-        self._table(name).insert(piece)
+      table = self._table(name)
+      spanning = steps_lib.spanning(
+        episode, steps_lib.span_of(table.spec), self._batch_spec.discount
+      )
+      table.insert(episode, takes, spanning)
 
   def can_sample(self) -> bool:
     """Returns whether every table holds what its `min_size` asks for."""
@@ -112,7 +90,7 @@ class LocalReplay(Iterator[types.Batch]):
     return self._table(table).size
 
   def sample(self, rng: np.random.Generator) -> types.Batch:
-    """Draws the batch of one round, uniformly and with replacement.
+    """Draws the batch of one round, with replacement.
 
     Args:
       rng: makes the draws.
@@ -125,27 +103,33 @@ class LocalReplay(Iterator[types.Batch]):
       RuntimeError: a table holds less than its `min_size`; names it.
     """
     rounds = self._batch_spec.updates_per_round
-    rows, draws = [], []
-    for name, table in self._tables.items():
-      shape = (rounds, self._shares[name])
-      slot, key = table.draw(rng, shape)
-      source = self._sources.index(table.spec.source)
-      draws.append(
-        _Draw(
-          slot,
-          np.full(shape, source, np.int32),
-          np.ones(shape, np.float32),
-          key,
-        )
+    draws = [
+      table.draw(
+        rng,
+        (rounds, self._shares[name]),
+        self._sources.index(table.spec.source),
       )
-      rows.append(table.rows)
-    return _gather(rows, draws)
+      for name, table in self._tables.items()
+    ]
+    return _gather([table.rows for table in self._tables.values()], draws)
+
+  def update_priorities(self, key: np.ndarray, td_error: np.ndarray) -> None:
+    """Sets the priorities of a round's transitions that are still there.
+
+    Args:
+      key: `types.Batch.key`, [updates, batch_size, 2].
+      td_error: what the agent returned of the round, [updates, batch_size].
+    """
+    for name, pairs, errors in priorities.by_table(
+      self._table_specs, self._batch_spec.batch_size, key, td_error
+    ):
+      self._tables[name].set_priorities(keys.unpack(pairs), errors)
 
   def __next__(self) -> types.Batch:
     """Draws the batch of the next round."""
     return self.sample(self._rng)
 
-  def _table(self, name: str) -> '_Table':
+  def _table(self, name: str) -> ring.Table:
     if name not in self._tables:
       raise KeyError(
         f'no replay table {name!r}; there are {sorted(self._tables)}'
@@ -153,135 +137,17 @@ class LocalReplay(Iterator[types.Batch]):
     return self._tables[name]
 
 
-class _Table:
-  """One ring of rows on the device and the list of its steps on the host.
-
-  Rows have numbers that only grow; row n stands in slot n % capacity.
-  """
-
-  def __init__(
-    self, spec: builder.TableSpec, environment_spec: specs.EnvironmentSpec
-  ):
-    self.spec = spec
-    scalar = np.zeros((), np.float32)
-    self._empty = _Rows(
-      observation=adders.copy(specs.zeros_like(environment_spec.observations)),
-      action=adders.copy(specs.zeros_like(environment_spec.actions)),
-      reward=scalar,
-      discount=scalar,
-    )
-    # Room for the rows that end the episodes, at 16 steps an episode.
-    self._enough = spec.max_size + spec.max_size // 16 + _BLOCK_ROWS
-    row_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(self._empty))
-    self._capacity = min(self._enough, _INITIAL_BYTES // row_bytes + 1)
-    # Not allocated before the first insertion.
-    self.rows: _Rows | None = None
-    # The rows that steps start from: those of step n in place n % max_size.
-    self._starts = np.zeros(spec.max_size, np.int64)
-    self._oldest = 0  # the number of the oldest step that is there
-    self.size = 0
-    self._next_row = 0
-
-  @property
-  def is_online(self) -> bool:
-    return self.spec.source == 'online'
-
-  @property
-  def is_ready(self) -> bool:
-    return self.size >= max(1, self.spec.min_size)
-
-  def insert(self, episode: types.Episode) -> None:
-    length = episode.length
-    if length > self.spec.max_size:
-      raise ValueError(
-        f'an episode of {length} steps does not fit in the replay table '
-        f'{self.spec.name!r} of max_size {self.spec.max_size}; make it larger'
-      )
-    evicted = max(0, self.size + length - self.spec.max_size)
-    self._oldest += evicted
-    self.size -= evicted
-    first = self._next_row
-    oldest_row = self._starts[self._oldest % self.spec.max_size]
-    oldest_row = oldest_row if self.size else first
-    self._reserve(int(oldest_row), first + length + 1)
-    self._write(episode)
-    places = (self._oldest + self.size + np.arange(length)) % self.spec.max_size
-    self._starts[places] = first + np.arange(length)
-    self.size += length
-    self._next_row = first + length + 1
-
-  def draw(
-    self, rng: np.random.Generator, shape: tuple[int, ...]
-  ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns slots of rows that steps start from, int32, and their keys."""
-    if not self.is_ready:
-      raise RuntimeError(
-        f'the replay table {self.spec.name!r} holds {self.size} transitions, '
-        f'expected at least {max(1, self.spec.min_size)}; insert episodes from '
-        f'{self.spec.source!r} before sampling'
-      )
-    steps = rng.integers(self.size, size=shape) + self._oldest
-    rows = self._starts[steps % self.spec.max_size]
-    return (rows % self._capacity).astype(np.int32), keys.pack(steps)
-
-  def _reserve(self, begin: int, end: int) -> None:
-    """Makes room for the rows from `begin` up to, not including, `end`."""
-    needed = end - begin
-    if self.rows is not None and needed <= self._capacity:
-      return
-    old_capacity = self._capacity
-    if needed > self._capacity:
-      twice = min(2 * self._capacity, self._enough)
-      self._capacity = max(twice, needed + needed // 16)
-    if self.rows is None:
-      self.rows = jax.tree.map(
-        lambda leaf: jnp.zeros(
-          (self._capacity, *leaf.shape), dtypes.canonicalize_dtype(leaf.dtype)
-        ),
-        self._empty,
-      )
-      return
-    live = np.arange(begin, self._next_row)
-    source = np.zeros(self._capacity, np.int32)
-    source[live % self._capacity] = live % old_capacity
-    self.rows = _take(self.rows, source)
-
-  def _write(self, episode: types.Episode) -> None:
-    count = episode.length + 1
-    columns = _Rows(*episode[:4])
-    for begin in range(0, count, _BLOCK_ROWS):
-      block = jax.tree.map(lambda x, b=begin: _pad(x[b:]), columns)
-      rows = begin + np.arange(_BLOCK_ROWS)
-      slots = (self._next_row + rows) % self._capacity
-      # A slot past the end is dropped by the scatter.
-      slots = np.where(rows < count, slots, self._capacity).astype(np.int32)
-      self.rows = _scatter(self.rows, block, slots)
-
-
-@functools.partial(jax.jit, donate_argnums=0)
-def _scatter(rows: _Rows, block: _Rows, slots: jax.Array) -> _Rows:
-  """Returns `rows` with `block` in `slots`; its own buffers are reused."""
-  return jax.tree.map(
-    lambda old, new: old.at[slots].set(new, mode='drop'), rows, block
-  )
-
-
 @jax.jit
-def _take(rows: types.NestedArray, slots: jax.Array) -> types.NestedArray:
-  """Returns the given slots of `rows`."""
-  return jax.tree.map(lambda column: column[slots], rows)
-
-
-@jax.jit
-def _gather(tables: Sequence[_Rows], draws: Sequence[_Draw]) -> types.Batch:
+def _gather(
+  tables: Sequence[ring.Rows], draws: Sequence[ring.Draw]
+) -> types.Batch:
   """Returns what was drawn, the tables' rows side by side on axis 1."""
   parts = []
   for rows, draw in zip(tables, draws):
-    end = (draw.slot + 1) % rows.reward.shape[0]
     parts.append(
       types.Batch(
-        *_take(rows, draw.slot),
-        next_observation=_take(rows.observation, end),
+        *ring.take(rows, draw.begin),
+        next_observation=ring.take(rows.observation, draw.end),
         source=draw.source,
         weight=draw.weight,
         key=draw.key,
@@ -290,9 +156,12 @@ def _gather(tables: Sequence[_Rows], draws: Sequence[_Draw]) -> types.Batch:
   return jax.tree.map(lambda *x: jnp.concatenate(x, axis=1), *parts)
 
 
-def _pad(column: np.ndarray) -> np.ndarray:
-  """Returns the first rows of `column`, zeros after its end."""
-  block = np.zeros((_BLOCK_ROWS, *column.shape[1:]), column.dtype)
-  part = column[:_BLOCK_ROWS]
-  block[: len(part)] = part
-  return block
+def _check_supported(table: builder.TableSpec) -> None:
+  for name, expected in (('remover', 'fifo'), ('make_table', None)):
+    value = getattr(table, name)
+    if value != expected:
+      raise ValueError(
+        f'TableSpec.{name} of the table {table.name!r} is {value!r}, expected '
+        f'{expected!r} in the replay of one process: Reverb alone does more. '
+        'Run it by programs.launch.'
+      )

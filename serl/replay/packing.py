@@ -6,7 +6,7 @@ reward, discount) stand in one float32 row, its images in one row of bytes, and
 only other leaves have columns of their own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import Any, NamedTuple
 
@@ -15,6 +15,8 @@ import tree
 
 from serl import specs
 from serl import types
+from serl.agents import builder
+from serl.replay import steps
 
 ROW = 'row'  # the column of the small numbers
 BYTES = 'bytes'  # the column of the images
@@ -42,16 +44,30 @@ class Packing:
 
   Row t of a column is observation t's leaves and, in `ROW`, action t, reward t
   and discount t; the row after the last step holds the last observation and
-  zeros. A transition is rows t and t + 1 of an episode's columns.
+  zeros. A transition of n steps is rows t and t + n of an episode's columns;
+  its reward and discount stand in row t, beside those of one step.
   """
 
-  def __init__(self, spec: specs.EnvironmentSpec):
+  def __init__(
+    self,
+    spec: specs.EnvironmentSpec,
+    table_specs: Sequence[builder.TableSpec] = (),
+    discount: float | None = None,
+  ):
     """Initialises the packing.
+
+    Args:
+      spec: of the episodes' environment.
+      table_specs: whose `n_step` is not 1, at least.
+      discount: see `builder.BatchSpec`; None to pack no transitions of several
+        steps.
 
     Raises:
       ValueError: the actions are not one array of float32.
     """
     self._spec = spec
+    self._discount = discount
+    self._spans = {table.name: steps.span_of(table) for table in table_specs}
     if not isinstance(spec.actions, specs.Array):
       raise ValueError(
         f'The action spec is {spec.actions!r}, expected one array: nested '
@@ -73,12 +89,10 @@ class Packing:
         self._place(path, leaf.shape, BYTES, np.uint8)
       else:
         self._place(path, leaf.shape, path, leaf.dtype)
-    for path, shape in (
-      ('action', spec.actions.shape),
-      ('reward', ()),
-      ('discount', ()),
-    ):
-      self._place(path, shape, ROW, np.float32)
+    self._place('action', spec.actions.shape, ROW, np.float32)
+    for span in {steps.ONE: None, **dict.fromkeys(self._spans.values())}:
+      for path in _of(span):
+        self._place(path, (), ROW, np.float32)
 
   def _place(self, path: str, shape: tuple[int, ...], column: str, dtype):
     """Appends a leaf to a column."""
@@ -106,6 +120,9 @@ class Packing:
       'reward': episode.reward,
       'discount': episode.discount,
     }
+    for span in set(self._spans.values()) - {steps.ONE}:
+      spanning = steps.spanning(episode, span, self._discount)
+      leaves.update(zip(_of(span), (spanning.reward, spanning.discount)))
     packed = {
       name: np.zeros((episode.length + 1, *column.shape), column.dtype)
       for name, column in self._columns.items()
@@ -116,12 +133,28 @@ class Packing:
       rows[:] = values.reshape(len(values), -1)
     return packed
 
-  def unpack(self, columns: Mapping[str, Any]) -> types.Transition:
+  def ends(self, episode: types.Episode, table: str) -> np.ndarray:
+    """Returns the row that the transition from each step leads to, int [T].
+
+    Args:
+      episode: of T steps.
+      table: that gets the transitions.
+    """
+    span = self._spans.get(table, steps.ONE)
+    length = steps.spanning(episode, span, self._discount).length
+    return np.arange(episode.length) + length
+
+  def unpack(
+    self, columns: Mapping[str, Any], table: str = ''
+  ) -> types.Transition:
     """Returns the transitions of row pairs.
 
     Args:
-      columns: each [..., 2, entries], rows t and t + 1.
+      columns: each [..., 2, entries], the rows that a transition begins in and
+        leads to.
+      table: that they are from.
     """
+    reward, discount = _of(self._spans.get(table, steps.ONE))
 
     def part(path: str, offset: int):
       column, entries, shape = self._places[path]
@@ -136,7 +169,15 @@ class Packing:
     return types.Transition(
       observation=observation(0),
       action=part('action', 0),
-      reward=part('reward', 0),
-      discount=part('discount', 0),
+      reward=part(reward, 0),
+      discount=part(discount, 0),
       next_observation=observation(1),
     )
+
+
+def _of(span: steps.Span) -> tuple[str, str]:
+  """Returns the paths of the reward and the discount of such transitions."""
+  if span == steps.ONE:
+    return 'reward', 'discount'
+  name = f'{span.n_step}' + ('_crossing' if span.crosses_interventions else '')
+  return f'reward/{name}', f'discount/{name}'

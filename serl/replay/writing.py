@@ -1,5 +1,8 @@
 """Inserting episodes into Reverb tables."""
 
+from collections.abc import Mapping
+
+import numpy as np
 import reverb
 
 from serl import types
@@ -18,18 +21,21 @@ def insert(
   packing: packing_lib.Packing,
   episode: types.Episode,
   tables: steps.Tables,
+  priorities: Mapping[str, float] | None = None,
   timeout_s: int = 20,
 ) -> None:
   """Inserts transitions of `episode` into each of `tables`.
 
-  Each frame is sent and stored once: the items of all tables refer to rows t
-  and t + 1 of one writer, and none crosses the episode's border.
+  Each frame is sent and stored once: the items of all tables refer to rows of
+  one writer, the one that a transition begins in and the one that it leads to,
+  and none crosses the episode's border.
 
   Args:
     client: of the server.
-    packing: of the episode's environment.
+    packing: of the episode's environment and the tables.
     episode: arrays that fit it.
     tables: names of those that get every step; or by name, which, bool [T].
+    priorities: of new transitions by table, 1 where none is named.
     timeout_s: for the server to take it, s.
 
   Raises:
@@ -41,22 +47,36 @@ def insert(
   chosen = steps.by_table(tables, episode.length)
   # Making a writer asks the server for its signatures, without a time-out.
   tables_lib.states(client, timeout_s)
-  writer = client.trajectory_writer(num_keep_alive_refs=2)
+  begins, reach = {}, 1
+  for table, takes in chosen.items():
+    ends = packing.ends(episode, table)
+    reach = max(reach, int(np.max(ends - np.arange(episode.length))))
+    begins[table] = _by_end(ends, takes)
+  writer = client.trajectory_writer(num_keep_alive_refs=reach + 1)
   for name in columns:
-    length = _ROWS_PER_CHUNK if name == packing_lib.ROW else 1
+    # Reverb takes two rows of one chunk for neighbours, however far apart.
+    in_bulk = name == packing_lib.ROW and reach == 1
+    length = _ROWS_PER_CHUNK if in_bulk else 1
     writer.configure(
-      (name,), num_keep_alive_refs=length + 1, max_chunk_length=length
+      (name,),
+      num_keep_alive_refs=max(length, reach) + 1,
+      max_chunk_length=length,
     )
+  priorities = priorities or {}
   try:
     for t in range(episode.length + 1):
       writer.append({name: rows[t] for name, rows in columns.items()})
-      if t == 0:
-        continue
-      pair = {name: column[-2:] for name, column in writer.history.items()}
-      for table, takes in chosen.items():
-        if takes[t - 1]:
-          writer.create_item(table=table, priority=1.0, trajectory=pair)
-      if t % _STEPS_PER_FLUSH == 0:
+      for table, transitions in begins.items():
+        for begin in transitions.get(t, ()):
+          writer.create_item(
+            table=table,
+            priority=priorities.get(table, 1.0),
+            trajectory={
+              name: column[[begin, t]]
+              for name, column in writer.history.items()
+            },
+          )
+      if t and t % _STEPS_PER_FLUSH == 0:
         writer.flush(0, timeout_ms=1000 * timeout_s)
     writer.end_episode(timeout_ms=1000 * timeout_s)
   except (RuntimeError, reverb.errors.ReverbError) as error:
@@ -66,3 +86,16 @@ def insert(
     ) from error
   finally:
     writer.close()
+
+
+def _by_end(ends: np.ndarray, takes: np.ndarray) -> dict[int, list[int]]:
+  """Returns the steps that transitions begin at by the row that they lead to.
+
+  Args:
+    ends: the row that the one from each step leads to, [T].
+    takes: which steps transitions begin at, bool [T].
+  """
+  begins: dict[int, list[int]] = {}
+  for begin in np.flatnonzero(takes).tolist():
+    begins.setdefault(int(ends[begin]), []).append(begin)
+  return begins

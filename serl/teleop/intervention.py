@@ -12,7 +12,7 @@ from serl import specs
 from serl import types
 from serl.teleop import devices
 
-TAG = 'intervened'  # the column of an episode's extras
+TAG = types.INTERVENED
 
 
 class InterventionActor:

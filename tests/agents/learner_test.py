@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from serl import types
 from serl.agents import builder
 from serl.agents import learner
 from serl.agents.sac import builder as sac_builder
@@ -140,3 +141,69 @@ def test_compiling_ahead_changes_nothing(make_sac, make_batch):
     ahead.step()
     straight.step()
   jax.tree.map(np.testing.assert_array_equal, ahead.save(), straight.save())
+
+
+def _erring_algorithm():
+  """Returns the rewards of a batch as its TD errors."""
+
+  def update(state, batch):
+    total = state.total + batch.reward.sum()
+    metrics = {'total': total, builder.TD_ERROR: batch.reward}
+    return _State(total), metrics
+
+  return builder.Algorithm(lambda key: _State(jnp.zeros(())), update)
+
+
+def _erring_batches(*rewards):
+  for number, reward in enumerate(rewards):
+    rows = np.full((2, 3), reward, np.float32)
+    batch = types.Batch.uniform(types.Transition(rows, rows, rows, rows, rows))
+    yield batch._replace(key=batch.key + np.uint32(number))
+
+
+def test_errors_are_written_back_while_the_next_round_is_computed():
+  written = []
+  erring = learner.Learner(
+    _erring_algorithm(),
+    jax.random.PRNGKey(0),
+    _erring_batches(5, 6, 7),
+    lambda key, td_error: written.append((key, td_error)),
+  )
+  for _ in range(3):
+    # They are no metric to be logged.
+    assert list(erring.step()) == ['total']
+  for number, (key, td_error) in enumerate(written):
+    assert key.shape == (2, 3, 2) and (key == number).all()
+    assert td_error.shape == (2, 3) and (td_error == 5 + number).all()
+  assert len(written) == 2
+
+
+def test_errors_of_a_round_that_went_wrong_are_not_written_back():
+  written = []
+  erring = learner.Learner(
+    _erring_algorithm(),
+    jax.random.PRNGKey(0),
+    _erring_batches(np.nan, 1, 1),
+    lambda key, td_error: written.append(td_error),
+  )
+  erring.step()
+  with pytest.raises(learner.NonFiniteError):
+    erring.step()
+  assert not written
+
+
+def test_a_prioritised_table_needs_an_agent_with_errors():
+  algorithm = _erring_algorithm()
+
+  def update(state, batch):
+    state, metrics = algorithm.update(state, batch)
+    return state, {'total': metrics['total']}
+
+  silent = learner.Learner(
+    builder.Algorithm(algorithm.init, update),
+    jax.random.PRNGKey(0),
+    _erring_batches(1),
+    lambda key, td_error: None,
+  )
+  with pytest.raises(ValueError, match=r"Prioritised.*no metric 'td_error'"):
+    silent.step()

@@ -1,6 +1,9 @@
+import dataclasses
+
 import pytest
 
 from serl import programs
+from serl.agents.rlpd import builder as rlpd_builder
 from serl.agents.sac import builder as sac_builder
 from serl.agents.sac import config as sac_config
 from tests.programs.distributed import fake_run
@@ -62,6 +65,53 @@ def test_tables_of_demonstrations_need_some(tmp_path):
       make_environment=config.make_environment,
       builder=config.builder,
     )
+
+
+def test_demonstrations_have_the_names_that_tables_draw_from(tmp_path):
+  config = fake_run.make_config(tmp_path)
+  episodes = config.demonstrations
+  named = lambda **found: dataclasses.replace(config, demonstrations=found)
+  assert named(demonstrations=episodes)
+  with pytest.raises(ValueError, match=r"none draws from \['scripted'\]"):
+    named(demonstrations=episodes, scripted=episodes)
+  with pytest.raises(
+    ValueError, match="demonstrations', but demonstrations is"
+  ):
+    named()
+  other = dataclasses.replace(config.builder.config, source='scripted')
+  agent = dataclasses.replace(config.builder, config=other)
+  with pytest.raises(ValueError, match=r"has only \['demonstrations'\]"):
+    dataclasses.replace(config, builder=agent)
+  twice = dataclasses.replace(
+    config,
+    builder=rlpd_builder.RLPDBuilder(config.builder, other),
+    demonstrations={'demonstrations': episodes, 'scripted': episodes},
+  )
+  assert list(twice.describe(fake_run.SPEC)['demonstrations']) == [
+    'demonstrations',
+    'scripted',
+  ]
+
+
+def test_folders_of_several_names_move_with_the_run(tmp_path):
+  config = fake_run.make_config(tmp_path)
+  inside = {'demonstrations': tmp_path / 'good'}
+  described = dataclasses.replace(config, demonstrations=inside).describe(
+    fake_run.SPEC
+  )
+  assert described['demonstrations'] == {'demonstrations': 'good'}
+
+
+def test_tables_of_a_users_builder_are_checked(tmp_path):
+  config = fake_run.make_config(tmp_path)
+
+  class Twice(sac_builder.SACBuilder):
+    def make_tables(self):
+      (table,) = super().make_tables()
+      return 2 * (dataclasses.replace(table, fraction=0.5),)
+
+  with pytest.raises(ValueError, match=r"\['replay'\] stands there more"):
+    dataclasses.replace(config, builder=Twice())
 
 
 def test_who_clones_demonstrations_needs_a_table_of_them(tmp_path):

@@ -12,6 +12,8 @@ import tree
 from serl import environment_loop
 from serl import programs
 from serl import specs
+from serl.agents import builder as agent_builder
+from serl.agents import with_tables
 from serl.agents.sac import builder as sac_builder
 from serl.demos import files
 from serl.demos import log as log_lib
@@ -99,6 +101,38 @@ def test_specs_that_are_not_so_end_the_run_before_its_first_step(tmp_path):
   told = r'tcp_pos: float32 \[3\], expected float32 \[4\]'
   with pytest.raises(ValueError, match=told):
     programs.run_local(config)
+
+
+def test_tables_of_any_kind_are_learned_from_and_filled_again(tmp_path):
+  config = _config(tmp_path / 'run', evaluate=False, person=True)
+  (replay, _) = config.builder.make_tables()
+  replay = dataclasses.replace(
+    replay, sampler=agent_builder.Prioritised(), n_step=3
+  )
+  shown = agent_builder.TableSpec('a', 500, 1, 0.25, 'good', n_step=2)
+  poor = dataclasses.replace(
+    shown, name='b', source='poor', takes_interventions=False
+  )
+  episodes = config.demonstrations
+  config = dataclasses.replace(
+    config,
+    builder=with_tables.WithTables(
+      config.builder.builder, [replay, shown, poor]
+    ),
+    demonstrations={'good': episodes[:1], 'poor': episodes},
+  )
+  summary = programs.run_local(config)
+  assert summary.learner_steps > 0
+  sizes = lambda: {
+    name: loggers.read_metrics(config.folder, 'learner')[-1][f'{name}_size']
+    for name in ('replay', 'a', 'b')
+  }
+  first = sizes()
+  # A person takes two of five steps.
+  assert first == {'replay': 60, 'a': 10 + 24, 'b': 30}
+  again = dataclasses.replace(config, max_env_steps=100)
+  assert programs.run_local(again).learner_steps > summary.learner_steps
+  assert sizes() == {'replay': 100, 'a': 10 + 40, 'b': 30}
 
 
 def test_a_page_needs_something_to_show(tmp_path):

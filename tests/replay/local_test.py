@@ -8,6 +8,7 @@ from serl import specs
 from serl import types
 from serl.agents import builder
 from serl.replay import local
+from serl.replay import ring
 from serl.testing import fakes
 
 _BATCH = builder.BatchSpec(updates_per_round=3, batch_size=8)
@@ -109,7 +110,7 @@ def test_short_episodes_do_not_make_the_table_smaller():
 
 
 def test_grows_without_losing_a_step(monkeypatch):
-  monkeypatch.setattr(local, '_INITIAL_BYTES', 16 * 20)
+  monkeypatch.setattr(ring, '_INITIAL_BYTES', 16 * 20)
   replay = local.LocalReplay([_online(max_size=300)], _counting_spec(), _BATCH)
   for i in range(10):
     replay.insert(_counting_episode(100 * i, length=20))
@@ -182,10 +183,10 @@ def test_equal_seeds_draw_equal_batches():
 def test_insertion_compiles_once():
   replay = local.LocalReplay([_online()], _counting_spec(), _BATCH)
   replay.insert(_counting_episode(0, length=3))
-  compiled = local._scatter._cache_size()
+  compiled = ring._scatter._cache_size()
   for length in (1, 7, 127, 130, 300):
     replay.insert(_counting_episode(0, length))
-  assert local._scatter._cache_size() == compiled
+  assert ring._scatter._cache_size() == compiled
 
 
 def test_waits_for_min_size_and_names_the_empty_table():
@@ -220,3 +221,20 @@ def test_refuses_what_does_not_fit():
 def test_refuses_a_batch_that_is_not_divisible():
   with pytest.raises(ValueError, match='whole'):
     local.LocalReplay([_online(fraction=0.3)], _counting_spec(), _BATCH)
+
+
+@pytest.mark.parametrize(
+  ('field', 'value'),
+  [('remover', 'lifo'), ('remover', 'uniform'), ('make_table', print)],
+)
+def test_what_reverb_alone_can_do_is_refused(field, value):
+  table = _online(**{field: value})
+  message = rf"TableSpec.{field} of the table 'online' is .*programs\.launch"
+  with pytest.raises(ValueError, match=message):
+    local.LocalReplay([table], _counting_spec(), _BATCH)
+
+
+def test_tables_of_the_same_name_are_refused():
+  tables = [_online(fraction=0.5), _online(fraction=0.5)]
+  with pytest.raises(ValueError, match=r"'online'\] stands there more than"):
+    local.LocalReplay(tables, _counting_spec(), _BATCH)

@@ -141,3 +141,101 @@ def test_signature_follows_the_spec(server):
   assert set(signature) == {packing.ROW, packing.BYTES}
   assert tuple(signature[packing.BYTES].shape) == (2, 8 * 8 * 3)
   assert signature[packing.BYTES].dtype == np.uint8
+
+
+def _sizes_kept(table):
+  """Returns which of 9 transitions stay in a table of 3, by their actions."""
+  server = reverb.Server(tables.make_tables([table], SPEC))
+  client = reverb.Client(f'localhost:{server.port}')
+  writing.insert(client, packing.Packing(SPEC), _counted(9), ['replay'])
+  batches = iterators.make_iterator(
+    client.server_address, [table], SPEC, builder.BatchSpec(1, 64)
+  )
+  kept = set(next(batches).action.ravel().tolist())
+  batches.close()
+  server.stop()
+  return kept
+
+
+def _counted(length):
+  episode = _episode(length, tag=0.0)
+  episode.action[:] = np.arange(length)[:, None] / 16
+  return episode
+
+
+@pytest.mark.parametrize(
+  ('remover', 'kept'), [('fifo', {6, 7, 8}), ('lifo', {0, 1, 2})]
+)
+def test_a_full_table_gives_up_what_its_remover_says(remover, kept):
+  table = builder.TableSpec('replay', 3, 1, remover=remover)
+  assert _sizes_kept(table) == {step / 16 for step in kept}
+
+
+def test_a_full_table_can_give_up_what_has_the_lowest_priority():
+  table = builder.TableSpec(
+    'replay', 3, 1, sampler=builder.Prioritised(), remover='lowest_priority'
+  )
+  server = reverb.Server(tables.make_tables([table], SPEC))
+  client = reverb.Client(f'localhost:{server.port}')
+  priorities = tables.Priorities(client, [table], 64)
+  packer = packing.Packing(SPEC)
+  writing.insert(client, packer, _counted(3), ['replay'])
+  batches = iterators.make_iterator(
+    client.server_address, [table], SPEC, builder.BatchSpec(1, 64)
+  )
+  batch = next(batches)
+  # The middle one of three has the least error.
+  td_error = np.abs(batch.action[..., 0] - 1 / 16)
+  priorities.update(batch.key, td_error)
+  writing.insert(client, packer, _episode(1, 0.75), ['replay'], priorities.new)
+  for _ in range(20):  # what was drawn before comes first
+    batch = next(batches)
+  assert set(batch.action.ravel().tolist()) <= {0.0, 2 / 16, 0.75}
+  assert tables.states(client)['replay'].size == 3
+  batches.close()
+  server.stop()
+
+
+def _own_table(spec, signature):
+  return reverb.Table(
+    name=spec.name,
+    sampler=reverb.selectors.Lifo(),
+    remover=reverb.selectors.Fifo(),
+    max_size=spec.max_size,
+    max_times_sampled=0,
+    rate_limiter=reverb.rate_limiters.MinSize(spec.min_size),
+    signature=signature,
+  )
+
+
+def test_a_table_may_be_made_by_hand():
+  own = builder.TableSpec('replay', 9, 1, make_table=_own_table)
+  # The newest of nine alone is drawn.
+  assert _sizes_kept(own) == {8 / 16}
+
+
+@pytest.mark.parametrize(
+  'make_table',
+  [
+    lambda spec, signature: None,
+    lambda spec, signature: _own_table(
+      dataclasses.replace(spec, name='other'), signature
+    ),
+  ],
+)
+def test_a_table_made_by_hand_is_one_of_this_name(make_table):
+  table = builder.TableSpec('replay', 9, 1, make_table=make_table)
+  with pytest.raises(
+    ValueError, match=r"'replay' returned .*expected a reverb"
+  ):
+    tables.make_tables([table], SPEC)
+
+
+def test_priorities_that_no_server_takes_are_an_error():
+  table = builder.TableSpec('replay', 9, 1, sampler=builder.Prioritised())
+  server = reverb.Server(tables.make_tables([table], SPEC))
+  client = reverb.Client(f'localhost:{server.port}')
+  priorities = tables.Priorities(client, [table], 2)
+  server.stop()
+  with pytest.raises(ConnectionError, match="priorities of the table 'replay'"):
+    priorities.update(np.zeros((1, 2, 2), np.uint32), np.zeros((1, 2)))

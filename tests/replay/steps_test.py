@@ -40,7 +40,8 @@ def test_runs_of_steps_are_episodes_that_share_the_frames(chosen, runs):
   episode = episode._replace(extras={'late': np.arange(4)})
   pieces = list(steps.pieces(episode, np.array(chosen, bool)))
   assert len(pieces) == len(runs)
-  for piece, (begin, end) in zip(pieces, runs):
+  for (first, piece), (begin, end) in zip(pieces, runs):
+    assert first == begin
     np.testing.assert_array_equal(piece.action, episode.action[begin:end])
     np.testing.assert_array_equal(piece.extras['late'], np.arange(begin, end))
     frames = episode.observation['image'][begin : end + 1]

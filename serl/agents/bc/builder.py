@@ -57,7 +57,7 @@ class BCBuilder:
       max_size=self.config.max_demonstrations,
       min_size=1,
       fraction=1 - self._event_fraction,
-      source='demonstrations',
+      source=builder.DEMONSTRATIONS,
     )
     if not self._event_fraction:
       return (steps,)

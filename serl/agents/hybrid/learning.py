@@ -133,7 +133,7 @@ def update_round(
     quirks.policy_rows(agent_config.quirks, without_gripper(batch)),
     noise.policy,
   )
-  metrics = {**jax.tree.map(jnp.mean, critic_metrics), **metrics}
+  metrics = {**sac_learning.mean_metrics(critic_metrics), **metrics}
   return state._replace(agent=agent), metrics
 
 

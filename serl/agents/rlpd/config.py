@@ -1,16 +1,24 @@
 """Every constant of RLPD."""
 
 import dataclasses
+from typing import Annotated
+
+from serl import configs
+from serl.agents import builder
 
 
 @dataclasses.dataclass(frozen=True)
 class RLPDConfig:
   """What RLPD adds to an agent."""
 
-  # Part of each minibatch that is drawn from the demonstrations.
-  demonstration_fraction: float = 0.5
+  # Part of each minibatch that is drawn from the demonstrations. Without any
+  # leave RLPDBuilder out.
+  demonstration_fraction: Annotated[float, configs.Bounds(0, 1, '()')] = 0.5
   # Transitions that the demonstration table keeps; interventions go there too.
-  max_demonstrations: int = 200_000
+  max_demonstrations: configs.Count = 200_000
+  # The name of the demonstrations, and of their table; another one where
+  # RLPDBuilder is around RLPDBuilder, which draws from both.
+  source: configs.Word = builder.DEMONSTRATIONS
 
   def __post_init__(self):
     """Checks the values.
@@ -18,14 +26,6 @@ class RLPDConfig:
     Raises:
       ValueError: with the offending value and what was expected.
     """
-    if not 0 < self.demonstration_fraction < 1:
-      raise ValueError(
-        'RLPDConfig.demonstration_fraction is '
-        f'{self.demonstration_fraction!r}, expected in (0, 1); without '
-        'demonstrations leave RLPDBuilder out.'
-      )
-    if self.max_demonstrations < 1:
-      raise ValueError(
-        f'RLPDConfig.max_demonstrations is {self.max_demonstrations!r}, '
-        'expected at least 1.'
-      )
+    configs.check(self)
+    is_shown = self.source not in (builder.ONLINE, builder.GOALS)
+    configs.demand(self, ('source', is_shown, 'the name of demonstrations'))

@@ -81,6 +81,7 @@ class SACBuilder:
       config.updates_per_round,
       config.batch_size,
       needs_demonstrations=config.cloning > 0,
+      discount=config.discount,
     )
 
   def describe(self) -> Mapping[str, Any]:

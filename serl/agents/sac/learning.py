@@ -189,7 +189,13 @@ def update_round(
     quirks.policy_rows(config.quirks, batch),
     noise.policy,
   )
-  return state, {**jax.tree.map(jnp.mean, critic_metrics), **metrics}
+  return state, {**mean_metrics(critic_metrics), **metrics}
+
+
+def mean_metrics(metrics: types.Metrics) -> types.Metrics:
+  """Returns the means over a round of all but the TD errors of its rows."""
+  means = {name: jnp.mean(value) for name, value in metrics.items()}
+  return {**means, builder.TD_ERROR: metrics[builder.TD_ERROR]}
 
 
 def critic_step(

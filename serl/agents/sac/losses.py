@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from serl import types
+from serl.agents import builder
 from serl.agents import checks
 from serl.agents.sac import networks as sac_networks
 from serl.networks import critics
@@ -158,6 +159,9 @@ def critic_loss(
 ) -> tuple[jax.Array, types.Metrics]:
   """Returns the critics' squared error; REDQ (arXiv 2101.05982), algorithm 1.
 
+  Each row's counts by its weight. The metrics have the size of its TD error,
+  the mean over the ensemble.
+
   Args:
     critic_params: what is trained.
     batch: [B, ...].
@@ -178,6 +182,7 @@ def critic_loss(
   )
   loss = soft_actor_critic.ensemble_loss(values, target, weight)
   return loss, {
+    builder.TD_ERROR: jnp.mean(jnp.abs(values - target), axis=0),
     'critic_loss': loss,
     'critic_value': jnp.mean(values),
     'target_value': jnp.mean(target),

@@ -31,7 +31,8 @@ class VICEBuilder:
 
     Raises:
       ValueError: if the agent has fewer updates in a round than the classifier,
-        no experience of its own, or bounds for the environment's return.
+        no experience of its own, bounds for the environment's return, or
+        transitions of several steps.
     """
     bounds = _find('return_bounds', self.builder.describe())
     if bounds is not None:
@@ -44,6 +45,12 @@ class VICEBuilder:
         'No table of the wrapped agent is filled online, but VICE tells goals '
         'from what the agent has seen itself: wrap one that explores.'
       )
+    for table in self.make_tables():
+      if table.n_step > 1:
+        raise ValueError(
+          f'The table {table.name!r} has n_step {table.n_step}, expected 1: '
+          'VICE rewards single steps.'
+        )
     updates = self.builder.batch_spec().updates_per_round
     if self.config.updates_per_round > updates:
       raise ValueError(
@@ -96,9 +103,9 @@ class VICEBuilder:
       max_size=self.config.max_goals,
       min_size=1,
       fraction=self.config.goals_per_minibatch / all_rows,
-      source='goals',
+      source=agent_builder.GOALS,
     )
-    return (*rescaled, goals)
+    return agent_builder.check_tables((*rescaled, goals), self.batch_spec())
 
   def batch_spec(self) -> agent_builder.BatchSpec:
     """Returns the wrapped builder's batch with the goals behind its rows."""
@@ -122,7 +129,7 @@ class VICEBuilder:
     begin = 0
     for table in self.builder.make_tables():
       end = begin + round(table.fraction * self.builder.batch_spec().batch_size)
-      if table.source == 'online':
+      if table.source == agent_builder.ONLINE:
         rows.extend(range(begin, end))
       begin = end
     return rows

@@ -76,6 +76,11 @@ def make_algorithm(
     own = jax.tree.map(lambda x: x[:, :rows], batch)
     own = relabel(classifier, config, state.classifier, own)
     agent_state, agent_metrics = agent.update(state.agent, own)
+    if builder.TD_ERROR in agent_metrics:
+      # The goals have none.
+      behind = ((0, 0), (0, config.goals_per_minibatch))
+      td_error = jnp.pad(agent_metrics[builder.TD_ERROR], behind)
+      agent_metrics = {**agent_metrics, builder.TD_ERROR: td_error}
     return state._replace(agent=agent_state), {
       **agent_metrics,
       **metrics,

@@ -140,7 +140,7 @@ class _Part:
       log,
       served.learner,
       self._name,
-      training_lib.online_table(config).max_size,
+      training_lib.steps_kept(config),
     )
     self._shipper.start()
     self._poller = poller.LearnerPoller(

@@ -19,6 +19,7 @@ from serl.programs.distributed import service
 from serl.replay import adders
 from serl.replay import iterators
 from serl.replay import packing as packing_lib
+from serl.replay import steps
 from serl.replay import tables
 from serl.replay import writing
 from serl.utils import loggers
@@ -56,7 +57,14 @@ class Learner:
     self._clock = clock
     self._is_alone = is_alone
     self._spec = config.make_spec()
-    self._packing = packing_lib.Packing(self._spec)
+    table_specs = training_lib.tables(config)
+    batch_spec = config.builder.batch_spec()
+    self._packing = packing_lib.Packing(
+      self._spec, table_specs, batch_spec.discount
+    )
+    self._priorities = tables.Priorities(
+      replay, table_specs, batch_spec.batch_size
+    )
     self._training: training_lib.Training | None = None
     self._inserted: dict[str, int] = {}
     self._passed_steps = 0  # that were taken, and are in no table
@@ -111,7 +119,7 @@ class Learner:
       adders.check(episode, self._spec)
       destinations = training_lib.destinations(self._config, episode)
       try:
-        writing.insert(self._replay, self._packing, episode, destinations)
+        self._insert(episode, destinations)
       except Exception as error:
         # How much of it the tables hold is unknown: the run's own thread ends.
         self._failure = error
@@ -211,7 +219,9 @@ class Learner:
       spec,
       config.builder.batch_spec(),
     )
-    training = training_lib.Training(config, spec, iterator, logger)
+    training = training_lib.Training(
+      config, spec, iterator, logger, self._priorities.update
+    )
     self._start('compiling', status)
     training.compile()
     # Only now: from here on the others act, and there is something to act with.
@@ -279,14 +289,20 @@ class Learner:
     )
 
   def _env_steps(self, states: dict[str, tables.TableState]) -> int:
-    inserted = states[training_lib.online_table(self._config).name].inserted
+    online = training_lib.online_tables(self._config)[0]
+    inserted = states[online.name].inserted
     return inserted + self._passed_steps
 
   def _insert_recorded(self, spec) -> None:
     for names, episodes in training_lib.recorded(self._config, spec):
       for episode in episodes:
-        writing.insert(self._replay, self._packing, episode, names)
+        self._insert(episode, names)
       logging.info('Inserted %d episodes: %s.', len(episodes), ', '.join(names))
+
+  def _insert(self, episode: types.Episode, names: steps.Tables) -> None:
+    writing.insert(
+      self._replay, self._packing, episode, names, self._priorities.new
+    )
 
   def _say_farewell(self, stop: threading.Event) -> None:
     began = time.monotonic()

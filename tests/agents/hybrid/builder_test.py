@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from serl import specs
+from serl.agents import builder as agent_builder
 from serl.agents import drq
 from serl.agents import hybrid
 from serl.agents import rlpd
@@ -76,6 +77,8 @@ def test_the_pieces_fit_with_images_and_demonstrations(
   after, metrics = jax.eval_shape(algorithm.update, state, batch)
   describe = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)
   assert describe(after) == describe(state)
+  td_error = metrics.pop(agent_builder.TD_ERROR)
+  assert td_error.shape == (size.updates_per_round, size.batch_size)
   assert all(value.shape == () for value in metrics.values())
   assert augmented == [{'crop_padding': 1, 'color_jitter': True}]
   action = jax.eval_shape(

@@ -23,7 +23,8 @@ def test_half_of_a_minibatch_is_demonstrations():
 
 
 def test_fractions_are_rescaled():
-  twice = rlpd_builder.RLPDBuilder(_wrap())
+  other = rlpd_config.RLPDConfig(source='scripted')
+  twice = rlpd_builder.RLPDBuilder(_wrap(), other)
   assert [t.fraction for t in twice.make_tables()] == [0.25, 0.25, 0.5]
   quarter = _wrap(demonstration_fraction=0.25).make_tables()
   assert [t.fraction for t in quarter] == [0.75, 0.25]

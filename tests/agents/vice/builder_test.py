@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from serl import programs
+from serl.agents import builder as agent_builder
 from serl.agents import rlpd
 from serl.agents import vice
 from serl.agents.vice import goals
-from serl.replay import mixing
 from serl.testing import fakes
 
 
@@ -19,7 +19,7 @@ def test_goals_stand_behind_the_agents_rows(builder):
   tables = builder.make_tables()
   batch_spec = builder.batch_spec()
   assert (batch_spec.updates_per_round, batch_spec.batch_size) == (2, 12)
-  shares = mixing.shares(tables, batch_spec.batch_size)
+  shares = agent_builder.shares(tables, batch_spec.batch_size)
   assert list(shares.items()) == [
     ('replay', 4),
     ('demonstrations', 4),
