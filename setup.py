@@ -19,6 +19,7 @@ CORE = [
   'dm-env>=1.6',
   'dm-haiku>=0.0.17',
   'dm-tree',
+  'flatbuffers',  # of jax.export
   'jax>=0.6.2',
   'matplotlib',
   'msgpack>=1',

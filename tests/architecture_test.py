@@ -47,6 +47,8 @@ MAY_IMPORT = {
     'serl.utils.restricted_pickle',
     'serl.utils.unpacking',
   ),
+  # A policy alone, for a program of somebody else's.
+  'policies': ('serl.agents', 'serl.utils'),
   'programs': (
     'serl.agents',
     'serl.demos',
@@ -54,6 +56,7 @@ MAY_IMPORT = {
     'serl.environments',
     'serl.networks',
     'serl.ops',
+    'serl.policies',
     'serl.replay',
     'serl.teleop',
     'serl.testing',

@@ -135,6 +135,10 @@ def test_acting_loads_no_rlax_and_learning_no_tensorflow(
   assert probe.stdout.splitlines()[-2:] == ['[]', str(by_losses)]
 
 
+def test_serl_alone_loads_next_to_nothing():
+  assert first_loader_of((*HEAVY, 'jax', 'numpy', 'dm_env'), ['serl']) == {}
+
+
 def test_the_environments_load_nothing_heavy_nor_jax():
   pytest.importorskip('mujoco', reason='the extra [sim] is not installed')
   modules = [

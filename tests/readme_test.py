@@ -15,26 +15,40 @@ def _blocks(language: str) -> list[str]:
   return re.findall(rf'```{language}\n(.*?)```', _README, re.DOTALL)
 
 
-def test_composing_in_code(tmp_path):
-  (code,) = _blocks('python')
+def test_composing_in_code_and_using_the_policy(tmp_path):
+  code, use = _blocks('python')
   assert len(code.strip().splitlines()) <= 20
   # The same composition, shorter and in this process.
   assert 'programs.launch(config)' in code
   code = code.replace('programs.launch', 'programs.run_local').replace(
     'stop_at_successes=20', 'evaluation_episodes=1, max_env_steps=1200'
   )
-  script = tmp_path / 'composed.py'
+  done = _run(code, tmp_path)
+  assert 'Ended: the limit of 1,200 environment steps.' in done.stdout
+  assert (tmp_path / 'runs/composed/learning_curve.png').exists()
+  use = use.replace('runs/quickstart', 'runs/composed')
+  done = _run(f'{_OBSERVE}{use}print(action.shape)', tmp_path)
+  assert done.stdout.splitlines()[-1] == '(4,)'
+
+
+_OBSERVE = """
+from serl.environments.sim import pick_cube
+observation = pick_cube.make(0).reset().observation
+"""
+
+
+def _run(code: str, folder: pathlib.Path) -> subprocess.CompletedProcess:
+  script = folder / 'script.py'
   script.write_text(code)
   done = subprocess.run(
     [sys.executable, script],
-    cwd=tmp_path,
+    cwd=folder,
     capture_output=True,
     text=True,
     check=False,
   )
   assert done.returncode == 0, done.stderr
-  assert 'Ended: the limit of 1,200 environment steps.' in done.stdout
-  assert (tmp_path / 'runs/composed/learning_curve.png').exists()
+  return done
 
 
 @pytest.mark.parametrize(

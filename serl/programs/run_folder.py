@@ -33,8 +33,9 @@ from serl.demos import files
 from serl.demos import log as log_lib
 from serl.programs import config as config_lib
 from serl.utils import damaged
+from serl.utils import layout
 
-_CONFIG = 'config.json'
+_CONFIG = layout.CONFIG
 # What may stand there before a run is begun.
 _BEFORE = (
   'classifier',
@@ -105,7 +106,7 @@ def damaged_episodes(folder: pathlib.Path) -> int:
 
 def checkpoints(folder: pathlib.Path) -> pathlib.Path:
   """Returns the folder of the learner's checkpoints."""
-  return folder / 'checkpoints'
+  return folder / layout.CHECKPOINTS
 
 
 def log(folder: pathlib.Path, node: str) -> pathlib.Path:
@@ -115,7 +116,7 @@ def log(folder: pathlib.Path, node: str) -> pathlib.Path:
 
 def best_policy(folder: pathlib.Path) -> pathlib.Path:
   """Returns the folder of the policy that did best in a sweep."""
-  return folder / 'best_policy'
+  return folder / layout.BEST_POLICY
 
 
 def evaluations(folder: pathlib.Path) -> pathlib.Path:

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from serl import core
+from serl import policies
 from serl import specs
 from serl import types
 from serl.agents import builder
@@ -401,26 +402,18 @@ def load_policy(
   Args:
     config: of the run.
     spec: of its environment.
-    learner_step: of a checkpoint; None for the policy that did best in a sweep
-      of the run, or the last checkpoint's where there was no sweep.
+    learner_step: see `policies.load_policy`.
 
   Raises:
+    AnotherRunError: the folder's policies are of another agent or environment.
     FileNotFoundError: the run has no checkpoint yet, or not this one.
     DamagedError: none is whole, or not this one.
   """
-  networks = config.builder.make_networks(spec)
-  policy = config.builder.make_policy(networks, evaluation=True)
-  best = checkpointing.Checkpointer(run_folder.best_policy(config.folder))
-  if learner_step is None and best.steps():
-    template = config.builder.policy_params(_template(config, networks))
-    try:
-      _, params, counters = best.restore_latest(template)
-    except checkpointing.DamagedError as error:
-      logging.error('%s The policy of the last checkpoint is taken.', error)
-    else:
-      return policy, params, int(counters['learner_steps'])
-  state, step = load_state(config, networks, learner_step)
-  return policy, config.builder.policy_params(state), step
+  run_folder.check_policy(config, spec)
+  act, params, _, step = policies.restore(
+    config.folder, config.builder, spec, learner_step
+  )
+  return act, params, step
 
 
 def load_state(
@@ -437,23 +430,5 @@ def load_state(
     FileNotFoundError: the run has no checkpoint yet, or not this one.
     DamagedError: none is whole, or not this one.
   """
-  template = _template(config, networks)
-  folder = run_folder.checkpoints(config.folder)
-  checkpointer = checkpointing.Checkpointer(folder)
-  if learner_step is None:
-    found = checkpointer.restore_latest(template)
-  else:
-    found = checkpointer.restore(learner_step, template)
-  if found is None:
-    raise FileNotFoundError(
-      f'{folder} holds no checkpoint: the run ended before its first. Start it '
-      'again with the same command.'
-    )
-  step, state, _ = found
-  return state, step
-
-
-def _template(config: config_lib.RunConfig, networks: Any) -> Any:
-  """Returns a training state like those of the checkpoints."""
-  algorithm = config.builder.make_algorithm(networks)
-  return jax.jit(algorithm.init)(learner_key(config))
+  like = policies.state_like(config.builder, networks)
+  return policies.restore_state(config.folder, like, learner_step)
