@@ -129,6 +129,11 @@ def define_flags(demonstrations: bool = False) -> None:
       True,
       'End the run at such a sweep; without it, learn until it is stopped.',
     ),
+    flags.DEFINE_float(
+      'stop-at-return',
+      None,
+      'End the run at a sweep with so large a mean return.',
+    ),
     flags.DEFINE_integer(
       'max-learner-steps',
       None,
@@ -345,6 +350,7 @@ def fields(**defaults: Any) -> dict[str, Any]:
     'keep_ratio': _value('keep-ratio'),
     'steps_per_second': _value('steps-per-second'),
     'live_port': _value('live-port'),
+    'stop_at_return': _value('stop-at-return'),
   }
   given = {name: value for name, value in given.items() if value is not None}
   found = {

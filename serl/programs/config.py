@@ -105,6 +105,8 @@ class RunConfig:
   evaluation_period_s: float = _free(15.0)  # between the starts of two sweeps
   # Ends the run once this many episodes of one sweep succeeded.
   stop_at_successes: int | None = _free(None)
+  # Likewise once the mean return of one is as large.
+  stop_at_return: float | None = _free(None)
 
   # Keeping.
   checkpoint_period_s: float = _free(30.0)

@@ -1,4 +1,4 @@
-"""Success over some episodes by a policy that does not explore."""
+"""Return and success over some episodes by a policy that does not explore."""
 
 from collections.abc import Callable, Mapping, Sequence
 import contextlib
@@ -30,6 +30,11 @@ from serl.utils import checkpointing
 _SEED_OFFSET = 30_000
 _CYCLE = ('cycle_steps', 'cycle_s')
 _SCORED = ('successes', 'episodes', 'episode_return')  # of a sweep, by `_score`
+_EPISODES = 'evaluation episodes'  # in each `outcome`
+
+
+class NoSuccessError(ValueError):
+  """A run is to end by successes, of a task that defines none."""
 
 
 @dataclasses.dataclass
@@ -59,7 +64,8 @@ class Evaluation:
     """Initialises the evaluation.
 
     Args:
-      environment: may report 'success' in `episode_metrics`.
+      environment: one that defines success reports it in `episode_metrics` of
+        each episode: 'success', 0 or 1.
       policy: of `Builder.make_policy(..., evaluation=True)`.
       fault_limit_s: see `EnvironmentLoop`.
       on_fault: likewise.
@@ -112,21 +118,88 @@ def summarize(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
     runs: the metrics of each; at least one.
 
   Returns:
-    'episodes', 'successes' (their count), 'success' (their rate), the mean
-    'episode_return' and 'episode_length', and of those that succeeded, if any
-    did, the mean 'cycle_steps' and 'cycle_s' until then (see `CycleTime`).
+    'episodes', the mean 'episode_return' and 'episode_length'. Where the task
+    defines success 'successes' (their count) and 'success' (their rate), and of
+    those that succeeded, if any did, the mean 'cycle_steps' and 'cycle_s' until
+    then (see `CycleTime`).
   """
-  successes = sum(run.get('success', 0.0) for run in runs)
+  successes = {}
+  if any('success' in run for run in runs):
+    count = sum(run.get('success', 0.0) for run in runs)
+    successes = {'successes': count, 'success': count / len(runs)}
   return {
     'episodes': len(runs),
-    'successes': successes,
-    'success': successes / len(runs),
+    **successes,
     **{
       name: float(np.mean([run[name] for run in runs if name in run]))
       for name in ('episode_return', 'episode_length', *_CYCLE)
       if any(name in run for run in runs)
     },
   }
+
+
+def outcome(found: Mapping[str, float]) -> str:
+  """Returns a sweep as text: its successes beside its return.
+
+  Args:
+    found: of `summarize`.
+  """
+  episodes, mean = found['episodes'], found['episode_return']
+  if 'successes' not in found:
+    return (
+      f'mean return {mean:.4g} in {episodes:.0f} {_EPISODES}, no success '
+      'defined'
+    )
+  return (
+    f'{found["successes"]:.0f} of {episodes:.0f} {_EPISODES} succeeded, mean '
+    f'return {mean:.4g}'
+  )
+
+
+def is_goal(reason: str) -> bool:
+  """Returns whether a run ended for a reason of `goal_reached`."""
+  return _EPISODES in reason
+
+
+def goal_reached(
+  config: config_lib.RunConfig, found: Mapping[str, float]
+) -> str:
+  """Returns the outcome of a sweep that a run is to end by, '' of another.
+
+  Args:
+    config: of the run.
+    found: of `summarize`.
+
+  Raises:
+    NoSuccessError: see `check_success`.
+  """
+  check_success(config, found)
+  enough, wanted = config.stop_at_successes, config.stop_at_return
+  reached = enough is not None and found['successes'] >= enough
+  reached |= wanted is not None and found['episode_return'] >= wanted
+  return outcome(found) if reached else ''
+
+
+def check_success(
+  config: config_lib.RunConfig, metrics: Mapping[str, float]
+) -> None:
+  """Checks that a run which is to end by successes can have any.
+
+  Args:
+    config: of the run.
+    metrics: of one of its episodes, or of a sweep.
+
+  Raises:
+    NoSuccessError: it cannot.
+  """
+  wanted = config.stop_at_successes
+  if wanted is not None and config.evaluate and 'success' not in metrics:
+    raise NoSuccessError(
+      f'stop_at_successes is {wanted}, but the task defines no success: its '
+      "episodes report no 'success', 0 or 1, in episode_metrics(). Expected "
+      'None (--nostop-at-success); stop_at_return (--stop-at-return) ends a '
+      'run by its return.'
+    )
 
 
 def take_turns(
@@ -212,15 +285,16 @@ class BestPolicy:
       params,
       {
         'learner_steps': learner_steps,
-        **{name: found[name] for name in _SCORED},
+        **{name: found[name] for name in _SCORED if name in found},
       },
     )
     self._best = _score(found)
 
 
 def _score(found: Mapping[str, float]) -> tuple[float, float]:
-  # The rate: a resumed run may have other sweeps.
-  rate = found['successes'] / found['episodes']
+  # The rate: a resumed run may have other sweeps. Without successes it is the
+  # return that counts.
+  rate = found.get('successes', 0.0) / found['episodes']
   # Older versions kept no return: a sweep as successful is better then.
   return rate, found.get('episode_return', -math.inf)
 
@@ -232,9 +306,9 @@ class Report:
   run_dir: pathlib.Path
   learner_steps: int  # of the checkpoint
   episodes: int
-  successes: int
-  success: float  # their rate
-  success_interval: tuple[float, float]  # of 95 %, Wilson's
+  successes: int | None  # None where the task defines no success
+  success: float | None  # their rate
+  success_interval: tuple[float, float] | None  # of 95 %, Wilson's
   episode_return: float  # mean
   cycle_steps: float | None  # mean until success; None if none succeeded
   cycle_s: float | None
@@ -242,23 +316,31 @@ class Report:
   video: pathlib.Path | None
 
   def __str__(self) -> str:
+    lines = [
+      f'Checkpoint:      learner step {self.learner_steps:,} of {self.run_dir}',
+      *self._describe_success(),
+      f'Return:          {self.episode_return:.2f}, the mean of '
+      f'{self.episodes} episodes',
+      f'Report:          {self.file}',
+    ]
+    if self.video is not None:
+      lines.append(f'Video:           {self.video}')
+    return '\n'.join(lines)
+
+  def _describe_success(self) -> list[str]:
+    if self.successes is None:
+      return ['Success:         none defined by the task']
     low, high = self.success_interval
     cycle = 'none: no episode succeeded'
     if self.cycle_steps is not None:
       cycle = f'{self.cycle_steps:.1f} steps until success'
       if self.cycle_s is not None:
         cycle += f', {self.cycle_s:.2f} s'
-    lines = [
-      f'Checkpoint:      learner step {self.learner_steps:,} of {self.run_dir}',
+    return [
       f'Success:         {self.successes} of {self.episodes}, '
       f'{self.success:.0%} (95 % interval {low:.0%} to {high:.0%})',
       f'Cycle time:      {cycle}',
-      f'Return:          {self.episode_return:.2f}',
-      f'Report:          {self.file}',
     ]
-    if self.video is not None:
-      lines.append(f'Video:           {self.video}')
-    return '\n'.join(lines)
 
 
 def evaluate(
@@ -363,7 +445,6 @@ class _Candidate:
     film: bool,
   ):
     spec = specs.make_environment_spec(environment)
-    run_folder.check_policy(config, spec)
     policy, self._params, self._step = training.load_policy(
       config, spec, learner_step
     )
@@ -386,14 +467,17 @@ class _Candidate:
   def report(self, runs: Sequence[Mapping[str, float]]) -> Report:
     """Writes and returns what came of episodes."""
     found = summarize(runs)
-    successes = int(found['successes'])
+    successes = interval = None
+    if 'successes' in found:
+      successes = int(found['successes'])
+      interval = wilson_interval(successes, found['episodes'])
     report = Report(
       run_dir=self._run_dir,
       learner_steps=self._step,
       episodes=found['episodes'],
       successes=successes,
-      success=found['success'],
-      success_interval=wilson_interval(successes, found['episodes']),
+      success=found.get('success'),
+      success_interval=interval,
       episode_return=found['episode_return'],
       **{name: found.get(name) for name in _CYCLE},
       file=self._file,

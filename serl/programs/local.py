@@ -178,7 +178,9 @@ class _Run:
     def should_stop() -> bool:
       return interrupted() or bool(self._training.time_limit.reached())
 
-    self._loop.run_episode(should_stop)
+    metrics = self._loop.run_episode(should_stop)
+    if metrics is not None:
+      evaluation.check_success(self._config, metrics)
     self._learn(should_stop)
     reason = self._limit()
     # The last one comes after the time.
@@ -248,20 +250,13 @@ class _Run:
         **found,
       }
     )
-    outcome = (
-      f'{found["successes"]:.0f} of {found["episodes"]} evaluation episodes '
-      'succeeded'
-    )
     logging.info(
-      '%d environment steps, %d learner steps: %s, return %.1f.',
+      '%d environment steps, %d learner steps: %s.',
       self._env_steps,
       variables.learner_steps,
-      outcome,
-      found['episode_return'],
+      evaluation.outcome(found),
     )
-    wanted = config.stop_at_successes
-    if wanted is not None and found['successes'] >= wanted:
-      self.reached = outcome
+    self.reached = evaluation.goal_reached(config, found) or self.reached
 
   def _limit(self) -> str:
     limit = training_lib.steps_limit_reached(self._config, self._env_steps)

@@ -248,14 +248,8 @@ class _Run:
     self._loggers['evaluator'].write(
       {'learner_steps': steps, 'env_steps': 0, **found}
     )
-    outcome = (
-      f'{found["successes"]:.0f} of {found["episodes"]} evaluation episodes '
-      'succeeded'
-    )
-    logging.info('Learner step %d: %s.', steps, outcome)
-    wanted = config.stop_at_successes
-    enough = wanted is not None and found['successes'] >= wanted
-    return outcome if enough else ''
+    logging.info('Learner step %d: %s.', steps, evaluation_lib.outcome(found))
+    return evaluation_lib.goal_reached(config, found)
 
 
 def _load(

@@ -88,6 +88,7 @@ _LEFT = (
   'step',
   'step-limit',
   'steps-per-second',
+  'stop-at-return',
   'token-file',
   'updates-per-step',
 )

@@ -22,7 +22,6 @@ from serl.utils import plotting
 # Part of the updates an environment step that were asked for, below which the
 # ratio counts as missed. Those that an actor does not wait for may be due.
 _RATIO_KEPT = 0.8
-_REACHED = 'evaluation episodes succeeded'  # the end of the reason of a goal
 INTERRUPTED = 'interrupted; the same command goes on'  # why a run ended
 
 _FINAL_SEED_OFFSET = 20_000  # apart from the actors' and the evaluator's
@@ -37,7 +36,8 @@ class Summary:
   learner_steps: int
   env_steps: int
   elapsed_s: float
-  successes: int | None  # of the best policy; None if not evaluated
+  # Of the best policy; None if not evaluated, or the task defines no success.
+  successes: int | None
   episodes: int
   curve: pathlib.Path
   video: pathlib.Path | None
@@ -48,6 +48,7 @@ class Summary:
   # How many updates were missed, if they were.
   shortfall: str = ''
   problems: tuple[str, ...] = ()  # why the run is no success; none if it is one
+  episode_return: float | None = None  # the best policy's mean, if evaluated
 
   @property
   def is_success(self) -> bool:
@@ -71,7 +72,12 @@ class Summary:
     if self.successes is not None:
       lines.append(
         f'The best policy succeeded in {self.successes} of {self.episodes} new '
-        'episodes.'
+        f'episodes, mean return {self.episode_return:.4g}.'
+      )
+    elif self.episode_return is not None:
+      lines.append(
+        f'The best policy had a mean return of {self.episode_return:.4g} in '
+        f'{self.episodes} new episodes; the task defines no success.'
       )
     if self.divergence:
       lines.append(f'WARNING: {self.divergence}.')
@@ -102,11 +108,11 @@ def make_report(
   curve = folder / 'learning_curve.png'
   plotting.learning_curve([folder], curve)
   learner = loggers.read_metrics(folder, 'learner')
-  successes, film, no_video = None, None, 'the run evaluates nothing'
+  found, film, no_video = {}, None, 'the run evaluates nothing'
   if reason == INTERRUPTED:
     no_video = 'the run was interrupted'
   elif config.evaluate:
-    successes, film, no_video = _evaluate(config, spec)
+    found, film, no_video = _evaluate(config, spec)
   last = learner[-1] if learner else {}
   diverged = [r for r in learner if r.get('divergence')]
   summary = Summary(
@@ -115,7 +121,8 @@ def make_report(
     learner_steps=int(last.get('learner_steps', 0)),
     env_steps=int(last.get('env_steps', 0)),
     elapsed_s=loggers.last_elapsed(folder),
-    successes=successes,
+    successes=int(found['successes']) if 'successes' in found else None,
+    episode_return=found.get('episode_return'),
     episodes=config.evaluation_episodes,
     curve=curve,
     video=film,
@@ -134,8 +141,8 @@ def make_report(
 
 def _evaluate(
   config: config_lib.RunConfig, spec: specs.EnvironmentSpec
-) -> tuple[int, pathlib.Path | None, str]:
-  """Evaluates the best policy; returns its successes and `_film`'s."""
+) -> tuple[dict[str, float], pathlib.Path | None, str]:
+  """Evaluates the best policy; returns its sweep and what `_film` does."""
   policy, params, _ = training.load_policy(config, spec)
   with watchdog.Watchdog('report', config.call_limits) as guard:
     environment = guard.make(
@@ -144,7 +151,7 @@ def _evaluate(
     try:
       sweeps = evaluation.Evaluation(environment, policy, config.fault_limit_s)
       found = sweeps.sweep(params, config.evaluation_episodes)
-      return int(found['successes']), *_film(config, policy, params, guard)
+      return found, *_film(config, policy, params, guard)
     finally:
       environment.close()
 
@@ -179,7 +186,7 @@ def _problems(
   problems = []
   if not last.get('learner_steps') or reason.startswith(time_limit.NO_UPDATE):
     problems.append('nothing was learned: the learner has made no update')
-  elif not reason.endswith(_REACHED):
+  elif not evaluation.is_goal(reason):
     # A run that has come to its goal needed no more updates.
     problems.extend(filter(None, [_shortfall(config, learner, launched)]))
   if last.get('divergence'):

@@ -117,7 +117,7 @@ def _episodes_table(
   )
   told = found.successes[np.isfinite(found.successes)]
   table.add_row(
-    'success', f'{told.sum():.0f} of {len(told)}' if len(told) else 'not told'
+    'success', f'{told.sum():.0f} of {len(told)}' if len(told) else 'none told'
   )
   return table
 

@@ -285,7 +285,9 @@ def _draw_progress(
     panel.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
   title = {'success': 'success rate', 'episode_return': 'return of an episode'}
   panel.set_title(title[metric])
-  _label(panel, _UNITS[unit])
+  has_episodes = any(r.episodes or r.evaluator for r in records)
+  absent = 'the task defines no success' if has_episodes else 'not recorded'
+  _label(panel, _UNITS[unit], absent=absent)
 
 
 def _draw_learner(
@@ -352,7 +354,10 @@ def _draw_age(panel: axes_lib.Axes, records: Sequence[_Records]) -> None:
 
 
 def _label(
-  panel: axes_lib.Axes, unit: str = 'minutes', legend: bool = True
+  panel: axes_lib.Axes,
+  unit: str = 'minutes',
+  legend: bool = True,
+  absent: str = 'not recorded',
 ) -> None:
   """Adds what every panel has; says so where there is nothing to see."""
   panel.set_xlabel(unit)
@@ -363,7 +368,7 @@ def _label(
     panel.text(
       0.5,
       0.5,
-      'not recorded',
+      absent,
       transform=panel.transAxes,
       ha='center',
       va='center',

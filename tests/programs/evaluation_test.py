@@ -11,6 +11,7 @@ import pytest
 import safetensors.numpy
 
 from serl import programs
+from serl.demos import files
 from serl.environments.wrappers import alternating
 from serl.programs import evaluation
 from serl.programs import run_folder
@@ -47,6 +48,104 @@ def test_a_sweep_counts_successes_and_their_time():
   found = evaluation.Evaluation(environment, policy).sweep({}, 2)
   assert found['successes'] == 0
   assert 'cycle_steps' not in found
+
+
+def _sweep_of(**found):
+  return {'episodes': 20, 'episode_return': 51.24, **found}
+
+
+def test_a_sweep_of_a_task_without_success_is_told_by_its_return():
+  policy = lambda params, key, observation: jnp.zeros(3)
+  environment = fakes.FakeEnvironment(fake_run.SPEC, seed=1)
+  found = evaluation.Evaluation(environment, policy).sweep({}, 2)
+  assert 'success' not in found and 'successes' not in found
+  assert 'no success defined' in evaluation.outcome(found)
+  assert evaluation.outcome(_sweep_of()) == (
+    'mean return 51.24 in 20 evaluation episodes, no success defined'
+  )
+  # None of 20 is another matter.
+  assert evaluation.outcome(_sweep_of(successes=0.0, success=0.0)) == (
+    '0 of 20 evaluation episodes succeeded, mean return 51.24'
+  )
+
+
+@pytest.mark.parametrize(
+  'goal, found, is_reached',
+  [
+    ({'stop_at_successes': 3}, {'successes': 2.0, 'success': 0.1}, False),
+    ({'stop_at_successes': 3}, {'successes': 3.0, 'success': 0.15}, True),
+    ({'stop_at_return': 51.2}, {}, True),
+    ({'stop_at_return': 51.3}, {}, False),
+    ({'stop_at_return': 51.2}, {'successes': 0.0, 'success': 0.0}, True),
+    ({}, {'successes': 20.0, 'success': 1.0}, False),
+  ],
+)
+def test_a_run_ends_by_its_successes_or_by_its_return(
+  tmp_path, goal, found, is_reached
+):
+  config = fake_run.make_config(
+    tmp_path, **{'stop_at_successes': None, 'evaluation_episodes': 20, **goal}
+  )
+  found = _sweep_of(**found)
+  reason = evaluation.goal_reached(config, found)
+  assert reason == (evaluation.outcome(found) if is_reached else '')
+  assert evaluation.is_goal(reason) == is_reached
+  assert not evaluation.is_goal('the limit of 20 environment steps')
+
+
+def test_successes_of_a_task_that_defines_none_are_no_goal(tmp_path):
+  config = fake_run.make_config(tmp_path, evaluation_episodes=20)
+  for found in (_sweep_of(), {'episode_return': 1.0}):
+    with pytest.raises(
+      evaluation.NoSuccessError, match='stop_at_successes is 3, but the task'
+    ):
+      evaluation.check_success(config, found)
+  # Where nothing is evaluated, as on an arm, nothing ends by it.
+  config = dataclasses.replace(config, evaluate=False)
+  evaluation.check_success(config, _sweep_of())
+
+
+def test_the_best_policy_of_a_task_without_success_is_that_of_most_return(
+  tmp_path,
+):
+  best = evaluation.BestPolicy(tmp_path)
+  for step, mean in ((1, -700.0), (2, -300.0), (3, -500.0)):
+    found = {'episodes': 20, 'episode_return': mean}
+    best.offer({'w': np.ones(2)}, step, found)
+  checkpoints = checkpointing.Checkpointer(run_folder.best_policy(tmp_path))
+  assert checkpoints.latest_counters()['learner_steps'] == 2
+  # Also after a resume.
+  best = evaluation.BestPolicy(tmp_path)
+  best.offer({'w': np.ones(2)}, 4, {'episodes': 20, 'episode_return': -400.0})
+  assert checkpoints.latest_counters()['learner_steps'] == 2
+
+
+def test_a_run_of_a_task_without_success_is_told_by_its_return(tmp_path):
+  config = fake_run.make_config(
+    tmp_path / 'run',
+    max_env_steps=40,
+    steps_per_second=None,
+    stop_at_successes=None,
+  )
+  config = dataclasses.replace(
+    config, make_environment=lambda s: fakes.FakeEnvironment(fake_run.SPEC, 10)
+  )
+  summary = programs.run_local(config)
+  assert summary.successes is None and summary.episode_return > 0
+  assert 'new episodes; the task defines no success.' in str(summary)
+  written = json.loads((config.folder / 'summary.json').read_text())
+  assert written['successes'] is None
+  assert written['episode_return'] == summary.episode_return
+  report = programs.evaluate(config, episodes=2)
+  assert report.successes is report.success is report.success_interval is None
+  assert 'Success:         none defined by the task' in str(report)
+  assert 'Cycle time' not in str(report)
+  assert 'Return: ' in str(report)
+  refused = dataclasses.replace(config, stop_at_successes=1, max_env_steps=100)
+  with pytest.raises(evaluation.NoSuccessError, match='--stop-at-return'):
+    programs.run_local(refused)
+  # As soon as it is known: after one more episode.
+  assert len(files.find(run_folder.episodes(config.folder, 'actor_0'))) == 5
 
 
 @pytest.fixture(scope='module')

@@ -377,7 +377,7 @@ def test_a_resumed_run_begins_elsewhere(tmp_path):
 
   class Environment(fakes.FakeEnvironment):
     def __init__(self, seed):
-      super().__init__(fake_run.SPEC, 10, seed)
+      super().__init__(fake_run.SPEC, 10, seed, success=0.0)
       seeds.append(seed)
       self._seed = seed
 

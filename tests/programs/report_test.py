@@ -1,5 +1,6 @@
 import pytest
 
+from serl.programs import evaluation
 from serl.programs import report
 from tests.programs.distributed import fake_run
 
@@ -28,9 +29,11 @@ def test_missed_updates_are_named():
 
 
 def test_a_run_that_reached_its_goal_is_a_success_whatever_it_missed():
-  reached = '20 of 20 evaluation episodes succeeded'
-  assert _problems(reached, learner_steps=7_000) == ()
-  assert _problems(reached, learner_steps=0)
+  sweep = {'episodes': 20, 'episode_return': 812.5}
+  for found in (sweep, {**sweep, 'successes': 20.0, 'success': 1.0}):
+    reached = evaluation.outcome(found)
+    assert _problems(reached, learner_steps=7_000) == ()
+    assert _problems(reached, learner_steps=0)
 
 
 def test_the_updates_for_the_last_steps_may_be_due():

@@ -111,6 +111,19 @@ def test_says_what_was_not_recorded(tmp_path):
   assert said[_PROGRESS:] == [['not recorded']] * 6
 
 
+def test_a_task_without_success_says_so_beside_its_return(tmp_path):
+  _write_actor(tmp_path / 'run', 'actor_0', begin=0)
+  figure = plotting.make_figure([tmp_path / 'run'])
+  assert _said(figure)[:_PROGRESS] == [
+    *[['the task defines no success']] * 2,
+    *[[]] * 2,
+  ]
+  # Nothing is known of one that has no episode yet.
+  _write(tmp_path / 'new', 'learner', [{'elapsed': 60.0, 'critic_loss': 1.0}])
+  figure = plotting.make_figure([tmp_path / 'new'])
+  assert _said(figure)[:_PROGRESS] == [['not recorded']] * _PROGRESS
+
+
 def test_leaves_out_what_is_not_finite(tmp_path):
   run = _make_run(tmp_path / 'run')
   _write(

@@ -14,6 +14,7 @@ from serl.demos import files
 from serl.environments.wrappers import pacing
 from serl.programs import acting
 from serl.programs import config as config_lib
+from serl.programs import evaluation
 from serl.programs import ratio
 from serl.programs import run_folder
 from serl.programs import training as training_lib
@@ -132,6 +133,7 @@ class _Part:
     status: process.Status,
   ):
     config = served.config
+    self._config = config
     self._address = served.address
     self._name = name(index)
     spec = specs.make_environment_spec(environment)
@@ -206,6 +208,7 @@ class _Part:
     """Runs an episode, unless it is stopped."""
     metrics = self._loop.run_episode(should_stop)
     if metrics is not None:
+      evaluation.check_success(self._config, metrics)
       self._pause.note_episode(metrics['episode_length'])
 
   @property

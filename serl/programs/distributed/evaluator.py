@@ -119,7 +119,8 @@ class _Part:
     )
     self._best = evaluation.BestPolicy(config.folder)
     self._step, self._began = 0, -float('inf')
-    self._found: dict[str, float] | None = None  # of the best sweep so far
+    # The newest sweep that was as good as the run is to become.
+    self._goal: dict[str, float] | None = None
 
   def waits_for(self) -> str:
     """Returns why no sweep may start; nothing if one may.
@@ -165,21 +166,18 @@ class _Part:
       return
     self._best.offer(self._client.params, self._step, found)
     self._logger.write({**behind, **found})
-    logging.info('Learner step %d: %s', self._step, found)
-    if self._found is None or found['successes'] >= self._found['successes']:
-      self._found = found
+    logging.info('Learner step %d: %s', self._step, evaluation.outcome(found))
+    if evaluation.goal_reached(self._config, found):
+      self._goal = found
 
   def has_reached(self) -> bool:
     """Returns whether a sweep was as good as the run is to become."""
-    wanted = self._config.stop_at_successes
-    reached = self._found is not None and wanted is not None
-    return reached and self._found['successes'] >= wanted
+    return self._goal is not None
 
   def tell(self, stop: threading.Event) -> None:
-    """Tells the learner of the best sweep."""
-    successes, episodes = self._found['successes'], self._found['episodes']
+    """Tells the learner of that sweep."""
     try:
-      self._learner.evaluated(int(successes), episodes)
+      self._learner.evaluated(self._goal)
     # At the end the learner is the first to go, and its process ends the run.
     except rpc.CallError:
       if not stop.wait(_END_S):

@@ -11,6 +11,7 @@ import launchpad as lp
 from serl import core
 from serl import types
 from serl.programs import config as config_lib
+from serl.programs import evaluation
 from serl.programs import run_folder
 from serl.programs import training as training_lib
 from serl.programs.distributed import heartbeat
@@ -160,11 +161,9 @@ class Learner:
     overdue = training.overdue(steps) if self._is_filled else None
     return service.Progress(over, '', overdue, wanted, training.learner_steps)
 
-  def evaluated(self, successes: int, episodes: int) -> None:
-    """Takes the outcome of the evaluator's best sweep."""
-    wanted = self._config.stop_at_successes
-    if wanted is not None and successes >= wanted:
-      self._end(f'{successes} of {episodes} evaluation episodes succeeded')
+  def evaluated(self, found: Mapping[str, float]) -> None:
+    """Takes a sweep of the evaluator, see `evaluation.summarize`."""
+    self._end(evaluation.goal_reached(self._config, found))
 
   def _count(self, actor: str, wanted: int, steps: int) -> None:
     """Notes that an actor's episodes before `wanted` are in, `steps` more."""

@@ -74,8 +74,8 @@ class Learner(Protocol):
   def progress(self, caller: str) -> Progress:
     """Returns how it stands, for the node with the name `caller`."""
 
-  def evaluated(self, successes: int, episodes: int) -> None:
-    """Takes the outcome of the evaluator's best sweep."""
+  def evaluated(self, found: Mapping[str, float]) -> None:
+    """Takes a sweep of the evaluator, see `evaluation.summarize`."""
 
 
 def methods(learner: Learner) -> dict[str, rpc.Method]:
@@ -108,9 +108,7 @@ def methods(learner: Learner) -> dict[str, rpc.Method]:
     'progress': lambda m: rpc.Message(
       learner.progress(str(m.fields['caller']))._asdict()
     ),
-    'evaluated': lambda m: _result(
-      learner.evaluated(int(m.fields['successes']), int(m.fields['episodes']))
-    ),
+    'evaluated': lambda m: _result(learner.evaluated(m.fields)),
   }
 
 
@@ -186,10 +184,9 @@ class RemoteLearner(Learner):
     message = rpc.Message({'caller': caller})
     return Progress(**self._client.call('progress', message, _CALL_S).fields)
 
-  def evaluated(self, successes: int, episodes: int) -> None:
-    """Gives the learner the outcome of the best sweep."""
-    outcome = {'successes': successes, 'episodes': episodes}
-    return self._call('evaluated', _CALL_S, outcome)
+  def evaluated(self, found: Mapping[str, float]) -> None:
+    """Gives the learner a sweep."""
+    return self._call('evaluated', _CALL_S, found)
 
   def _call(
     self,

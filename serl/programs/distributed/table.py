@@ -77,7 +77,7 @@ class Progress:
       ('updates per step, asked', f'{self._config.updates_per_step:.2f}'),
       ('updates per step, achieved', _number(learner, 'updates_per_step')),
       ('return', self._of_episodes('episode_return', '{:.1f}')),
-      ('success', self._of_episodes('success', '{:.0%}')),
+      ('success', self._success()),
       *self._where_told('by hand', 'intervened', '{:.0%} of the steps'),
       *self._where_told('rescues', 'rescues', '{:.0%}'),
       ('evaluation', _evaluation(evaluator)),
@@ -135,6 +135,11 @@ class Progress:
       return '-'
     return f'{form.format(np.mean(values))} over {len(values)} episodes'
 
+  def _success(self) -> str:
+    if self._episodes and not any('success' in e for e in self._episodes):
+      return 'none defined by the task'
+    return self._of_episodes('success', '{:.0%}')
+
   def _time_left(self, acted: float) -> str:
     left = []
     if self._config.time_limit_s is not None:
@@ -173,12 +178,14 @@ def _number(record: dict[str, Any], name: str) -> str:
 
 
 def _evaluation(record: dict[str, Any]) -> str:
-  names = ('successes', 'episodes', 'episode_return', 'learner_steps')
+  names = ('episodes', 'episode_return', 'learner_steps')
   if any(name not in record for name in names):
     return '-'
+  success = 'no success defined'
+  if 'successes' in record:
+    success = f'{record["successes"]:.0f} of {record["episodes"]:.0f}'
   return (
-    f'{record["successes"]:.0f} of {record["episodes"]:.0f}, return '
-    f'{record["episode_return"]:.1f}, at learner step '
+    f'{success}, return {record["episode_return"]:.1f}, at learner step '
     f'{_count(record["learner_steps"])}'
   )
 

@@ -62,14 +62,20 @@ def _make(tmp_path):
   return learner_lib.Learner(config, None, process.Clock(0.0, 0.0))
 
 
+def _sweep(successes):
+  sweep = {'episodes': 3, 'episode_return': 7.0}
+  return {**sweep, 'successes': successes, 'success': successes / 3}
+
+
 def test_the_first_reason_to_end_stays(tmp_path):
   made = _make(tmp_path)
   assert made.progress('actor_0').over == ''
-  made.evaluated(2, 3)
+  made.evaluated(_sweep(2))
   assert made.progress('actor_0').over == ''
-  made.evaluated(3, 3)
+  made.evaluated(_sweep(3))
   assert made._end('the limit of 10 environment steps') is False
-  assert made.progress('actor_0').over == '3 of 3 evaluation episodes succeeded'
+  reason = made.progress('actor_0').over
+  assert reason == '3 of 3 evaluation episodes succeeded, mean return 7'
 
 
 def test_of_two_reasons_at_once_one_is_given(tmp_path):

@@ -201,11 +201,12 @@ def test_another_agent_or_environment_is_told_with_what_differs(
 def test_the_end_is_told_to_each_that_asks(served):
   _, _, remote, _ = served
   assert remote.progress('actor_0').over == ''
-  remote.evaluated(2, 3)
+  sweep = {'episodes': 3, 'episode_return': 5.25}
+  remote.evaluated({**sweep, 'successes': 2.0, 'success': 2 / 3})
   assert remote.progress('actor_0').over == ''
-  remote.evaluated(3, 3)
+  remote.evaluated({**sweep, 'successes': 3.0, 'success': 1.0})
   reason = remote.progress('evaluator').over
-  assert reason == '3 of 3 evaluation episodes succeeded'
+  assert reason == '3 of 3 evaluation episodes succeeded, mean return 5.25'
 
 
 def test_an_actor_learns_how_far_its_learner_is(served):

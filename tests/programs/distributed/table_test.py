@@ -165,6 +165,19 @@ def test_shows_what_a_node_waits_for(config):
   assert 'actor_0' not in _rows(config)
 
 
+def test_a_task_without_success_is_told_by_its_return(config):
+  episode = {'steps_per_second': 50.0, 'env_steps': 10, 'episode_return': 2.0}
+  _write(config, 'actor_0', episode)
+  sweep = {'learner_steps': 1200, 'episodes': 3, 'episode_return': 5.0}
+  _write(config, 'evaluator', sweep)
+  rows = _rows(config)
+  assert rows['return'] == '2.0 over 1 episodes'
+  assert rows['success'] == 'none defined by the task'
+  assert rows['evaluation'] == (
+    'no success defined, return 5.0, at learner step 1,200'
+  )
+
+
 def test_line_and_table_say_the_same(config):
   progress = table.Progress(config, _nodes(config, 'learner'))
   shown = console.Console(record=True, width=100)
