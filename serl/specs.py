@@ -191,11 +191,24 @@ def flatten(nested: Any, prefix: str = '') -> dict[str, Any]:
 
 
 def unflatten(flat: Mapping[str, Any]) -> Any:
-  """Returns the tree of mappings whose `flatten` gives `flat`."""
+  """Returns the tree of mappings whose `flatten` gives `flat`.
+
+  Raises:
+    ValueError: a path is that of a leaf and of a mapping.
+  """
   nested: dict[str, Any] = {}
+  mappings = {''}
+  for path in flat:
+    parents = path.split('/')[:-1]
+    mappings.update('/'.join(parents[: i + 1]) for i in range(len(parents)))
   for path, leaf in flat.items():
-    if not path:
+    if not path and len(flat) == 1:
       return leaf
+    if path in mappings:
+      raise ValueError(
+        f'The path {path!r} is that of an array; expected none, as there are '
+        f'others below it among {sorted(flat)}.'
+      )
     *parents, name = path.split('/')
     node = nested
     for parent in parents:

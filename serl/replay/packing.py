@@ -63,7 +63,7 @@ class Packing:
         steps.
 
     Raises:
-      ValueError: the actions are not one array of float32.
+      ValueError: the actions are not one array of real numbers.
     """
     self._spec = spec
     self._discount = discount
@@ -73,9 +73,9 @@ class Packing:
         f'The action spec is {spec.actions!r}, expected one array: nested '
         'actions are not stored.'
       )
-    if spec.actions.dtype != np.float32:
+    if spec.actions.dtype.kind != 'f':
       raise ValueError(
-        f'The actions are {spec.actions.dtype}, expected float32.'
+        f'The actions are {spec.actions.dtype}, expected real numbers.'
       )
     self._columns: dict[str, Column] = {}
     self._places: dict[str, _Place] = {}
@@ -83,12 +83,14 @@ class Packing:
     self._paths = list(observations)
     for path, leaf in observations.items():
       small = int(np.prod(leaf.shape)) <= _LARGE
-      if leaf.dtype == np.float32 and small:
+      # Networks compute in float32, whatever the environment's floats are.
+      dtype = np.dtype(np.float32) if leaf.dtype.kind == 'f' else leaf.dtype
+      if dtype == np.float32 and small:
         self._place(path, leaf.shape, ROW, np.float32)
       elif leaf.dtype == np.uint8:
         self._place(path, leaf.shape, BYTES, np.uint8)
       else:
-        self._place(path, leaf.shape, path, leaf.dtype)
+        self._place(path, leaf.shape, path, dtype)
     self._place('action', spec.actions.shape, ROW, np.float32)
     for span in {steps.ONE: None, **dict.fromkeys(self._spans.values())}:
       for path in _of(span):

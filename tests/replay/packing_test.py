@@ -94,8 +94,30 @@ def test_other_observations_are_refused_by_name():
     packer.pack(fakes.make_episode(fakes.make_image_spec()))
 
 
-def test_actions_that_are_not_float32_are_refused():
-  spec = fakes.make_state_spec()
-  spec = spec._replace(actions=specs.Array((2,), np.int32))
-  with pytest.raises(ValueError, match='int32'):
-    packing.Packing(spec)
+@pytest.mark.parametrize('dtype', [np.float64, np.float16])
+def test_other_floats_are_stored_in_float32(dtype):
+  spec = fakes.make_state_spec()._replace(
+    observations={
+      'depth': specs.Array((80, 80), dtype),
+      'force': specs.BoundedArray((3,), dtype, -1, 1),
+    },
+    actions=specs.BoundedArray((2,), dtype, -1, 1),
+  )
+  packer = packing.Packing(spec)
+  assert {c.dtype for c in packer.columns.values()} == {np.dtype(np.float32)}
+  episode = fakes.make_episode(spec, length=3)
+  pairs = {n: c[None, :2] for n, c in packer.pack(episode).items()}
+  transition = packer.unpack(pairs)
+  np.testing.assert_array_equal(
+    transition.action[0], episode.action[0].astype(np.float32)
+  )
+  np.testing.assert_array_equal(
+    transition.next_observation['force'][0],
+    episode.observation['force'][1].astype(np.float32),
+  )
+
+
+def test_actions_that_are_no_real_numbers_are_refused():
+  actions = specs.BoundedArray((2,), np.int32, 0, 3)
+  with pytest.raises(ValueError, match='int32, expected real numbers'):
+    packing.Packing(fakes.make_state_spec()._replace(actions=actions))

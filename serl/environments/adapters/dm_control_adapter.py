@@ -8,7 +8,7 @@ import numpy as np
 
 from serl import specs
 from serl import types
-from serl.environments.adapters import agent_ready
+from serl.environments.adapters import preparation
 from serl.environments.sim import opengl
 from serl.environments.wrappers import action_repeat as action_repeat_lib
 from serl.environments.wrappers import base
@@ -32,10 +32,10 @@ class DMControl(base.ObservationWrapper):
     self._renderers: Any = None
 
   def observation_spec(self) -> types.NestedSpec:
-    return _nested(self._environment.observation_spec())
+    return specs.unflatten(self._environment.observation_spec())
 
   def observe(self, observation: types.NestedArray) -> types.NestedArray:
-    return _nested(observation)
+    return specs.unflatten(observation)
 
   @property
   def control_timestep(self) -> float:
@@ -119,7 +119,7 @@ def from_dm_control(
     task_kwargs={'random': seed, **(task_kwargs or {})},
     environment_kwargs=environment_kwargs,
   )
-  environment = agent_ready.agent_ready(DMControl(environment))
+  environment = preparation.agent_ready(DMControl(environment))
   return action_repeat_lib.ActionRepeat(environment, action_repeat)
 
 
@@ -134,21 +134,3 @@ def _suite() -> Any:
       "`pip install 'serl[dm_control]'`."
     ) from error
   return suite
-
-
-def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns names with slashes as names within names.
-
-  Raises:
-    ValueError: a name is an array and a group of arrays.
-  """
-  for name in flat:
-    group, slash, _ = name.rpartition('/')
-    while slash:
-      if group in flat:
-        raise ValueError(
-          f'The observations {group!r} and {name!r} are there; expected no '
-          'array with the name of a group of arrays.'
-        )
-      group, slash, _ = group.rpartition('/')
-  return specs.unflatten(flat)

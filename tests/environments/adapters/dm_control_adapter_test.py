@@ -9,7 +9,6 @@ import pytest
 
 from serl import specs
 from serl.environments import adapters
-from serl.environments.adapters import agent_ready
 
 pytest.importorskip('dm_control', reason='the extra [dm_control] is missing')
 
@@ -106,7 +105,7 @@ def test_makes_pictures():
 def test_names_with_slashes_are_names_within_names():
   from dm_control import manipulation
 
-  environment = agent_ready.agent_ready(
+  environment = adapters.agent_ready(
     adapters.DMControl(manipulation.load('reach_site_features', seed=0))
   )
   spec = environment.observation_spec()
