@@ -79,8 +79,10 @@ def _exchange(descriptor: int, port: int) -> None:
   """
   watches = list(_watches(descriptor))
   with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as local:
-    # The old socket still holds the port; gRPC shares its ports.
-    local.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    # The old socket still has the port; gRPC shares its ports. So may a process
+    # that holds the port for this one, see `addresses.hold_free`.
+    for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+      local.setsockopt(socket.SOL_SOCKET, option, 1)
     local.bind((_HOST, port))
     local.listen(_BACKLOG)
     local.setblocking(False)

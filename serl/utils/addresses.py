@@ -17,8 +17,10 @@ def check_ports(first: int, count: int, name: str) -> None:
     name: of the flag or field that sets `first`, for the message.
 
   Raises:
-    ValueError: one of them is not in 1..65535.
+    ValueError: one of them is not in 1..65535, or `first` is no integer.
   """
+  if isinstance(first, bool) or not isinstance(first, int):
+    raise ValueError(f'{name} is {first!r}, expected an integer.')
   if 1 <= first <= _LAST + 1 - count:
     return
   needs = f', since it and the next {count - 1} are used' if count > 1 else ''
@@ -37,8 +39,9 @@ def check_host(host: str, name: str) -> None:
   Raises:
     ValueError: it has a scheme, a port, a path or a space in it, or is empty.
   """
+  bracketed = re.fullmatch(r'\[(.*:.*)\]', host)
   try:
-    ipaddress.ip_address(host.removeprefix('[').removesuffix(']'))
+    ipaddress.ip_address(bracketed[1] if bracketed else host)
     return
   except ValueError:
     labels = host.removesuffix('.').split('.')
@@ -59,6 +62,24 @@ def is_loopback(host: str) -> bool:
     return ipaddress.ip_address(address).is_loopback
   except ValueError:
     return host.removesuffix('.').lower() == 'localhost'
+
+
+def hold_free() -> socket.socket:
+  """Returns a socket that holds a free port of 127.0.0.1 while it is open.
+
+  Nothing else is given the port. A server that sets SO_REUSEADDR, as gRPC's do,
+  can listen on it meanwhile.
+  """
+  held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+  try:
+    held.bind(('127.0.0.1', 0))
+    # Afterwards, or the port could be one that is held already.
+    for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+      held.setsockopt(socket.SOL_SOCKET, option, 1)
+  except OSError:
+    held.close()
+    raise
+  return held
 
 
 def join(host: str, port: int) -> str:

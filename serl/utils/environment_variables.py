@@ -26,6 +26,9 @@ _OFF = ('', 'n', 'no', 'f', 'false', 'off', '0')
 _ON = ('y', 'yes', 't', 'true', 'on', '1')
 _DRAWN_BY = ('egl', 'osmesa', 'glfw')
 _NOT_DRAWN = ('disable', 'disabled', 'off', 'false', '0')
+_CIPHER_SUITE = re.compile(
+  r'ECDHE-(ECDSA|RSA)-(AES128-GCM-SHA256|AES256-GCM-SHA384|CHACHA20-POLY1305)'
+)
 _PROBE = (
   'import jax; print(", ".join(sorted({d.platform for d in jax.devices()})))'
 )
@@ -115,6 +118,26 @@ _RULES = (
     lambda value: bool({'all', 'epoll1', 'poll'} & set(value.split(','))),
     "'all', 'epoll1' or 'poll'",
   ),
+  # Where gRPC knows none of a list, no call between the nodes is possible.
+  _Rule(
+    'GRPC_SSL_CIPHER_SUITES',
+    lambda value: any(map(_CIPHER_SUITE.fullmatch, value.split(':'))),
+    'a suite such as ECDHE-ECDSA-AES256-GCM-SHA384',
+  ),
+  # TensorFlow, which draws from Reverb, aborts the process by other values.
+  *(
+    _Rule(
+      f'TF_NUM_{kind}_THREADS',
+      lambda value: not value.strip().startswith('-'),
+      'a number of threads',
+    )
+    for kind in ('INTEROP', 'INTRAOP')
+  ),
+  _Rule(
+    'TF_ENABLE_ONEDNN_OPTS',
+    lambda value: value.lower() in ('0', '1', 'false', 'true'),
+    '0 or 1',
+  ),
   _Rule(
     'MUJOCO_GL',
     _one_of('', *_DRAWN_BY, *_NOT_DRAWN),
@@ -147,6 +170,9 @@ def prepare() -> None:
   """
   for rule in _RULES:
     value = os.environ.get(rule.name)
+    if value == '':
+      # Not all libraries take it for unset.
+      del os.environ[rule.name]
     if value and not rule.is_right(value):
       raise _refusal(rule.name, f'expected {rule.expected}')
   if {'XLA_CLIENT_MEM_FRACTION', 'XLA_PYTHON_CLIENT_MEM_FRACTION'} <= set(

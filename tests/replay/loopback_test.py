@@ -16,6 +16,7 @@ from serl.replay import packing
 from serl.replay import tables
 from serl.replay import writing
 from serl.testing import fakes
+from serl.utils import addresses
 from tests.programs.distributed import fake_run
 
 SPEC = fakes.make_state_spec()
@@ -23,12 +24,17 @@ SPEC = fakes.make_state_spec()
 
 @contextlib.contextmanager
 def _serving(builder):
-  server = reverb.Server(tables.make_tables(builder.make_tables(), SPEC))
-  try:
-    loopback.confine(server.port)
-    yield server
-  finally:
-    server.stop()
+  # As a launcher holds it.
+  with addresses.hold_free() as held:
+    port = held.getsockname()[1]
+    server = reverb.Server(
+      tables.make_tables(builder.make_tables(), SPEC), port
+    )
+    try:
+      loopback.confine(server.port)
+      yield server
+    finally:
+      server.stop()
 
 
 def _listens_on(port: int) -> set[str]:

@@ -30,6 +30,25 @@ def test_ports_that_do_not_exist_are_refused(first, count, told):
   assert str(refused.value) == told
 
 
+def test_a_port_that_is_held_is_given_to_no_other():
+  with addresses.hold_free() as held:
+    port = held.getsockname()[1]
+    with socket.socket() as other, pytest.raises(OSError, match='in use'):
+      other.bind(('127.0.0.1', port))
+    with socket.socket() as server:
+      server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+      server.bind(('127.0.0.1', port))
+      server.listen()
+      with socket.create_connection(('127.0.0.1', port), 5):
+        pass
+
+
+@pytest.mark.parametrize('first', ['5300', 5300.5, True, None])
+def test_ports_that_are_no_integers_are_refused(first):
+  with pytest.raises(ValueError, match='expected an integer'):
+    addresses.check_ports(first, 1, 'port_base')
+
+
 @pytest.mark.parametrize(
   'host',
   ['localhost', 'gpu-1.lab.org', 'gpu_1', '10.0.0.5', '::1', '[::1]', 'a.'],
@@ -48,8 +67,11 @@ def test_hosts(host):
     'gpu:5300',
     '10.0.0.5:5300',
     '[::1]:5300',
-    'gpu/path',
+    '[::1',
+    '::1]',
+    '[10.0.0.5]',
     'user@gpu',
+    'gpu/path',
     '10.0.0.500',
     '-gpu',
     'gpu..org',

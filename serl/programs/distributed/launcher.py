@@ -1,10 +1,11 @@
 """Launches a run's program and stays with it to the end."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
 import io
 import pathlib
+import signal
 import sys
 import time
 
@@ -20,6 +21,7 @@ from rich import live
 from serl.programs import acting
 from serl.programs import config as config_lib
 from serl.programs import errors
+from serl.programs import interrupt
 from serl.programs import report
 from serl.programs import run_folder
 from serl.programs.distributed import process
@@ -166,7 +168,7 @@ def _start(
   # folder when it is imported, so there is only this way to set it.
   launch_local_output_to_files._LOGGING_DIR = str(folder / 'starts')
   names = [node.name for node in nodes.values()]
-  with contextlib.redirect_stdout(io.StringIO()):
+  with contextlib.redirect_stdout(io.StringIO()), _keeping_signals():
     manager = lp.launch(
       program,
       launch_type='local_mp',
@@ -181,6 +183,22 @@ def _start(
   for line in program_lib.listeners(program):
     console.print(line, soft_wrap=True)
   return supervisor_lib.Supervisor(nodes, manager)
+
+
+@contextlib.contextmanager
+def _keeping_signals() -> Iterator[None]:
+  """Takes back the handlers of signals that Launchpad sets for good.
+
+  After the nodes' end, while the report is made, they would count down from
+  10 s and then kill this process.
+  """
+  numbers = (signal.SIGALRM, *interrupt.SIGNALS)
+  before = {number: signal.getsignal(number) for number in numbers}
+  try:
+    yield
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)
 
 
 def _watch(

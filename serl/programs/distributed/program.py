@@ -8,9 +8,10 @@ import dataclasses
 import functools
 import os
 import pathlib
+import socket
 import threading
 import time
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import launchpad as lp
 from launchpad import address as lp_address
@@ -198,7 +199,7 @@ def make_program(
   for number, (task, run) in enumerate(runs.items()):
     replay_node = _ReplayNode(functools.partial(_make_tables, run), run.folder)
     where = placement.learner_host
-    address = lp_address.Address(service.LEARNER)
+    address = _HeldAddress(service.LEARNER)
     if placement.port_base is not None:
       where = addresses.join(where, placement.port_base + number)
       address = _KnownAddress(service.LEARNER, where)
@@ -362,7 +363,7 @@ class _ReplayNode(lp.PyNode):
     super().__init__(self.run)
     self._make_tables = make_tables
     self._folder = folder
-    self._address = lp_address.Address('replay')
+    self._address = _HeldAddress('replay')
     self.allocate_address(self._address)
 
   def create_handle(self) -> _ReplayHandle:
@@ -391,6 +392,32 @@ class _Together(_Prepared, lp.MultiThreadingColocation):
     for node in self.nodes:
       node.ended = ended
     super().run()
+
+
+class _HeldAddress(lp_address.Address):
+  """A free port of this machine, which the launcher holds for its node.
+
+  Launchpad would let go of it for the seconds that the node's process needs
+  until it listens there.
+  """
+
+  def __init__(self, name: str):
+    super().__init__(name)
+    self._held: socket.socket | None = None
+    self._known = ''
+
+  def bind(self, address_builder: lp_address.AbstractAddressBuilder) -> None:
+    """Takes a port instead of one of Launchpad's."""
+    self._held = addresses.hold_free()
+    self._known = addresses.join('localhost', self._held.getsockname()[1])
+
+  def resolve(self) -> str:
+    """Returns HOST:PORT."""
+    return self._known
+
+  def __getstate__(self) -> dict[str, Any]:
+    """Returns what a node's process knows of it."""
+    return {**super().__getstate__(), '_held': None}
 
 
 class _KnownAddress(lp_address.Address):

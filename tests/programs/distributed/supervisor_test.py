@@ -16,6 +16,7 @@ pytest.importorskip(
 from serl.programs import errors
 from serl.programs import run_folder
 from serl.programs.distributed import heartbeat
+from serl.programs.distributed import launcher
 from serl.programs.distributed import program as program_lib
 from serl.programs.distributed import supervisor as supervisor_lib
 
@@ -118,6 +119,13 @@ def test_signals_are_noted_while_they_are_handled(supervise):
     signal.raise_signal(signal.SIGINT)
     assert supervisor.interrupted
   assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_what_launchpad_would_do_with_signals_ends_with_the_start():
+  before = signal.getsignal(signal.SIGTERM)
+  with launcher._keeping_signals():
+    signal.signal(signal.SIGTERM, lambda *_: None)
+  assert signal.getsignal(signal.SIGTERM) is before
 
 
 _BEAT = """
