@@ -59,7 +59,7 @@ class Bounds(NamedTuple):
   def expected(self) -> str:
     """The bounds in a message."""
     first, last = self.ends
-    return f'in {first}{self.low:_.12g}, {self.high:_.12g}{last}'
+    return f'in {first}{self.low:.12g}, {self.high:.12g}{last}'
 
 
 def length(least: int, most: int | None = None) -> Rule:
@@ -93,6 +93,7 @@ Port = Annotated[int, Bounds(1, 65535)]
 Positive = Annotated[float, Bounds(0, ends='(]')]
 NonNegative = Annotated[float, Bounds(0)]
 Fraction = Annotated[float, Bounds(0, 1)]
+Seconds = Annotated[float, Bounds(0, 10**8, '(]')]  # up to three years
 LearningRate = Annotated[float, Bounds(0, 1, '(]')]
 # A name that may become part of a path, of a file or of an array.
 Name = Annotated[
@@ -124,6 +125,17 @@ Url = Annotated[
 Pose = Annotated[tuple[float, ...], length(6)]
 Position = Annotated[tuple[float, ...], length(3)]  # x, y, z in m
 Colour = Annotated[tuple[Fraction, ...], length(4)]  # RGBA
+
+
+def field(default: Any, flag: str | None = None, **metadata: Any) -> Any:
+  """Returns a field of a config.
+
+  Args:
+    default: its value, which is immutable.
+    flag: that sets it on the command line, for messages.
+    **metadata: of the field.
+  """
+  return dataclasses.field(default=default, metadata={'flag': flag, **metadata})
 
 
 def check(config: Any) -> None:

@@ -6,7 +6,14 @@ systems or processes; the programs know nothing of losses.
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
-from typing import Annotated, Any, Literal, NamedTuple, Protocol
+from typing import (
+  Annotated,
+  Any,
+  Literal,
+  NamedTuple,
+  Protocol,
+  runtime_checkable,
+)
 
 from serl import configs
 from serl import specs
@@ -252,6 +259,7 @@ def demonstrated(batch: types.Batch) -> Any:
   return batch.source >= len(_OTHERS)
 
 
+@runtime_checkable
 class Builder(Protocol):
   """Builds the pure pieces of an agent."""
 

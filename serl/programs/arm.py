@@ -9,11 +9,12 @@ import contextlib
 import dataclasses
 import functools
 import os
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from absl import flags
 import dm_env
 
+from serl import configs
 from serl import core
 from serl import programs
 from serl import specs
@@ -36,6 +37,12 @@ from serl.teleop import insertion as teleop_insertion
 # Steps at random, and steps from which on the learner learns: demonstrations
 # tell it more than an untrained policy would find.
 _FIRST_STEPS = 200
+_Scene = Annotated[
+  Any,
+  configs.Rule(
+    lambda scene: hasattr(scene, 'task'), 'with the field task, a dataclass'
+  ),
+]
 
 
 def define_flags(*names: str) -> None:
@@ -104,10 +111,12 @@ class Twin:
   """
 
   make: Callable[..., dm_env.Environment]
-  scene: Any
+  scene: _Scene
   expert: Callable[..., core.Actor]
-  noise: float = 0.01
+  noise: configs.NonNegative = 0.01
   attempts: Sequence[Attempt] = ()
+
+  __post_init__ = configs.check
 
   def show(self, task: config_lib.Config) -> reward.Attempts:
     """Returns what makes the attempts at `task`, from a seed each."""

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping
 import dataclasses
 import functools
-import math
 import os
 import pathlib
-from typing import Any
+from typing import Annotated, Any
 
 import dm_env
 
+from serl import configs
 from serl import core
 from serl import specs
 from serl import types
@@ -17,7 +17,6 @@ from serl.agents import builder as builder_lib
 from serl.demos import recording
 from serl.programs import watchdog
 from serl.teleop import intervention
-from serl.utils import addresses
 
 # seed -> environment. Called in the process that steps it; it may be a
 # `functools.partial`, whose arguments then belong to the run's identity.
@@ -28,9 +27,14 @@ InterventionFactory = Callable[
 ]
 
 
-def _free(default):
-  """A field that a resumed run may change."""
-  return dataclasses.field(default=default, metadata={'free': True})
+_Rate = Annotated[float, configs.Bounds(0, 10_000, '(]')]
+_Actors = Annotated[int, configs.Bounds(1, 1000)]
+_HeldOut = Annotated[float, configs.Bounds(0, 1, '[)')]
+
+
+def _free(default: Any, flag: str | None = None) -> Any:
+  """Returns a field that a resumed run may change."""
+  return configs.field(default, flag=flag, free=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,7 +46,8 @@ class RunConfig:
   fast, where) may be changed when it is resumed.
   """
 
-  run_dir: str | os.PathLike = _free('runs/run')  # all that the run leaves
+  # All that the run leaves.
+  run_dir: configs.Path = _free('runs/run', '--run')
   make_environment: EnvironmentFactory
   builder: builder_lib.Builder
   # A folder of episode files, or one, or the episodes, for the tables that ask
@@ -55,131 +60,92 @@ class RunConfig:
   goals: recording.Demonstrations | None = None
   # Steps after which the task's clock ends an episode, which others' pickles do
   # not say of their own; None for no clock.
-  episode_steps: int | None = _free(None)
-  seed: int = 0
+  episode_steps: configs.Count | None = _free(None)
+  seed: configs.Seed = configs.field(0, flag='--seed')
   # For a machine where the environment cannot be made: the learner's, when the
   # robot is at the actor's. None makes one to see.
   environment_spec: specs.EnvironmentSpec | None = _free(None)
 
   # Collecting.
-  random_steps: int = 1000  # uniform actions before the policy acts
-  num_actors: int = _free(1)
+  # Uniform actions before the policy acts.
+  random_steps: configs.NonNegativeInt = 1000
+  num_actors: _Actors = _free(1)
   # Paces each actor; None steps as fast as it can. A real robot paces itself.
-  steps_per_second: float | None = _free(None)
-  max_env_steps: int = _free(1_000_000)  # of all actors; then the run ends
+  steps_per_second: _Rate | None = _free(None, '--steps-per-second')
+  # Of all actors; then the run ends.
+  max_env_steps: configs.Count = _free(1_000_000, '--max-env-steps')
   # (actor, environment) -> an actor around it that a person may overrule, such
   # as a partial of `teleop.opening.intervene`; called in the actor's process.
   make_intervention: InterventionFactory | None = _free(None)
   # Of a page on the actor's machine with the images that the policy sees; the
   # next actor has the next one. None shows nothing.
-  live_port: int | None = _free(None)
+  live_port: configs.Port | None = _free(None, '--live-port')
   # Of this launch, from its first update on; before it, `start_limit_s` or as
   # long, whichever is longer.
-  time_limit_s: float | None = _free(None)
-  start_limit_s: float = _free(1800.0)
+  time_limit_s: configs.Seconds | None = _free(None, '--minutes')
+  start_limit_s: configs.Seconds = _free(1800.0, '--start-minutes')
   # Without one good step of a robot that fails again and again; then the run
   # ends with the fault. None tries for ever.
-  fault_limit_s: float | None = _free(600.0)
+  fault_limit_s: configs.Seconds | None = _free(600.0, '--fault-minutes')
   # Of one call of the environment; then the run ends. The reset of an arm that
   # moves its joints takes longer. None waits for ever.
-  step_limit_s: float | None = _free(45.0)
-  reset_limit_s: float | None = _free(45.0)
+  step_limit_s: configs.Seconds | None = _free(45.0, '--step-limit')
+  reset_limit_s: configs.Seconds | None = _free(45.0, '--reset-limit')
 
   # Learning.
-  updates_per_step: float = _free(1.0)  # critic updates an environment step
+  # Critic updates an environment step.
+  updates_per_step: _Rate = _free(1.0, '--updates-per-step')
   # Actors wait between episodes while the updates of their steps are overdue,
   # so that a number of steps means as much on a slow machine as on a fast one.
   # None: unless the environment runs in real time (`core.RealTime`), as an arm.
-  keep_ratio: bool | None = _free(None)
-  publish_every: int = _free(10)  # rounds between published parameters
-  pull_every_s: float = _free(0.1)  # at least, between an actor's pulls
+  keep_ratio: bool | None = _free(None, '--keep-ratio')
+  # Rounds between published parameters.
+  publish_every: configs.Count = _free(10)
+  # At least, between an actor's pulls.
+  pull_every_s: configs.Seconds = _free(0.1)
 
   # Learning from demonstrations alone, by `run_offline`.
-  max_learner_steps: int = _free(10_000)  # rounds; then the run ends
+  # Rounds; then the run ends.
+  max_learner_steps: configs.Count = _free(10_000, '--max-learner-steps')
   # Of the demonstrations' episodes, which only measure.
-  held_out_fraction: float = 0.1
+  held_out_fraction: _HeldOut = 0.1
 
   # Evaluating.
   evaluate: bool = _free(True)  # False on a real robot: it has one arm
-  evaluation_episodes: int = _free(20)
-  evaluation_period_s: float = _free(15.0)  # between the starts of two sweeps
+  evaluation_episodes: configs.Count = _free(20, '--evaluation-episodes')
+  # Between the starts of two sweeps.
+  evaluation_period_s: configs.Seconds = _free(15.0, '--evaluation-period')
   # Ends the run once this many episodes of one sweep succeeded.
-  stop_at_successes: int | None = _free(None)
+  stop_at_successes: configs.Count | None = _free(None)
   # Likewise once the mean return of one is as large.
   stop_at_return: float | None = _free(None)
 
   # Keeping.
-  checkpoint_period_s: float = _free(30.0)
-  checkpoints_kept: int = _free(3)
-  log_period_s: float = _free(2.0)
-  wandb: bool = _free(False)
+  checkpoint_period_s: configs.Seconds = _free(30.0)
+  checkpoints_kept: configs.Count = _free(3)
+  log_period_s: configs.Seconds = _free(2.0)
+  wandb: bool = _free(False, '--wandb')
 
   def __post_init__(self):
-    _check(
-      callable(self.make_environment),
+    configs.check(self)
+    configs.demand(
       self,
-      'make_environment',
-      'a function of a seed that returns a dm_env.Environment',
-    )
-    _check(
-      self.episode_steps is None or self.episode_steps >= 1,
-      self,
-      'episode_steps',
-      'None or at least 1',
-    )
-    _check(self.num_actors >= 1, self, 'num_actors', 'at least 1')
-    if self.live_port is not None:
-      addresses.check_ports(
-        self.live_port, self.num_actors, 'live_port (--live-port)'
-      )
-    _check(
-      self.make_intervention is None or self.num_actors == 1,
-      self,
-      'num_actors',
-      '1 where a person intervenes',
-    )
-    _check(self.updates_per_step > 0, self, 'updates_per_step', 'positive')
-    _check(self.publish_every >= 1, self, 'publish_every', 'at least 1')
-    _check(self.checkpoints_kept >= 1, self, 'checkpoints_kept', 'at least 1')
-    for name in (
-      'checkpoint_period_s',
-      'evaluation_period_s',
-      'log_period_s',
-      'pull_every_s',
-    ):
-      period = getattr(self, name)
-      _check(0 < period < math.inf, self, name, 'positive and finite')
-    _check(
-      self.steps_per_second is None or 0 < self.steps_per_second < math.inf,
-      self,
-      'steps_per_second',
-      'None or positive and finite',
-    )
-    _check(self.max_env_steps > 0, self, 'max_env_steps', 'positive')
-    _check(self.max_learner_steps > 0, self, 'max_learner_steps', 'positive')
-    _check(
-      0 <= self.held_out_fraction < 1, self, 'held_out_fraction', 'in [0, 1)'
-    )
-    for name in (
-      'time_limit_s',
-      'start_limit_s',
-      'fault_limit_s',
-      'step_limit_s',
-      'reset_limit_s',
-    ):
-      value = getattr(self, name)
-      _check(
-        value is None or 0 < value < math.inf, self, name, 'positive and finite'
-      )
-    _check(
-      self.evaluation_episodes >= 1, self, 'evaluation_episodes', 'at least 1'
-    )
-    _check(
-      self.stop_at_successes is None
-      or 0 < self.stop_at_successes <= self.evaluation_episodes,
-      self,
-      'stop_at_successes',
-      f'None or 1 to evaluation_episodes ({self.evaluation_episodes})',
+      (
+        'num_actors',
+        self.make_intervention is None or self.num_actors == 1,
+        '1 where a person intervenes',
+      ),
+      (
+        'live_port',
+        (self.live_port or 1) + self.num_actors - 1 <= 65535,
+        f'at most {65536 - self.num_actors}: each of the {self.num_actors} '
+        'actors has the next one',
+      ),
+      (
+        'stop_at_successes',
+        (self.stop_at_successes or 1) <= self.evaluation_episodes,
+        f'None or 1 to evaluation_episodes ({self.evaluation_episodes})',
+      ),
     )
     tables = builder_lib.check_tables(
       self.builder.make_tables(), self.builder.batch_spec()
@@ -300,26 +266,30 @@ class AlternatingRuns:
   them is over for another reason.
   """
 
-  run_dir: str | os.PathLike  # of what the runs share: the actor's log
-  runs: Mapping[str, RunConfig]  # by the names of the tasks
+  run_dir: configs.Path  # of what the runs share: the actor's log
+  runs: Mapping[configs.Name, RunConfig]  # by the names of the tasks
   # seed -> the environment that the actor acts in, whose `next_task` names the
   # run of the next episode; those of the runs serve to evaluate them, where
   # `RunConfig.evaluate` is True.
   make_environment: EnvironmentFactory
 
   def __post_init__(self):
+    configs.check(self)
     folders = [run.folder for run in self.runs.values()]
-    if not self.runs or len({self.folder, *folders}) != 1 + len(folders):
-      raise ValueError(
-        f'The folders of the runs are {list(map(str, folders))}; expected one '
-        f'or more, different from each other and from {self.folder}.'
-      )
-    several = [t for t, run in self.runs.items() if run.num_actors != 1]
-    if several:
-      raise ValueError(
-        f'num_actors is not 1 in the runs {several}: the tasks alternate on '
-        'one robot.'
-      )
+    configs.demand(
+      self,
+      (
+        'runs',
+        bool(folders) and len({self.folder, *folders}) == 1 + len(folders),
+        f'one or more in folders different from each other and from '
+        f'{self.folder}; they are {list(map(str, folders))}',
+      ),
+      (
+        'runs',
+        all(run.num_actors == 1 for run in self.runs.values()),
+        'num_actors of 1 in each: the tasks alternate on one robot',
+      ),
+    )
 
   @property
   def folder(self) -> pathlib.Path:
@@ -340,13 +310,6 @@ def _missing(table: builder_lib.TableSpec, what: str) -> ValueError:
     f'{table.source!r}, but {what}. Give RunConfig a folder of recorded '
     'episodes, or take the builder that asks for them (RLPD, BC, VICE) away.'
   )
-
-
-def _check(holds: bool, config: RunConfig, name: str, expected: str) -> None:
-  if not holds:
-    raise ValueError(
-      f'{name} is {getattr(config, name)!r}, expected {expected}.'
-    )
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ import dataclasses
 
 import dm_env
 
+from serl import configs
 from serl import core
 
 _SLACK = 300  # steps
@@ -18,9 +19,11 @@ class UpdateRatio:
   where `keeps` holds for what they act in.
   """
 
-  asked: float
-  start_step: int
-  updates_per_round: int
+  asked: configs.Positive
+  start_step: configs.NonNegativeInt
+  updates_per_round: configs.Count
+
+  __post_init__ = configs.check
 
   def may_update(self, env_steps: int, rounds: int) -> bool:
     """Returns whether one more round keeps the ratio at or below the asked."""

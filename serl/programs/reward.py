@@ -14,6 +14,7 @@ from absl import flags
 from absl import logging
 import dm_env
 
+from serl import configs
 from serl import core
 from serl import specs
 from serl.agents import classifier
@@ -47,9 +48,11 @@ class Source:
       with another one; empty where the file is on another machine.
   """
 
-  path: str
-  weights: str | None = None
+  path: configs.Path
+  weights: configs.Path | None = None
   digest: str = ''
+
+  __post_init__ = configs.check
 
 
 def define_flags(records: bool = True) -> None:

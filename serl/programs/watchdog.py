@@ -20,6 +20,7 @@ from absl import logging
 import dm_env
 import numpy as np
 
+from serl import configs
 from serl.environments.wrappers import base
 from serl.teleop import keyboard
 
@@ -44,8 +45,10 @@ class Limits:
     reset: of a reset, in which an arm may move its joints.
   """
 
-  step: float | None = 45.0
-  reset: float | None = 45.0
+  step: configs.Seconds | None = 45.0
+  reset: configs.Seconds | None = 45.0
+
+  __post_init__ = configs.check
 
 
 @dataclasses.dataclass

@@ -7,10 +7,11 @@ import os
 import select
 import struct
 import threading
-from typing import NamedTuple
+from typing import Annotated, Literal
 
 import numpy as np
 
+from serl import configs
 from serl.teleop import devices
 from serl.teleop import watching
 
@@ -31,11 +32,17 @@ _INITIAL = 0x80  # flag of events that tell how things are, as on opening
 _FULL = 32767  # of an axis, to either side; triggers rest at -_FULL
 
 
-class Axis(NamedTuple):
+_Number = Annotated[int, configs.Bounds(0, 255)]  # as the kernel counts
+
+
+@dataclasses.dataclass(frozen=True)
+class Axis:
   """An axis of a pad by its number, and the sign of what it asks for."""
 
-  number: int
-  sign: int = 1
+  number: _Number
+  sign: Literal[-1, 1] = 1
+
+  __post_init__ = configs.check
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,11 +59,13 @@ class Layout:
   about_x: Axis | None = Axis(6, -1)
   about_y: Axis | None = Axis(4)  # right stick
   about_z: Axis | None = Axis(3, -1)
-  up: int | None = 5  # right trigger
-  down: int | None = 2  # left trigger
-  close: int | None = 0  # button A
-  open: int | None = 1  # B
-  success: int | None = 3  # Y
+  up: _Number | None = 5  # right trigger
+  down: _Number | None = 2  # left trigger
+  close: _Number | None = 0  # button A
+  open: _Number | None = 1  # B
+  success: _Number | None = 3  # Y
+
+  __post_init__ = configs.check
 
   @property
   def motion(self) -> tuple[Axis | None, ...]:

@@ -3,6 +3,9 @@
 import ipaddress
 import re
 import socket
+from typing import Annotated
+
+from serl import configs
 
 _LAST = 65535
 _LABEL = re.compile(r'(?!-)[A-Za-z0-9_-]{1,63}(?<!-)')
@@ -29,34 +32,31 @@ def check_ports(first: int, count: int, name: str) -> None:
   )
 
 
-def check_host(host: str, name: str) -> None:
-  """Checks that `host` is a name or an address alone.
-
-  Args:
-    host: to check.
-    name: of the flag or field that sets it, for the message.
-
-  Raises:
-    ValueError: it has a scheme, a port, a path or a space in it, or is empty.
-  """
+def is_host(host: str) -> bool:
+  """Returns whether a text is a host's name or an IP address alone."""
   bracketed = re.fullmatch(r'\[(.*:.*)\]', host)
   try:
     ipaddress.ip_address(bracketed[1] if bracketed else host)
-    return
+    return True
   except ValueError:
     labels = host.removesuffix('.').split('.')
   # Four numbers that are no address are no name either.
   is_name = not all(label.isdecimal() for label in labels)
-  if is_name and all(_LABEL.fullmatch(label) for label in labels):
-    return
-  raise ValueError(
-    f'{name} is {host!r}, expected a host name or an IP address alone, such as '
-    "'192.168.1.5', without a scheme, a port or a path."
-  )
+  return is_name and all(_LABEL.fullmatch(label) for label in labels)
+
+
+Host = Annotated[
+  str,
+  configs.Rule(
+    is_host,
+    "with a host name or an IP address alone, such as '192.168.1.5', without a "
+    'scheme, a port or a path',
+  ),
+]
 
 
 def is_loopback(host: str) -> bool:
-  """Returns whether a host, as `check_host` accepts it, is this machine."""
+  """Returns whether a host, as `is_host` accepts it, is this machine."""
   try:
     address = host.removeprefix('[').removesuffix(']')
     return ipaddress.ip_address(address).is_loopback

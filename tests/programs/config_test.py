@@ -35,15 +35,15 @@ from tests.programs.distributed import fake_run
   ],
 )
 def test_bad_value_is_named(tmp_path, name, value):
-  with pytest.raises(ValueError, match=f'{name} is {value!r}, expected'):
+  with pytest.raises(ValueError, match=rf'\.{name}.* is {value!r}, expected'):
     fake_run.make_config(tmp_path, **{name: value})
 
 
 def test_the_ports_of_all_pages_must_exist(tmp_path):
   fake_run.make_config(tmp_path, live_port=65535)
-  with pytest.raises(ValueError, match=r'\(--live-port\) is 0, expected 1 to'):
+  with pytest.raises(ValueError, match=r'\(--live-port\) is 0, expected'):
     fake_run.make_config(tmp_path, live_port=0)
-  with pytest.raises(ValueError, match='is 65535, expected 1 to 65534, since'):
+  with pytest.raises(ValueError, match='is 65535, expected at most 65534'):
     fake_run.make_config(tmp_path, live_port=65535, num_actors=2)
 
 

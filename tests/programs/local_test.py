@@ -167,7 +167,7 @@ def test_runs_that_alternate_are_checked(tmp_path):
       runs={'there': run, 'back': run},
       make_environment=fake_run.take_turns,
     )
-  with pytest.raises(ValueError, match=r'num_actors is not 1 in .*back'):
+  with pytest.raises(ValueError, match=r'expected num_actors of 1 in each'):
     programs.AlternatingRuns(
       run_dir=tmp_path,
       runs={'there': run, 'back': _config(tmp_path / 'two', num_actors=2)},

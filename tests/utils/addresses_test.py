@@ -2,6 +2,7 @@ import socket
 
 import pytest
 
+from serl import configs
 from serl.utils import addresses
 
 
@@ -54,7 +55,7 @@ def test_ports_that_are_no_integers_are_refused(first):
   ['localhost', 'gpu-1.lab.org', 'gpu_1', '10.0.0.5', '::1', '[::1]', 'a.'],
 )
 def test_hosts(host):
-  addresses.check_host(host, 'learner_host')
+  assert addresses.is_host(host)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_hosts(host):
 )
 def test_what_is_more_than_a_host_is_refused(host):
   with pytest.raises(ValueError, match=r'learner_host is .* alone, such as'):
-    addresses.check_host(host, 'learner_host')
+    configs.check_value('learner_host', host, addresses.Host)
 
 
 def test_an_ipv6_address_is_told_from_its_port():

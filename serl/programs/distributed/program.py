@@ -6,17 +6,17 @@ takes seconds: neither the launcher nor the other nodes wait for it.
 
 import dataclasses
 import functools
-import os
 import pathlib
 import socket
 import threading
 import time
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import launchpad as lp
 from launchpad import address as lp_address
 from launchpad.nodes import base
 
+from serl import configs
 from serl.programs import config as config_lib
 from serl.programs import training
 from serl.programs.distributed import actor
@@ -50,35 +50,33 @@ class Placement:
       'evaluator' or both. The others are on the CPU.
   """
 
-  role: Role = 'all'
-  port_base: int | None = None
-  learner_host: str = 'localhost'
-  key_file: str | os.PathLike | None = None
-  on_accelerator: tuple[str, ...] = ()
+  role: Role = configs.field('all', flag='--role')
+  port_base: configs.Port | None = configs.field(None, flag='--port-base')
+  learner_host: addresses.Host = configs.field(
+    'localhost', flag='--learner-host'
+  )
+  key_file: configs.Path | None = configs.field(None, flag='--key-file')
+  on_accelerator: tuple[Literal['actor', 'evaluator'], ...] = configs.field(
+    (), flag='--on-accelerator'
+  )
 
   def __post_init__(self):
-    if self.role not in get_args(Role):
-      raise ValueError(
-        f'role is {self.role!r}, expected one of {get_args(Role)}.'
-      )
-    if unknown := set(self.on_accelerator) - {'actor', 'evaluator'}:
-      raise ValueError(
-        f'on_accelerator has {sorted(unknown)}, expected actor, evaluator or '
-        'both: a learner always uses the accelerator.'
-      )
-    if self.port_base is not None:
-      addresses.check_ports(self.port_base, 1, 'port_base (--port-base)')
-    addresses.check_host(self.learner_host, 'learner_host (--learner-host)')
-    if self.role != 'all' and self.port_base is None:
-      raise ValueError(
-        f'The role {self.role!r} needs port_base: both sides must agree on '
-        'the port of the learner.'
-      )
-    if self.key_file is not None and self.serves:
-      raise ValueError(
-        f'key_file is {os.fspath(self.key_file)!r} for the role {self.role!r}, '
-        'which makes the key in its run folder: name it for actor or evaluator.'
-      )
+    configs.check(self)
+    configs.demand(
+      self,
+      (
+        'port_base',
+        self.role == 'all' or self.port_base is not None,
+        f'a port for the role {self.role!r}: both sides must agree on that of '
+        'the learner',
+      ),
+      (
+        'key_file',
+        self.key_file is None or not self.serves,
+        f'None for the role {self.role!r}, which makes the key in its run '
+        'folder: name it for actor or evaluator',
+      ),
+    )
 
   @property
   def serves(self) -> bool:

@@ -57,7 +57,7 @@ def test_a_task_is_moved_with_its_boxes():
       {'inner_low': (0.1,) * 3, 'inner_high': (0.1,) * 3},
       'each below',
     ),
-    ({'control_rate': 0.0}, r'control_rate is 0.0, .*\(0, 1_000\]'),
+    ({'control_rate': 0.0}, r'control_rate is 0.0, .*\(0, 1000\]'),
     (
       {
         'cameras': (
