@@ -19,7 +19,6 @@ from serl.programs import watchdog
 _BEAT_S = 0.5
 _SILENCE_S = 45.0  # after which a node is ended
 _STARTING_S = 180.0  # likewise, while libraries and the environment are loaded
-_NO_CALLS = watchdog.Limits(0.0, 0.0)
 _LONGEST_POLL_S = 1.0  # what is longer, the launcher itself was stopped for
 
 
@@ -89,7 +88,7 @@ def start(folder: pathlib.Path, node: str) -> None:
 def end_start(
   folder: pathlib.Path,
   node: str,
-  call_limits: watchdog.Limits = _NO_CALLS,
+  call_limits: watchdog.Limits | None = None,
 ) -> None:
   """Ends the longer time that a node has for its start.
 
@@ -97,10 +96,11 @@ def end_start(
     folder: of the node.
     node: its name.
     call_limits: of its environment. A silence of the longest is allowed, too.
+      None of a node without one.
   """
-  limits = (call_limits.step, call_limits.reset)
-  limits = (math.inf if limit is None else limit for limit in limits)
-  _write(path(folder, node), max(_SILENCE_S, *limits))
+  limits = (call_limits.step, call_limits.reset) if call_limits else ()
+  limits = [math.inf if limit is None else limit for limit in limits]
+  _write(path(folder, node), max([_SILENCE_S, *limits]))
 
 
 def path(folder: pathlib.Path, node: str) -> pathlib.Path:
