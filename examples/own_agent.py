@@ -100,7 +100,7 @@ class TD3Builder:
         config.target_rate,
       )
       learned = learned._replace(target_critic_params=critic_params, key=key)
-      metrics = jax.tree.map(jnp.mean, metrics)
+      metrics = sac_learning.mean_metrics(metrics)
       return TrainingState(learned, policy_params), metrics
 
     return builder.Algorithm(init, update)
