@@ -58,10 +58,12 @@ def _make_table(
 ) -> reverb.Table:
   if table.make_table is not None:
     made = table.make_table(table, signature)
-    if not isinstance(made, reverb.Table) or made.name != table.name:
+    name = getattr(made, 'name', None)
+    if not isinstance(made, reverb.Table) or name != table.name:
       raise ValueError(
-        f'make_table of the table {table.name!r} returned {made!r}, expected a '
-        'reverb.Table of this name, which it is given as `spec.name`.'
+        f'make_table of the table {table.name!r} returned a '
+        f'{type(made).__name__} of the name {name!r}, expected a reverb.Table '
+        'of this name, which it is given as `spec.name`.'
       )
     return made
   sampler = reverb.selectors.Uniform()
@@ -110,6 +112,8 @@ class Priorities:
     Raises:
       ConnectionError: the server did not take them.
     """
+    # What sets priorities waits for a server that is gone, without a time-out.
+    states(self._client)
     for table, pairs, errors in priorities.by_table(
       self._table_specs, self._batch_size, key, td_error
     ):

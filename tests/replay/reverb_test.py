@@ -237,5 +237,5 @@ def test_priorities_that_no_server_takes_are_an_error():
   client = reverb.Client(f'localhost:{server.port}')
   priorities = tables.Priorities(client, [table], 2)
   server.stop()
-  with pytest.raises(ConnectionError, match="priorities of the table 'replay'"):
+  with pytest.raises(ConnectionError, match='did not answer in 5 s'):
     priorities.update(np.zeros((1, 2, 2), np.uint32), np.zeros((1, 2)))
