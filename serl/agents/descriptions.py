@@ -7,6 +7,7 @@ import typing
 from typing import Any, TypeVar
 
 from serl.agents import builder
+from serl.agents import with_tables
 from serl.agents.bc import builder as bc_builder
 from serl.agents.bc import config as bc_config
 from serl.agents.drq import builder as drq_builder
@@ -78,6 +79,29 @@ def _alone(
   return lambda values: make(_make_config(config, values))
 
 
+def _make_with_tables(values: dict[str, Any]) -> with_tables.WithTables:
+  inner = _make(values['wraps'])
+  return with_tables.WithTables(
+    inner, tuple(map(_make_table, values['tables']))
+  )
+
+
+def _make_table(described: Mapping[str, Any]) -> builder.TableSpec:
+  values = dict(described)
+  if made_by := values.pop('make_table'):
+    raise ValueError(
+      f'The table {values.get("name")!r} is made by {made_by!r}, which is not '
+      'run: give the builder.'
+    )
+  sampler = dict(values.pop('sampler'))
+  kind = _SAMPLERS[sampler.pop('kind')]
+  values['sampler'] = _make_config(kind, sampler)
+  return _make_config(builder.TableSpec, values)
+
+
+_SAMPLERS = {
+  kind.__name__: kind for kind in (builder.Uniform, builder.Prioritised)
+}
 _MAKERS = {
   'sac': _alone(sac_builder.SACBuilder, sac_config.SACConfig),
   'drq': _make_drq,
@@ -85,6 +109,7 @@ _MAKERS = {
   'rlpd': _around(rlpd_builder.RLPDBuilder, rlpd_config.RLPDConfig),
   'vice': _around(vice_builder.VICEBuilder, vice_config.VICEConfig),
   'hybrid': _around(hybrid_builder.HybridBuilder, hybrid_config.HybridConfig),
+  'with_tables': _make_with_tables,
 }
 
 
