@@ -16,7 +16,7 @@ help: ## Lists the targets.
 
 quickstart: .venv/.installed ## Trains until the simulated Franka lifts the cube.
 	.venv/bin/python examples/rlpd_state_sim.py \
-	  $(or $(ARGS),--preset=cpu --run=runs/quickstart)
+	  $(or $(ARGS),--preset=cpu --nokeep-ratio --run=runs/quickstart)
 
 test: lint ## Runs the linter and the tests.
 	scripts/run_tests.sh .venv/bin/python $(ARGS)

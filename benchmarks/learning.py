@@ -24,7 +24,9 @@ _EXAMPLE = flags.DEFINE_string('example', 'rlpd_state_sim', 'Its name.')
 _SEEDS = flags.DEFINE_list('seeds', ['0', '1', '2'], 'Seeds, one run each.')
 _MINUTES = flags.DEFINE_float('minutes', 15, 'Limit of each run.')
 _FOLDER = flags.DEFINE_string('folder', 'runs/benchmark', 'For the runs.')
-_ARGS = flags.DEFINE_string('args', '', 'More flags for the example.')
+_ARGS = flags.DEFINE_string(
+  'args', '--nokeep-ratio', 'More flags for the example; as `make quickstart`.'
+)
 
 _EXAMPLES = pathlib.Path(__file__).parent.parent / 'examples'
 
