@@ -58,13 +58,10 @@ class EnvironmentLoop:
     """Initialises the loop.
 
     Args:
-      environment: it may have `episode_metrics()`, whose scalars of the episode
-        so far ('success', 'reward/NAME') are reported with every episode, and
-        `hold()`, which stops what an actor's `FaultError` leaves moving.
-      actor: chooses the actions; it may have `metrics()`, whose scalars
-        ('params_age') are reported with every episode, and `prepare()`, which
-        is called before the environment is reset and raises a `FaultError`
-        while something is gone that it needs: nothing moves until it is back.
+      environment: acted in; it may be a `core.HasEpisodeMetrics`, which is
+        reported with every episode, and a `core.HasHold`.
+      actor: chooses the actions; it may be a `core.HasMetrics`, which is
+        reported with every episode, and a `core.HasPrepare`.
       counter: of 'env_steps' and 'episodes', counted as episodes finish, so
         that it agrees with what was stored; a new one by default.
       logger: takes one record an episode, and one a fault: 'faults', the text
@@ -114,7 +111,8 @@ class EnvironmentLoop:
         return self._run_episode(should_stop, faults)
       except core.FaultError as fault:
         # An actor that lost its device has no arm to hold.
-        getattr(self._environment, 'hold', lambda: None)()
+        if isinstance(self._environment, core.HasHold):
+          self._environment.hold()
         faults = self._note(fault, faults)
         logging.error(
           'The episode is dropped and none of it stored, trying again in '
@@ -170,7 +168,8 @@ class EnvironmentLoop:
     self, should_stop: Callable[[], bool], faults: Faults | None
   ) -> dict[str, float] | None:
     started = time.perf_counter()
-    getattr(self._actor, 'prepare', lambda: None)()
+    if isinstance(self._actor, core.HasPrepare):
+      self._actor.prepare()
     timestep = self._environment.reset()
     conformance.check_first(timestep, self._spec)
     self._actor.observe_first(timestep)
@@ -196,9 +195,11 @@ class EnvironmentLoop:
       'episode_return': episode_return,
       'episode_length': length,
       'steps_per_second': length / (time.perf_counter() - started),
-      **_told_by(self._environment, 'episode_metrics'),
-      **_told_by(self._actor, 'metrics'),
     }
+    if isinstance(self._environment, core.HasEpisodeMetrics):
+      metrics.update(self._environment.episode_metrics())
+    if isinstance(self._actor, core.HasMetrics):
+      metrics.update(self._actor.metrics())
     if faults:
       metrics['faults'] = faults.count
     if self._logger is not None:
@@ -230,9 +231,3 @@ class EnvironmentLoop:
         return
       episodes += 1
       steps += metrics['episode_length']
-
-
-def _told_by(source: object, method: str) -> dict[str, float]:
-  """Returns the scalars of an optional method."""
-  tell = getattr(source, method, None)
-  return {} if tell is None else dict(tell())

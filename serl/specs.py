@@ -8,6 +8,7 @@ from dm_env import specs
 import numpy as np
 import tree
 
+from serl import core
 from serl import types
 
 Array = specs.Array
@@ -86,15 +87,24 @@ def _name_problems(nested: Any, path: str) -> list[str]:
   return lines
 
 
+def control_timestep(environment: dm_env.Environment) -> float | None:
+  """Returns the time of one action, s, by the environment's clock, or None.
+
+  See `core.HasControlTimestep`; dm_control has a method of this name.
+  """
+  if not isinstance(environment, core.HasControlTimestep):
+    return None
+  timestep = environment.control_timestep
+  return float(timestep() if callable(timestep) else timestep)
+
+
 def steps_per_second(environment: dm_env.Environment) -> float | None:
   """Returns the rate of `environment`'s clock, Hz; None if it has none.
 
   It is that of the environment's own time, which a simulation need not keep.
   """
-  timestep = getattr(environment, 'control_timestep', None)
-  if callable(timestep):  # as dm_control has it
-    timestep = timestep()
-  return None if timestep is None else float(1 / timestep)
+  timestep = control_timestep(environment)
+  return None if timestep is None else 1 / timestep
 
 
 def zeros_like(spec: types.NestedSpec) -> types.NestedArray:

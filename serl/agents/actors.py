@@ -195,7 +195,8 @@ class SwitchingActor:
 
   def metrics(self) -> dict[str, float]:
     """Returns the chosen actor's metrics, none where it has none."""
-    return dict(getattr(self._actor, 'metrics', dict)())
+    has_metrics = isinstance(self._actor, core.HasMetrics)
+    return dict(self._actor.metrics()) if has_metrics else {}
 
 
 def _not_finite(nested: types.NestedArray) -> str:

@@ -16,6 +16,7 @@ from typing import (
 )
 
 from serl import configs
+from serl import core
 from serl import specs
 from serl import types
 
@@ -285,7 +286,8 @@ class Builder(Protocol):
     """Returns the configuration as plain data, to tell two runs apart."""
 
 
-class CriticBuilder(Builder, Protocol):
+@runtime_checkable
+class CriticBuilder(Builder, Protocol, metaclass=core.Capability):
   """Builds an agent that estimates what actions are worth."""
 
   def make_critic(self, networks: Any) -> Critic:

@@ -340,7 +340,8 @@ class _Watched:
     self._operator = operator
 
   def prepare(self) -> None:
-    getattr(self._actor, 'prepare', lambda: None)()
+    if isinstance(self._actor, core.HasPrepare):
+      self._actor.prepare()
 
   def select_action(self, observation: types.NestedArray) -> types.NestedArray:
     return self._actor.select_action(observation)

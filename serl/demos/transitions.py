@@ -133,7 +133,9 @@ def _labels(
   environment: dm_env.Environment, label: Callable[[], bool] | None
 ) -> list[Callable[[], dict[str, np.ndarray]]]:
   """Returns what tells an episode's extras, the labels among them."""
-  told = getattr(environment, 'step_extras', None)
+  told = None
+  if isinstance(environment, core.HasStepExtras):
+    told = environment.step_extras
   if label is not None:
     by_label = lambda: {LABEL: np.uint8(bool(label()))}
     return [by_label] if told is None else [told, by_label]

@@ -1,6 +1,6 @@
 """What acts in a run, wherever it runs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 import contextlib
 import time
 
@@ -42,6 +42,24 @@ def shown(
   return view
 
 
+def next_task(environment: dm_env.Environment, tasks: Collection[str]) -> str:
+  """Returns the task of the next episode.
+
+  Raises:
+    ValueError: there are several, and the environment does not alternate
+      between them.
+  """
+  if len(tasks) == 1:
+    return next(iter(tasks))
+  if not isinstance(environment, core.HasTurns):
+    raise ValueError(
+      f'The runs are of the tasks {list(tasks)}, but the environment that '
+      'AlternatingRuns.make_environment makes has no next_task; expected the '
+      'wrapper Alternating.'
+    )
+  return environment.next_task
+
+
 class FaultDisplay:
   """Shows a robot's faults as a node's status, and on its page if it has one.
 
@@ -57,7 +75,7 @@ class FaultDisplay:
       environment: of `shown`.
       say: takes a text, '' for none, and the unix time of the first fault.
     """
-    self._note = getattr(environment, 'note', lambda text: None)
+    self._environment = environment
     self._say = say
 
   def __call__(self, faults: environment_loop.Faults | None) -> None:
@@ -65,7 +83,8 @@ class FaultDisplay:
     since = faults.since if faults else time.time()
     self._say(text, since)
     clock = time.strftime('%H:%M:%S', time.localtime(since))
-    self._note(f'{text}\nsince {clock}' if text else '')
+    if isinstance(self._environment, core.HasNote):
+      self._environment.note(f'{text}\nsince {clock}' if text else '')
 
 
 def check_page(config: config_lib.RunConfig, index: int) -> None:
@@ -138,8 +157,9 @@ def make_actor(
 
 def close(actor: core.Actor) -> None:
   """Has an actor let go of the person's device, where it has one."""
-  getattr(actor, 'close', lambda: None)()
+  if isinstance(actor, core.HasClose):
+    actor.close()
 
 
 def _told_by(actor: core.Actor) -> dict:
-  return getattr(actor, 'step_extras', dict)()
+  return actor.step_extras() if isinstance(actor, core.HasStepExtras) else {}

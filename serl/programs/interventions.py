@@ -12,6 +12,7 @@ import numpy as np
 
 from serl import specs
 from serl import types
+from serl.agents import builder as agent_builder
 from serl.demos import log as log_lib
 from serl.programs import config as config_lib
 from serl.programs import run_folder
@@ -106,7 +107,7 @@ def measure(
     ValueError: nobody could intervene in the run, or the agent has no critic
       of actions.
   """
-  if not hasattr(config.builder, 'make_critic'):
+  if not isinstance(config.builder, agent_builder.CriticBuilder):
     raise ValueError(
       f'The agent {config.builder.describe()["agent"]!r} has no critic to '
       'compare actions by; expected SAC, DrQ or the hybrid of either, with or '

@@ -104,7 +104,7 @@ def _take_turns(
   reason = ''
   with interrupt.Interrupt() as interrupted:
     while not reason:
-      task = environment.next_task if len(parts) > 1 else next(iter(parts))
+      task = acting.next_task(environment, parts)
       reason = parts[task].take_turn(interrupted.heard)
       if all(part.reached for part in parts.values()):
         reason = parts[task].reached

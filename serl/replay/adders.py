@@ -8,6 +8,7 @@ import numpy as np
 import tree
 
 from serl import conformance
+from serl import core
 from serl import specs
 from serl import types
 
@@ -109,7 +110,7 @@ class EpisodeAdder:
 
 def step_extras_of(environment: dm_env.Environment) -> tuple[StepExtras, ...]:
   """Returns the environment's own `step_extras`, where it has one."""
-  if not hasattr(environment, 'step_extras'):
+  if not isinstance(environment, core.HasStepExtras):
     return ()
   # Looked up each time: of tasks that alternate it is the present one's.
   return (lambda: environment.step_extras(),)

@@ -1,7 +1,7 @@
 """What people drive the arm with, and the actor behind it."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import dm_env
 import numpy as np
@@ -45,11 +45,7 @@ class Command(NamedTuple):
 
 
 class Device(Protocol):
-  """A keyboard, a SpaceMouse, a gamepad.
-
-  It may have `begin_episode`, which tells it that an episode begins: what was
-  asked for before counts for none in it.
-  """
+  """A keyboard, a SpaceMouse, a gamepad; it may be a `HasBeginEpisode`."""
 
   def read(self) -> Command:
     """Returns what is asked for now; never waits.
@@ -64,9 +60,18 @@ class Device(Protocol):
     """Lets go of the device."""
 
 
+@runtime_checkable
+class HasBeginEpisode(Protocol, metaclass=core.Capability):
+  """Keeps what was asked for, such as a button that was pressed."""
+
+  def begin_episode(self) -> None:
+    """Drops what was asked for before the episode that begins now."""
+
+
 def begin_episode(device: Device | None) -> None:
-  """Tells a device that an episode begins, where that is to be told."""
-  getattr(device, 'begin_episode', lambda: None)()
+  """Has a device drop what was asked for before an episode."""
+  if isinstance(device, HasBeginEpisode):
+    device.begin_episode()
 
 
 def make_action(
@@ -109,16 +114,18 @@ def conventions(environment: dm_env.Environment) -> dict[str, Any]:
   """Returns the arguments of `make_action` that an environment decides.
 
   Args:
-    environment: it may have `gripper_closes` and `to_tool_frame`, where its
+    environment: a `core.HasGripperCloses` and a `core.HasToolFrame` where its
       actions differ from PickCube's.
   """
+  has_sign = isinstance(environment, core.HasGripperCloses)
+  closes = environment.gripper_closes if has_sign else 1
   to_policy_frame = unchanged
-  if hasattr(environment, 'to_tool_frame'):
+  if isinstance(environment, core.HasToolFrame):
     # Looked up each time: of tasks that alternate it is the present one's.
     to_policy_frame = lambda action: environment.to_tool_frame(action)
   return {
     'spec': environment.action_spec(),
-    'closes': getattr(environment, 'gripper_closes', 1),
+    'closes': closes,
     'to_policy_frame': to_policy_frame,
   }
 

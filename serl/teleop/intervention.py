@@ -130,9 +130,9 @@ class InterventionActor:
     'interventions' counts them; 'intervened' is their share of the steps;
     'intervention_length' is how many steps they took on average.
     """
-    tell = getattr(self._actor, 'metrics', dict)
+    has_metrics = isinstance(self._actor, core.HasMetrics)
     told = {
-      **tell(),
+      **(self._actor.metrics() if has_metrics else {}),
       'interventions': self._interventions,
       'intervened': self._intervened_steps / max(self._steps, 1),
     }

@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 from scipy.spatial import transform
 
+from serl import core
 from serl.teleop import expert
 
 Frame = Callable[[np.ndarray], np.ndarray]
@@ -62,7 +63,7 @@ class ArmExpert(expert.Expert):
       ValueError: if the noise is negative or there is no such environment.
     """
     super().__init__(noise, seed)
-    if not hasattr(environment, 'scene'):
+    if not isinstance(environment, core.HasScene):
       raise ValueError(
         f'environment={environment}; expected the one that is acted in, on the '
         'twin, to ask its scene what is where.'
@@ -74,6 +75,11 @@ class ArmExpert(expert.Expert):
     """The scene of the present task."""
     return self._environment.scene
 
+  def _to_policy_frame(self, action: np.ndarray) -> np.ndarray:
+    if isinstance(self._environment, core.HasToolFrame):
+      return self._environment.to_tool_frame(action)
+    return np.asarray(action)
+
   def move(
     self, away: np.ndarray, turn: np.ndarray, gripper: Sequence[float] = ()
   ) -> np.ndarray:
@@ -84,7 +90,7 @@ class ArmExpert(expert.Expert):
       self.scene.task.action_scale,
       self._noise * self._rng.standard_normal(6),
       gripper,
-      getattr(self._environment, 'to_tool_frame', np.asarray),
+      self._to_policy_frame,
     )
 
 

@@ -170,7 +170,8 @@ def check_camera(config: config_lib.CameraConfig, size: int) -> Finding:
     return Finding(name, FAIL, str(error), "pip install 'serl[franka]'")
   try:
     times, brightness = _watch(camera)
-    exposure = getattr(camera, 'exposure', lambda: None)()
+    has_exposure = isinstance(camera, cameras.HasExposure)
+    exposure = camera.exposure() if has_exposure else None
   except core.FaultError as error:
     return Finding(name, FAIL, str(error), advice)
   finally:

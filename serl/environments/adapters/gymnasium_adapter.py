@@ -1,6 +1,6 @@
 """Environments of gymnasium."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -181,7 +181,7 @@ class Gymnasium(dm_env.Environment):
     # What is missing or of another kind is named by who compares it with the
     # specs.
     flat = {}
-    for path, value in specs.flatten(observation).items():
+    for path, value in _by_path(observation):
       if self._is_left_out(path):
         continue
       spec = self._flat_spec.get(path)
@@ -321,6 +321,15 @@ def _check_kind(environment: Any) -> None:
 
 def _space(environment: Any, kind: str) -> Any:
   return getattr(environment, f'{kind}_space', None)
+
+
+def _by_path(observation: Any, path: str = '') -> Iterator[tuple[str, Any]]:
+  """Yields what is no mapping, as a list that is meant as an array."""
+  if not isinstance(observation, Mapping):
+    yield path, observation
+    return
+  for name, value in observation.items():
+    yield from _by_path(value, f'{path}/{name}' if path else str(name))
 
 
 def _ends_with_info(given: Any, length: int) -> bool:

@@ -1,6 +1,6 @@
 """What the environment asks of a camera."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -25,6 +25,14 @@ class Exposure(NamedTuple):
 
   value: float  # in the camera's own unit
   automatic: bool  # whether the camera chooses it
+
+
+@runtime_checkable
+class HasExposure(Protocol, metaclass=core.Capability):
+  """Knows how long its sensor is exposed; a camera or its source may be one."""
+
+  def exposure(self) -> Exposure | None:
+    """Returns the sensor's exposure, None where it does not tell."""
 
 
 class Camera(Protocol):

@@ -128,7 +128,9 @@ class Capture:
   def exposure(self) -> cameras.Exposure | None:
     """Returns the sensor's exposure, None where the camera does not tell."""
     try:
-      return getattr(self._source, 'exposure', lambda: None)()
+      if isinstance(self._source, cameras.HasExposure):
+        return self._source.exposure()
+      return None
     except Exception as error:  # noqa: BLE001
       logging.warning(
         'The camera %r tells no exposure: %s', self._config.name, error

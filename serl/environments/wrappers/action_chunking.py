@@ -53,12 +53,12 @@ class ActionChunking(base.EnvironmentWrapper):
   @property
   def actions_per_step(self) -> int:
     """How many of the environment's actions are one of these."""
-    return self._horizon * getattr(self._environment, 'actions_per_step', 1)
+    return self._horizon * base.actions_per_step(self._environment)
 
   @property
   def control_timestep(self) -> float:
     """The time of one chunk, s."""
-    return self._horizon * self._environment.control_timestep
+    return self._horizon * base.control_timestep(self._environment)
 
   def step(self, action: np.ndarray) -> dm_env.TimeStep:
     """Executes a chunk; begins an episode where the last one is over.

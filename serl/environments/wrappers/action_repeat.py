@@ -41,7 +41,7 @@ class ActionRepeat(base.EnvironmentWrapper):
   @property
   def control_timestep(self) -> float:
     """The time of one action with its repetitions, s."""
-    return self._repeats * self._environment.control_timestep
+    return self._repeats * base.control_timestep(self._environment)
 
   def step(self, action: np.ndarray) -> dm_env.TimeStep:
     return several_steps.execute(self._environment, [action] * self._repeats)

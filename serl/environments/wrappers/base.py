@@ -9,6 +9,8 @@ from typing import Any
 import dm_env
 import numpy as np
 
+from serl import core
+from serl import specs
 from serl import types
 
 
@@ -44,7 +46,9 @@ class EnvironmentWrapper(dm_env.Environment):
 
   def episode_metrics(self) -> dict[str, float]:
     """Returns what the environment tells of the episode; it need not."""
-    return dict(getattr(self._environment, 'episode_metrics', dict)())
+    if not isinstance(self._environment, core.HasEpisodeMetrics):
+      return {}
+    return dict(self._environment.episode_metrics())
 
   def close(self) -> None:
     self._environment.close()
@@ -67,13 +71,32 @@ class ObservationWrapper(EnvironmentWrapper):
     return timestep._replace(observation=self.observe(timestep.observation))
 
 
+def actions_per_step(environment: dm_env.Environment) -> int:
+  """Returns how many actions in a row one action is made of."""
+  if not isinstance(environment, core.HasActionsPerStep):
+    return 1
+  return environment.actions_per_step
+
+
+def control_timestep(environment: dm_env.Environment) -> float:
+  """Returns the time of one action, s, for the property of a wrapper.
+
+  Raises:
+    AttributeError: the environment has no clock.
+  """
+  timestep = specs.control_timestep(environment)
+  if timestep is None:
+    raise AttributeError('The environment has no control_timestep.')
+  return timestep
+
+
 def demand_single_actions(environment: dm_env.Environment) -> None:
   """Refuses an environment that takes several actions in a row as one.
 
   Raises:
     ValueError: there is an `ActionChunking` in it.
   """
-  taken = getattr(environment, 'actions_per_step', 1)
+  taken = actions_per_step(environment)
   if taken > 1:
     raise ValueError(
       f'The environment takes {taken} actions in a row, expected one: this '

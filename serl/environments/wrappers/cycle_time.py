@@ -3,6 +3,7 @@
 import dm_env
 import numpy as np
 
+from serl import specs
 from serl.environments.wrappers import base
 
 
@@ -32,7 +33,7 @@ class CycleTime(base.EnvironmentWrapper):
     if self._cycle_steps is None:
       return metrics
     metrics['cycle_steps'] = self._cycle_steps
-    timestep = getattr(self._environment, 'control_timestep', None)
+    timestep = specs.control_timestep(self._environment)
     if timestep is not None:
       metrics['cycle_s'] = self._cycle_steps * timestep
     return metrics

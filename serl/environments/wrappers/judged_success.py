@@ -1,9 +1,12 @@
 """Reward and end of an episode by another's word than the environment's."""
 
+from typing import Any
+
 import dm_env
 from dm_env import specs
 import numpy as np
 
+from serl import core
 from serl import types
 from serl.environments.wrappers import base
 
@@ -14,8 +17,8 @@ class JudgedSuccess(base.EnvironmentWrapper):
   Elsewhere the reward is 0. Such an end is a termination: LAST with discount 0.
   The environment's own ends stay as they are, its own reward is dropped.
 
-  An environment may have `demand_pictures`, which is called at such an end and
-  raises a `core.FaultError` if its pictures are none to end an episode by.
+  Where the environment is a `core.HasDemandPictures`, such an end demands its
+  pictures.
   """
 
   def __init__(self, environment: dm_env.Environment):
@@ -43,7 +46,7 @@ class JudgedSuccess(base.EnvironmentWrapper):
     if not self.judge(timestep.observation):
       return timestep._replace(reward=np.float32(0.0))
     if not timestep.last():
-      getattr(self._environment, 'demand_pictures', lambda: None)()
+      self._demand_pictures()
     self._success = True
     return dm_env.TimeStep(
       dm_env.StepType.LAST,
@@ -54,6 +57,16 @@ class JudgedSuccess(base.EnvironmentWrapper):
 
   def reward_spec(self) -> specs.BoundedArray:
     return specs.BoundedArray((), np.float32, 0.0, 1.0, name='reward')
+
+  def step_extras(self) -> dict[str, Any]:
+    """Returns the environment's extras, where it has some."""
+    if not isinstance(self._environment, core.HasStepExtras):
+      return {}
+    return dict(self._environment.step_extras())
+
+  def _demand_pictures(self) -> None:
+    if isinstance(self._environment, core.HasDemandPictures):
+      self._environment.demand_pictures()
 
   def _begun(self, timestep: dm_env.TimeStep) -> dm_env.TimeStep:
     self._success = False

@@ -78,5 +78,4 @@ class LearnedReward(judged_success.JudgedSuccess):
 
   def step_extras(self) -> dict[str, Any]:
     """Returns the environment's extras, and 'success' if it tells none."""
-    tell = getattr(self._environment, 'step_extras', dict)
-    return {'success': np.uint8(self._success), **tell()}
+    return {'success': np.uint8(self._success), **super().step_extras()}

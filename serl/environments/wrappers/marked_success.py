@@ -42,5 +42,4 @@ class MarkedSuccess(judged_success.JudgedSuccess):
 
   def step_extras(self) -> dict[str, Any]:
     """Returns the environment's extras, and 'success' as it was marked."""
-    tell = getattr(self._environment, 'step_extras', dict)
-    return {**tell(), 'success': np.uint8(self._success)}
+    return {**super().step_extras(), 'success': np.uint8(self._success)}

@@ -5,6 +5,8 @@ import os
 import dm_env
 import numpy as np
 
+from serl import core
+from serl import specs
 from serl.environments.wrappers import base
 
 _FRAMES_PER_SECOND = 25  # at most: pictures are slow without a GPU
@@ -13,8 +15,8 @@ _FRAMES_PER_SECOND = 25  # at most: pictures are slow without a GPU
 class VideoRecorder(base.EnvironmentWrapper):
   """Films every episode into one file, which `close` finishes.
 
-  The environment must have `render(camera, height, width)` and
-  `control_timestep` (s), which sets the speed: the video runs in real time.
+  The environment must be a `core.HasRender`. Where it is a
+  `core.HasControlTimestep`, too, the video runs in real time.
   """
 
   def __init__(
@@ -38,7 +40,7 @@ class VideoRecorder(base.EnvironmentWrapper):
       ValueError: the environment has no pictures of itself.
     """
     super().__init__(environment)
-    if not hasattr(environment, 'render'):
+    if not isinstance(environment, core.HasRender):
       raise ValueError(
         'The environment has no render(camera, height, width), so that it '
         'cannot be filmed; expected a simulated one. Leave out --video: a real '
@@ -48,7 +50,8 @@ class VideoRecorder(base.EnvironmentWrapper):
     import imageio.v2 as imageio
 
     self._picture = {'camera': camera, 'height': height, 'width': width}
-    rate = 1 / environment.control_timestep
+    # Without a clock, every step is a frame.
+    rate = specs.steps_per_second(environment) or _FRAMES_PER_SECOND
     self._every = max(1, round(rate / _FRAMES_PER_SECOND))
     self._steps = 0
     # Without, its size would be rounded up to multiples of 16.

@@ -108,7 +108,7 @@ class Actor:
           status.say(next(filter(None, waits)))
           stop.wait(0.1)
           continue
-        task = environment.next_task if len(parts) > 1 else next(iter(parts))
+        task = acting.next_task(environment, parts)
         if keeps_ratio and parts[task].is_ahead():
           has_waited = True
           status.say(_PACE)

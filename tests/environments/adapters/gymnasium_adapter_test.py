@@ -110,8 +110,19 @@ def test_takes_and_gives_floats_of_32_bits():
       'arm': spaces.Dict({'cameras': spaces.Box(0, 255, (4, 4, 3), np.uint8)}),
     }
   )
+  low, high = np.full(2, -2.0), np.array([0.1, 4.0])
   inner = _Environment(
-    space, spaces.Box(np.full(2, -2.0), np.array([0.1, 4.0]), dtype=np.float64)
+    space,
+    spaces.Box(low, high, dtype=np.float64),
+    observation={
+      'state': np.zeros(3),
+      'count': [1, 2],
+      'on': np.array([True]),
+      'ram': np.zeros(4, np.uint8),
+      'half': np.zeros(1),
+      'type': np.zeros(1),
+      'arm': {'cameras': np.zeros((4, 4, 3), np.uint8)},
+    },
   )
   environment = adapters.from_gymnasium(inner)
   spec = specs.make_environment_spec(environment)
