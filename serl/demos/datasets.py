@@ -203,9 +203,16 @@ def _kind(path: pathlib.Path) -> str:
     return SERL_PICKLE if is_pickle else EPISODES
   if any(path.glob('features.json')) or any(path.glob('*/features.json')):
     return RLDS
-  if files.find(path):
+  episodes, pickles = files.find(path), serl_pickle.paths(path)
+  if episodes and pickles:
+    raise files.FileError(
+      f'{path}: {len(episodes)} episodes ({episodes[0].name}, ...) beside '
+      f'{len(pickles)} pickles ({pickles[0].name}, ...), expected one format: '
+      'move one of them to a folder of its own'
+    )
+  if episodes:
     return EPISODES
-  if serl_pickle.paths(path):
+  if pickles:
     return SERL_PICKLE
   unread.refuse_folder(path)
   return EPISODES

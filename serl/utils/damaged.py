@@ -10,6 +10,8 @@ import pathlib
 
 from absl import logging
 
+from serl.utils import tail
+
 _FOLDER = 'damaged'
 _REASONS = 'reasons.txt'
 
@@ -63,16 +65,9 @@ class Reasons:
 
   def __init__(self, root: pathlib.Path):
     """Initialises the follower; nothing need have been set aside yet."""
-    self._path = root / _FOLDER / _REASONS
-    self._offset = self._path.stat().st_size if self._path.exists() else 0
+    path = root / _FOLDER / _REASONS
+    self._tail = tail.Tail(path, path.stat().st_size if path.exists() else 0)
 
   def poll(self) -> list[str]:
     """Returns the lines since the last call."""
-    if not self._path.exists():
-      return []
-    with open(self._path, 'rb') as file:
-      file.seek(self._offset)
-      lines = file.read()
-    whole = lines[: lines.rfind(b'\n') + 1]
-    self._offset += len(whole)
-    return whole.decode(errors='replace').splitlines()
+    return [line.decode(errors='replace') for line in self._tail.poll()]

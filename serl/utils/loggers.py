@@ -14,6 +14,7 @@ from absl import logging
 import numpy as np
 
 from serl import types
+from serl.utils import tail
 
 _NOT_FINITE = ('NaN', 'Infinity', '-Infinity')  # as JSON has to hold them
 _TEXTS = ('divergence', 'fault')  # metrics that are texts, in JSON lines alone
@@ -278,19 +279,12 @@ class MetricsTail:
   def __init__(self, path: str | os.PathLike):
     """Initialises the tail at the file's beginning; it need not exist yet."""
     self._path = pathlib.Path(path)
-    self._offset = 0
+    self._tail = tail.Tail(path)
     self.skipped = 0  # lines that cannot be read
 
   def poll(self) -> list[dict[str, float]]:
     """Returns the records since the last call; an unfinished line waits."""
-    if not self._path.exists():
-      return []
-    with open(self._path, 'rb') as file:
-      file.seek(self._offset)
-      lines = file.read()
-    whole = lines[: lines.rfind(b'\n') + 1]
-    self._offset += len(whole)
-    records = [_from_json(line) for line in whole.split(b'\n')[:-1]]
+    records = [_from_json(line) for line in self._tail.poll()]
     skipped = records.count(None)
     if skipped:
       self.skipped += skipped

@@ -141,15 +141,26 @@ def test_a_compressed_file_is_named_as_such(tmp_path):
     datasets.check(path)
 
 
+def test_episodes_beside_pickles_are_refused(tmp_path):
+  _write(tmp_path)
+  _write_pickle(tmp_path / 'transitions_1000.pkl')
+  with pytest.raises(files.FileError, match=r'3 episodes .*beside 1 pickles'):
+    datasets.check(tmp_path)
+  with pytest.raises(files.FileError, match='expected one format'):
+    datasets.read(tmp_path)
+
+
 def test_a_check_looks_at_the_beginning(tmp_path):
   _write(tmp_path)
   datasets.check(tmp_path)
   datasets.check(tmp_path / '0.npz')
-  _write_pickle(tmp_path / 'demos.pkl')
-  datasets.check(tmp_path / 'demos.pkl')
-  (tmp_path / 'none.pkl').touch()
+  pickles = tmp_path / 'pickles'
+  pickles.mkdir()
+  _write_pickle(pickles / 'demos.pkl')
+  datasets.check(pickles / 'demos.pkl')
+  (pickles / 'none.pkl').touch()
   with pytest.raises(files.FileError, match=r'none.pkl: empty, expected SERL'):
-    datasets.check(tmp_path / 'none.pkl')
+    datasets.check(pickles / 'none.pkl')
   (tmp_path / '0.npz').write_text('thesis')
   with pytest.raises(files.FileError, match=r"0.npz: starts with b'th'"):
     datasets.check(tmp_path)
