@@ -110,7 +110,9 @@ draw = lambda *shape: np.zeros(
 jax.eval_shape(
   algorithm.update,
   state,
-  types.Transition(draw(6), draw(2), draw(), draw(), draw(6)),
+  types.Batch.uniform(
+    types.Transition(draw(6), draw(2), draw(), draw(), draw(6))
+  ),
 )
 print(sorted(loaded()))
 """
