@@ -69,6 +69,11 @@ def length(least: int, most: int | None = None) -> Rule:
   return Rule(lambda value: least <= len(value) <= most, f'of length {allowed}')
 
 
+def advice(text: str) -> Rule:
+  """Returns a rule that always holds, for what a message says to do."""
+  return Rule(lambda value: True, text)
+
+
 def _is_url(url: str) -> bool:
   try:
     parts = parse.urlsplit(url)
@@ -85,8 +90,10 @@ def _is_url(url: str) -> bool:
 
 
 Count = Annotated[int, Bounds(1)]
+Few = Annotated[int, Bounds(1, 1000)]
 Size = Annotated[int, Bounds(1, 100_000)]  # of a layer or a minibatch
 Pixels = Annotated[int, Bounds(1, 10_000)]
+Padding = Annotated[int, Bounds(0, 1000)]  # of an image, pixels
 NonNegativeInt = Annotated[int, Bounds(0)]
 Seed = Annotated[int, Bounds(0, 2**31 - 1)]
 Port = Annotated[int, Bounds(1, 65535)]
@@ -94,7 +101,8 @@ Positive = Annotated[float, Bounds(0, ends='(]')]
 NonNegative = Annotated[float, Bounds(0)]
 Fraction = Annotated[float, Bounds(0, 1)]
 Seconds = Annotated[float, Bounds(0, 10**8, '(]')]  # up to three years
-LearningRate = Annotated[float, Bounds(0, 1, '(]')]
+Part = Annotated[float, Bounds(0, 1, '[)')]
+Rate = Annotated[float, Bounds(0, 1, '(]')]  # of learning or of an average
 # A name that may become part of a path, of a file or of an array.
 Name = Annotated[
   str,
@@ -114,7 +122,7 @@ Word = Annotated[
 Path = Annotated[
   str | os.PathLike,
   Rule(
-    lambda path: bool(os.fspath(path)) and '\0' not in os.fspath(path),
+    lambda path: str(path).strip() != '' and '\0' not in str(path),
     'that names a file or a folder',
   ),
 ]
@@ -153,6 +161,8 @@ def check(config: Any) -> None:
       converted = _convert(annotation, value)
     except _Refusal as refusal:
       raise ValueError(f'{_label(config, name)}{refusal}') from None
+    except TypeError as error:
+      raise TypeError(f'{_label(config, name)}: {error}') from error
     if converted is not value:
       object.__setattr__(config, name, converted)
 
@@ -217,6 +227,8 @@ def _split(hint: Any) -> tuple[Any, tuple[Any, ...]]:
     rules = (*more, *rules)
   if hint in (int, float) and not any(isinstance(r, Bounds) for r in rules):
     rules = (Bounds(), *rules)
+  if hint is Any and not rules:
+    raise TypeError('no check can be made of Any; expected a Rule beside it')
   return hint, rules
 
 

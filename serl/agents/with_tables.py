@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 from typing import Any
 
+from serl import configs
 from serl import specs
 from serl import types
 from serl.agents import builder as agent_builder
@@ -21,6 +22,7 @@ class Wrapper:
       ValueError: see `builder.check_tables`; or the wrapped builder has a table
         of goals.
     """
+    configs.check(self)
     tables = self.builder.make_tables()
     if any(table.source == agent_builder.GOALS for table in tables):
       raise ValueError(

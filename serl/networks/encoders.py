@@ -4,13 +4,15 @@ from collections.abc import Callable, Mapping
 import dataclasses
 import hashlib
 import re
-from typing import Any, NamedTuple
+import typing
+from typing import Annotated, Any, Literal, NamedTuple
 
 import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from serl import configs
 from serl import specs
 from serl import types
 from serl.networks import convolutions
@@ -20,7 +22,10 @@ from serl.networks import pooling
 from serl.networks import pretrained
 from serl.networks import resnet
 
-KINDS = ('small', 'resnet10', 'frozen_resnet10')
+Kind = Literal['small', 'resnet10', 'frozen_resnet10']
+KINDS = typing.get_args(Kind)
+_Pooling = pooling.Kind  # the field has the module's name
+_Widths = Annotated[tuple[configs.Size, ...], configs.length(1, 100)]
 
 
 class Encoder(NamedTuple):
@@ -40,53 +45,39 @@ class EncoderConfig:
   # 'small': convolutions, trained with the agent. 'resnet10': likewise.
   # 'frozen_resnet10': one trunk with pretrained weights for all cameras, that
   # stays as it is; what follows it is trained.
-  kind: str = 'small'
+  kind: Kind = 'small'
   # File of the frozen trunk's weights; see `serl.networks.pretrained`.
-  weights: str | None = None
-  # From the map of features to a vector: one of `pooling.KINDS`.
-  pooling: str = 'average'
+  weights: configs.Path | None = None
+  # From the map of features to a vector.
+  pooling: _Pooling = 'average'
   # Channels of the small encoder's convolutions.
-  features: tuple[int, ...] = (32, 64, 128, 256)
+  features: _Widths = (32, 64, 128, 256)
   # Learned sums of each channel, for pooling by 'spatial_embeddings'.
-  spatial_features: int = 8
+  spatial_features: configs.Size = 8
   # Width of the layer behind the pooling, of each camera.
-  bottleneck_size: int = 256
+  bottleneck_size: configs.Size = 256
   # Width of the layer for all that is not an image.
-  proprioception_size: int = 64
+  proprioception_size: configs.Size = 64
   # Map what has finite bounds to [-1, 1] before that layer.
   scale_proprioception: bool = False
 
   def __post_init__(self):
-    """Checks the values.
-
-    Raises:
-      ValueError: with the offending value and what was expected.
-    """
-    _check_choice('kind', self.kind, KINDS)
-    _check_choice('pooling', self.pooling, pooling.KINDS)
-    sizes = {
-      'spatial_features': self.spatial_features,
-      'bottleneck_size': self.bottleneck_size,
-      'proprioception_size': self.proprioception_size,
-      **{f'features[{i}]': size for i, size in enumerate(self.features)},
-    }
-    for name, size in sizes.items():
-      if size < 1:
-        raise ValueError(
-          f'EncoderConfig.{name} is {size}, expected at least 1.'
-        )
-    if not self.features:
-      raise ValueError('EncoderConfig.features is empty, expected one number.')
-    if self.weights is None and self.kind == 'frozen_resnet10':
-      raise ValueError(
-        "EncoderConfig.weights is None, but kind is 'frozen_resnet10'. "
-        + pretrained.WHERE
-      )
-    if self.weights is not None and self.kind != 'frozen_resnet10':
-      raise ValueError(
-        f'EncoderConfig.weights is {self.weights!r}, but kind is '
-        f"{self.kind!r}; only 'frozen_resnet10' has weights from a file."
-      )
+    configs.check(self)
+    is_frozen = self.kind == 'frozen_resnet10'
+    configs.demand(
+      self,
+      (
+        'weights',
+        self.weights is not None or not is_frozen,
+        f"a file for the kind 'frozen_resnet10'. {pretrained.WHERE[:-1]}",
+      ),
+      (
+        'weights',
+        self.weights is None or is_frozen,
+        f"None for the kind {self.kind!r}: only 'frozen_resnet10' has weights "
+        'from a file',
+      ),
+    )
 
   def describe(self) -> dict[str, Any]:
     """Returns the configuration as plain data, the weights by their hash."""
@@ -296,13 +287,6 @@ def _fold(frames: jax.Array) -> jax.Array:
   """Folds frames [B, stack, H, W, C] into channels: [B, H, W, stack * C]."""
   moved = jnp.moveaxis(frames, 1, 3)
   return moved.reshape(*moved.shape[:3], -1)
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-  if value not in choices:
-    raise ValueError(
-      f'EncoderConfig.{name} is {value!r}, expected one of {choices}.'
-    )
 
 
 def _check_spec(path: str, leaf: specs.Array, config: EncoderConfig) -> None:

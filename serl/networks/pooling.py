@@ -1,11 +1,15 @@
 """From a map of features [B, H, W, C] to one vector [B, size]."""
 
+import typing
+from typing import Literal
+
 import chex
 import haiku as hk
 import jax
 import jax.numpy as jnp
 
-KINDS = ('average', 'max', 'spatial_softmax', 'spatial_embeddings')
+Kind = Literal['average', 'max', 'spatial_softmax', 'spatial_embeddings']
+KINDS = typing.get_args(Kind)
 
 
 def average(features: jax.Array) -> jax.Array:
@@ -67,12 +71,12 @@ class SpatialEmbeddings(hk.Module):
     return sums.reshape(features.shape[0], -1)
 
 
-def pool(features: jax.Array, kind: str, embeddings: int) -> jax.Array:
+def pool(features: jax.Array, kind: Kind, embeddings: int) -> jax.Array:
   """Pools [B, H, W, C] to [B, size]; call it inside of `hk.transform`.
 
   Args:
     features: the map.
-    kind: one of `KINDS`.
+    kind: of the pooling.
     embeddings: of each channel, for 'spatial_embeddings'.
   """
   if kind == 'spatial_embeddings':

@@ -28,8 +28,6 @@ InterventionFactory = Callable[
 
 
 _Rate = Annotated[float, configs.Bounds(0, 10_000, '(]')]
-_Actors = Annotated[int, configs.Bounds(1, 1000)]
-_HeldOut = Annotated[float, configs.Bounds(0, 1, '[)')]
 
 
 def _free(default: Any, flag: str | None = None) -> Any:
@@ -69,7 +67,7 @@ class RunConfig:
   # Collecting.
   # Uniform actions before the policy acts.
   random_steps: configs.NonNegativeInt = 1000
-  num_actors: _Actors = _free(1)
+  num_actors: configs.Few = _free(1)
   # Paces each actor; None steps as fast as it can. A real robot paces itself.
   steps_per_second: _Rate | None = _free(None, '--steps-per-second')
   # Of all actors; then the run ends.
@@ -108,7 +106,7 @@ class RunConfig:
   # Rounds; then the run ends.
   max_learner_steps: configs.Count = _free(10_000, '--max-learner-steps')
   # Of the demonstrations' episodes, which only measure.
-  held_out_fraction: _HeldOut = 0.1
+  held_out_fraction: configs.Part = 0.1
 
   # Evaluating.
   evaluate: bool = _free(True)  # False on a real robot: it has one arm

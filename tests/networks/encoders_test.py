@@ -280,13 +280,13 @@ def test_configurations_are_told_apart_by_plain_data(frozen, weights):
 @pytest.mark.parametrize(
   'field, value, message',
   [
-    ('kind', 'vit', "kind is 'vit', expected one of"),
-    ('pooling', 'mean', "pooling is 'mean', expected one of"),
+    ('kind', 'vit', "kind is 'vit', expected 'small' or"),
+    ('pooling', 'mean', "pooling is 'mean', expected 'average' or"),
     ('features', (8, 0), r'features\[1\] is 0'),
-    ('features', (), 'features is empty'),
+    ('features', (), r'features is \(\), expected'),
     ('bottleneck_size', 0, 'bottleneck_size is 0'),
     ('kind', 'frozen_resnet10', 'github.com/rail-berkeley/serl'),
-    ('weights', 'trunk.pkl', "'trunk.pkl', but kind is 'small'"),
+    ('weights', 'trunk.pkl', "'trunk.pkl', expected None for the kind"),
   ],
 )
 def test_bad_configurations_are_refused(field, value, message):

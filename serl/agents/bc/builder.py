@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from serl import configs
 from serl import specs
 from serl import types
 from serl.agents import builder
@@ -25,6 +26,8 @@ class BCBuilder:
   config: bc_config.BCConfig = dataclasses.field(
     default_factory=bc_config.BCConfig
   )
+
+  __post_init__ = configs.check
 
   def make_networks(
     self, spec: specs.EnvironmentSpec

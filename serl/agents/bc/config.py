@@ -1,10 +1,14 @@
 """Every constant of behaviour cloning."""
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
 
+from serl import configs
 from serl.networks import encoders
 from serl.networks import mlp
+
+_Index = Annotated[int, configs.Bounds(-1000, 1000)]
+_Window = Annotated[int, configs.Bounds(0, 1000)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,18 +16,18 @@ class BCConfig:
   """Behaviour cloning with a gripper that is not drowned; see README.md."""
 
   # Rows of a minibatch; a round is one update with one of them.
-  batch_size: int = 256
+  batch_size: configs.Size = 256
   # Adam's rate.
-  learning_rate: float = 1e-3
+  learning_rate: configs.Rate = 1e-3
   # Part of the weights that is taken off them at rate 1; Loshchilov and Hutter
   # (arXiv 1711.05101). Few demonstrations are learned by heart without it.
-  weight_decay: float = 1.0
+  weight_decay: configs.NonNegative = 1.0
   # Part of the way that the average of the parameters, which acts, moves to
   # them at each update: they themselves act well at one checkpoint and badly at
   # the next. 1 lets them act.
-  average_rate: float = 0.002
+  average_rate: configs.Rate = 0.002
   # Widths of the policy's hidden layers.
-  hidden_sizes: tuple[int, ...] = (256, 256)
+  hidden_sizes: tuple[configs.Size, ...] = (256, 256)
   # Function behind each hidden layer.
   activation: mlp.Activation = 'tanh'
   # Normalise the outputs of each hidden layer before the activation.
@@ -33,17 +37,17 @@ class BCConfig:
   head: Literal['normal', 'tanh_normal'] = 'normal'
   # Bounds of its standard deviation (before tanh). Equal ones make the loss a
   # squared error: a deviation that is learned is learned by heart.
-  min_std: float = 0.1
-  max_std: float = 0.1
+  min_std: configs.Positive = 0.1
+  max_std: configs.Positive = 0.1
   # Numbers of the action that command a gripper, -1 for the last one: above
   # 0.5 one way, below -0.5 the other way, between them neither. These are
   # classified; empty if there is no gripper.
-  gripper: tuple[int, ...] = ()
+  gripper: tuple[_Index, ...] = ()
   # Part of each minibatch that is drawn from the steps at which the gripper's
   # command changes and those around them. 0 draws all steps alike.
-  event_fraction: float = 0.25
+  event_fraction: configs.Part = 0.25
   # Steps before and after a change that count as around it.
-  event_window: int = 2
+  event_window: _Window = 2
   # Map observations from their spec's bounds to [-1, 1].
   scale_observations: bool = True
   # Of observations with images.
@@ -52,49 +56,24 @@ class BCConfig:
   )
   # Pixels that an image is padded by, at its edges, before it is cropped back
   # to its size at random. 0 leaves images as they are.
-  crop_padding: int = 4
+  crop_padding: configs.Padding = 4
   # Change brightness, contrast, saturation and hue at random, too.
   color_jitter: bool = False
   # Transitions that are kept of the demonstrations; the oldest go first.
-  max_demonstrations: int = 200_000
+  max_demonstrations: configs.Count = 200_000
 
   def __post_init__(self):
-    """Checks the values.
-
-    Raises:
-      ValueError: with the offending value and what was expected.
-    """
+    configs.check(self)
     rows = self.event_fraction * self.batch_size
-    for name, met, expected in (
-      ('batch_size', self.batch_size >= 1, 'at least 1'),
-      ('learning_rate', self.learning_rate > 0, 'above 0'),
-      ('average_rate', 0 < self.average_rate <= 1, 'in (0, 1]'),
-      ('weight_decay', self.weight_decay >= 0, 'at least 0'),
-      (
-        'head',
-        self.head in ('normal', 'tanh_normal'),
-        "'normal' or 'tanh_normal'",
-      ),
-      (
-        'activation',
-        self.activation in mlp.ACTIVATIONS,
-        f'one of {tuple(mlp.ACTIVATIONS)}',
-      ),
-      ('min_std', 0 < self.min_std <= self.max_std, 'in (0, max_std]'),
-      ('event_fraction', 0 <= self.event_fraction < 1, 'in [0, 1)'),
+    configs.demand(
+      self,
+      ('min_std', self.min_std <= self.max_std, 'in (0, max_std]'),
       (
         'event_fraction',
         abs(rows - round(rows)) < 1e-6,
         f'whole rows of batch_size {self.batch_size}, not {rows:g}',
       ),
-      ('event_window', self.event_window >= 0, 'at least 0 steps'),
-      ('crop_padding', self.crop_padding >= 0, 'at least 0 pixels'),
-      ('max_demonstrations', self.max_demonstrations >= 1, 'at least 1'),
-    ):
-      if not met:
-        raise ValueError(
-          f'BCConfig.{name} is {getattr(self, name)!r}, expected {expected}.'
-        )
+    )
 
 
 def cpu(action_size: int, images: bool = False) -> BCConfig:

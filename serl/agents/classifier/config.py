@@ -1,9 +1,13 @@
 """Every constant of the reward classifier."""
 
 import dataclasses
-from typing import Any
+from typing import Annotated, Any
 
+from serl import configs
 from serl.networks import encoders
+
+_Cameras = Annotated[tuple[str, ...], configs.length(1, 100)]
+_HeldOut = Annotated[float, configs.Bounds(0, 1, '()')]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -11,26 +15,17 @@ class NetworkConfig:
   """A classifier of images."""
 
   # Paths of the images that it looks at; None for all that are observed.
-  cameras: tuple[str, ...] | None = None
+  cameras: _Cameras | None = None
   # In front of the head.
   encoder: encoders.EncoderConfig = dataclasses.field(
     default_factory=encoders.EncoderConfig
   )
   # Width of the head's one hidden layer.
-  hidden_size: int = 256
+  hidden_size: configs.Size = 256
   # Part of the hidden layer that is left out at each update.
-  dropout_rate: float = 0.1
+  dropout_rate: configs.Part = 0.1
 
-  def __post_init__(self):
-    """Checks the values.
-
-    Raises:
-      ValueError: with the offending value and what was expected.
-    """
-    some = self.cameras is None or len(self.cameras) > 0
-    _check(self, 'cameras', some, 'None for all, or some names')
-    _check(self, 'hidden_size', self.hidden_size >= 1, 'at least 1')
-    _check(self, 'dropout_rate', 0 <= self.dropout_rate < 1, 'in [0, 1)')
+  __post_init__ = configs.check
 
   def describe(self) -> dict[str, Any]:
     """Returns the configuration as plain data; see `EncoderConfig.describe`."""
@@ -48,39 +43,26 @@ class ClassifierConfig:
   network: NetworkConfig = dataclasses.field(default_factory=NetworkConfig)
   # Pixels that an image is padded by, at its edges, before it is cropped back
   # to its size at random. 0 leaves images as they are.
-  crop_padding: int = 4
+  crop_padding: configs.Padding = 4
   # Rows of a minibatch; half of them are successes, however rare those are.
-  batch_size: int = 64
+  batch_size: configs.Size = 64
   # Updates, and Adam's rate.
-  training_steps: int = 1000
-  learning_rate: float = 3e-4
+  training_steps: configs.Count = 1000
+  learning_rate: configs.Rate = 3e-4
   # Of the episodes, which only test.
-  held_out_fraction: float = 0.25
+  held_out_fraction: _HeldOut = 0.25
   # Of failures that may count as successes, which the threshold keeps to.
-  false_positive_rate: float = 0.01
+  false_positive_rate: configs.Part = 0.01
 
   def __post_init__(self):
-    """Checks the values.
-
-    Raises:
-      ValueError: with the offending value and what was expected.
-    """
-    _check(self, 'crop_padding', self.crop_padding >= 0, 'at least 0 pixels')
-    even = self.batch_size >= 2 and self.batch_size % 2 == 0
-    _check(self, 'batch_size', even, 'an even number: half are successes')
-    _check(self, 'training_steps', self.training_steps >= 1, 'at least 1')
-    _check(self, 'learning_rate', self.learning_rate > 0, 'above 0')
-    within = 0 < self.held_out_fraction < 1
-    _check(self, 'held_out_fraction', within, 'in (0, 1)')
-    rate = 0 <= self.false_positive_rate < 1
-    _check(self, 'false_positive_rate', rate, 'in [0, 1), such as 0.01')
-
-
-def _check(config: object, name: str, met: bool, expected: str) -> None:
-  if not met:
-    raise ValueError(
-      f'{type(config).__name__}.{name} is {getattr(config, name)!r}, expected '
-      f'{expected}.'
+    configs.check(self)
+    configs.demand(
+      self,
+      (
+        'batch_size',
+        self.batch_size % 2 == 0,
+        'an even number: half are successes',
+      ),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import Any
 
+from serl import configs
 from serl import specs
 from serl.agents import builder
 from serl.agents.drq import config as drq_config
@@ -21,6 +22,8 @@ class DrQBuilder:
   config: drq_config.DrQConfig = dataclasses.field(
     default_factory=drq_config.serl
   )
+
+  __post_init__ = configs.check
 
   @property
   def _sac(self) -> sac_builder.SACBuilder:

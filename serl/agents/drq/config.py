@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from serl import configs
 from serl.agents.sac import config as sac_config
 from serl.networks import encoders
 
@@ -27,26 +28,21 @@ class DrQConfig:
   )
   # Pixels that an image is padded by, at its edges, before it is cropped back
   # to its size at random. 0 leaves images as they are.
-  crop_padding: int = 4
+  crop_padding: configs.Padding = 4
   # Change brightness, contrast, saturation and hue at random, too.
   color_jitter: bool = False
 
   def __post_init__(self):
-    """Checks the values.
-
-    Raises:
-      ValueError: with the offending value and what was expected.
-    """
-    if self.crop_padding < 0:
-      raise ValueError(
-        f'DrQConfig.crop_padding is {self.crop_padding!r}, expected at least '
-        '0 pixels.'
-      )
-    if self.sac.scale_observations:
-      raise ValueError(
-        'DrQConfig.sac.scale_observations is True, expected False: the encoder '
-        'reads the observations, set EncoderConfig.scale_proprioception.'
-      )
+    configs.check(self)
+    configs.demand(
+      self,
+      (
+        'sac.scale_observations',
+        not self.sac.scale_observations,
+        'False: the encoder reads the observations, set '
+        'EncoderConfig.scale_proprioception',
+      ),
+    )
 
 
 def serl() -> DrQConfig:

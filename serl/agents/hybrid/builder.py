@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 import dataclasses
 import functools
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 
+from serl import configs
 from serl import specs
 from serl import types
 from serl.agents import builder
@@ -29,24 +30,15 @@ class HybridBuilder:
   one flat array, the gripper's is its last entry.
   """
 
-  agent: sac_builder.SACBuilder | drq_builder.DrQBuilder
+  agent: Annotated[
+    sac_builder.SACBuilder | drq_builder.DrQBuilder,
+    configs.advice('- put RLPD and VICE around HybridBuilder'),
+  ]
   config: hybrid_config.HybridConfig = dataclasses.field(
     default_factory=hybrid_config.HybridConfig
   )
 
-  def __post_init__(self):
-    """Checks what is wrapped.
-
-    Raises:
-      ValueError: if it is neither SAC's builder nor DrQ's.
-    """
-    if not isinstance(
-      self.agent, (sac_builder.SACBuilder, drq_builder.DrQBuilder)
-    ):
-      raise ValueError(
-        f'HybridBuilder is around {type(self.agent).__name__}, expected '
-        'SACBuilder or DrQBuilder: put RLPD and VICE around HybridBuilder.'
-      )
+  __post_init__ = configs.check
 
   @property
   def _agent_config(self) -> sac_config.SACConfig:

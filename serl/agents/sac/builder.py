@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from serl import configs
 from serl import specs
 from serl import types
 from serl.agents import builder
@@ -22,6 +23,8 @@ class SACBuilder:
   config: sac_config.SACConfig = dataclasses.field(
     default_factory=sac_config.serl
   )
+
+  __post_init__ = configs.check
 
   def make_networks(
     self, spec: specs.EnvironmentSpec

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import Any
 
+from serl import configs
 from serl import specs
 from serl import types
 from serl.agents import builder as agent_builder
@@ -34,6 +35,7 @@ class VICEBuilder:
         no experience of its own, bounds for the environment's return, or
         transitions of several steps.
     """
+    configs.check(self)
     bounds = _find('return_bounds', self.builder.describe())
     if bounds is not None:
       raise ValueError(

@@ -12,18 +12,17 @@ from serl.agents.sac import quirks
 @pytest.mark.parametrize(
   'field, value, expected',
   [
-    ('batch_size', 0, 'at least 1'),
+    ('batch_size', 0, r'in \[1, 100000\]'),
     ('target_members', 11, 'at most critic_members, 10'),
     ('discount', 1.5, r'in \[0, 1\]'),
     ('target_rate', 0.0, r'in \(0, 1\]'),
-    ('initial_temperature', 0.0, 'above 0'),
-    ('cloning', -1.0, 'at least 0'),
-    ('critic_learning_rate', -1.0, 'above 0'),
-    ('warmup_steps', -5, 'at least 0'),
-    ('hidden_sizes', (8, 0), 'widths of at least 1'),
+    ('initial_temperature', 0.0, r'in \(0, '),
+    ('cloning', -1.0, r'in \[0, '),
+    ('critic_learning_rate', -1.0, r'in \(0, 1\]'),
+    ('warmup_steps', -5, r'in \[0, '),
     ('min_replay_size', 2_000_000, 'to replay_size, 1000000'),
     ('min_std', 6.0, r'in \(0, max_std\]'),
-    ('activation', 'sine', r"one of \('tanh', 'relu'\)"),
+    ('activation', 'sine', "'tanh' or 'relu'"),
     ('actor_objective', 'max', "'mean' or 'min'"),
   ],
 )
@@ -44,7 +43,7 @@ def test_more_targets_than_critics_only_with_replacement():
 
 def test_a_shared_head_is_behind_a_layer():
   assert sac_config.SACConfig(hidden_sizes=()).hidden_sizes == ()
-  with pytest.raises(ValueError, match='one or more before a shared_value_hea'):
+  with pytest.raises(ValueError, match='or more before a shared_value_hea'):
     sac_config.SACConfig(
       hidden_sizes=(), quirks=quirks.SERLQuirks(shared_value_head=True)
     )
@@ -86,5 +85,5 @@ def test_a_quirk_that_is_none_is_refused():
 
 @pytest.mark.parametrize('bounds', [(1.0, 1.0), (1.0, 0.0), (0.0,)])
 def test_refuses_bounds_that_hold_no_return(bounds):
-  with pytest.raises(ValueError, match=r'return_bounds is .* a larger return'):
+  with pytest.raises(ValueError, match=r'return_bounds is .*expected'):
     sac_config.SACConfig(return_bounds=bounds)
