@@ -28,6 +28,52 @@ class CommandError(ValueError):
   """A command that makes no sense or asks for what no limit allows."""
 
 
+def within(default: Any, low: float | None = None, high: float = 1000.0) -> Any:
+  """Returns a field of a config with the bounds of its number, or of each.
+
+  Args:
+    default: its value; what is set has as many numbers.
+    low: the least that is allowed; None for more than 0.
+    high: the most that is allowed.
+  """
+  return dataclasses.field(default=default, metadata={'bounds': (low, high)})
+
+
+def check_fields(config: Any) -> None:
+  """Checks the fields of a config by their annotations and their bounds.
+
+  Numbers are made by `within`. Of the rest, texts and switches are checked.
+
+  Raises:
+    CommandError: with the field, its value and what was expected.
+  """
+  for field in dataclasses.fields(config):
+    value, bounds = getattr(config, field.name), field.metadata.get('bounds')
+    if bounds is not None:
+      _check_numbers(field, value, *bounds)
+    # The annotations of this package are kept as their texts.
+    elif field.type == 'bool' and not isinstance(value, bool):
+      raise CommandError(f'{field.name} is {value!r}; expected True or False')
+    elif field.type == 'str' and not isinstance(value, str):
+      raise CommandError(f'{field.name} is {value!r}; expected a text')
+
+
+def _check_numbers(
+  field: dataclasses.Field, value: Any, low: float | None, high: float
+) -> None:
+  many = isinstance(field.default, tuple)
+  length = len(field.default) if many else 1
+  array = numbers_in(value if many else [value], length, field.name)
+  if field.type == 'int' and not isinstance(value, numbers.Integral):
+    raise CommandError(f'{field.name} is {value!r}; expected a whole number')
+  is_above = array > 0 if low is None else array >= low
+  if not np.all(is_above & (array <= high)):
+    least = 'more than 0' if low is None else f'at least {low:g}'
+    raise CommandError(
+      f'{field.name} is {value!r}; expected {least} and at most {high:g}'
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Limits:
   """The limits of one arm in one room; a client cannot change them.
@@ -36,21 +82,26 @@ class Limits:
   compliance parameters.
   """
 
-  box_low: tuple[float, ...] = (0.3, -0.3, 0.01)  # [3], m, of the tool
-  box_high: tuple[float, ...] = (0.75, 0.3, 0.6)  # [3], m
-  orientation: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0)  # xyzw, straight down
-  max_rotation: float = math.pi / 2  # rad, away from `orientation`
-  max_step: float = 0.15  # m, of the commanded from the measured position
-  max_rotation_step: float = 0.6  # rad, likewise
-  max_speed: float = 1.2  # m/s
-  max_rotation_speed: float = 8.0  # rad/s
-  max_force: float = 60.0  # N, measured; above it the arm is held
-  max_torque: float = 20.0  # N m, measured; above it the arm is held
-  command_ttl: float = 0.15  # s without a command until the arm is held
+  # m, of the tool
+  box_low: tuple[float, ...] = within((0.3, -0.3, 0.01), -10, 10)
+  box_high: tuple[float, ...] = within((0.75, 0.3, 0.6), -10, 10)
+  # xyzw, straight down
+  orientation: tuple[float, ...] = within((1.0, 0.0, 0.0, 0.0), -2, 2)
+  # rad, away from `orientation`; at most pi/2, beyond which the way between two
+  # allowed orientations may not be allowed.
+  max_rotation: float = within(math.pi / 2, high=math.pi / 2)
+  # m, of the commanded from the measured position
+  max_step: float = within(0.15)
+  max_rotation_step: float = within(0.6)  # rad, likewise
+  max_speed: float = within(1.2)  # m/s
+  max_rotation_speed: float = within(8.0)  # rad/s
+  max_force: float = within(60.0)  # N, measured; above it the arm is held
+  max_torque: float = within(20.0)  # N m, measured; above it the arm is held
+  command_ttl: float = within(0.15)  # s without a command until the arm is held
   # s longer after a command of the gripper: clients wait for the fingers.
-  gripper_seconds: float = 0.7
-  max_recoveries: int = 5  # from reflexes, within `recovery_window`
-  recovery_window: float = 60.0  # s
+  gripper_seconds: float = within(0.7)
+  max_recoveries: int = within(5, 0)  # from reflexes, within `recovery_window`
+  recovery_window: float = within(60.0, high=1e6)  # s
   # Ranges by name, within those that the controller takes; the others' are
   # the controller's.
   compliance: Mapping[str, Sequence[float]] = dataclasses.field(
@@ -58,30 +109,16 @@ class Limits:
   )
 
   def __post_init__(self):
-    lengths = {'box_low': 3, 'box_high': 3, 'orientation': 4}
-    for field in dataclasses.fields(self):
-      value = getattr(self, field.name)
-      if field.name in lengths:
-        numbers_in(value, lengths[field.name], field.name)
-      elif field.name != 'compliance':
-        (number,) = numbers_in([value], 1, field.name)
-        least_is_open = field.name != 'max_recoveries'
-        if number < 0 or (least_is_open and number == 0):
-          raise CommandError(f'{field.name} is {value}; expected more than 0')
-    if not isinstance(self.max_recoveries, int):
-      raise CommandError(
-        f'max_recoveries is {self.max_recoveries}; expected a whole number'
-      )
+    check_fields(self)
     if not np.all(np.less(self.box_low, self.box_high)):
       raise CommandError(
         f'box_low {self.box_low} is not below box_high {self.box_high} on '
         'every axis'
       )
     unit_quaternion(self.orientation, 'orientation')
-    if self.max_rotation > math.pi / 2:
+    if not isinstance(self.compliance, Mapping):
       raise CommandError(
-        f'max_rotation is {self.max_rotation}; expected at most pi/2, beyond '
-        'which the way between two allowed orientations may not be allowed'
+        f'compliance is {self.compliance!r}; expected ranges by name'
       )
     for name, given in self.compliance.items():
       low, high = numbers_in(given, 2, f'compliance {name}')
@@ -119,10 +156,6 @@ def load(path: str | os.PathLike) -> Limits:
     raise CommandError(
       f'{path} holds {unknown!r}; expected an object with some of '
       f'{", ".join(sorted(names))}'
-    )
-  if not isinstance(given.get('compliance', {}), dict):
-    raise CommandError(
-      f'compliance is {given["compliance"]!r}; expected ranges by name'
     )
   try:
     return Limits(**given)

@@ -20,6 +20,7 @@ from urllib import parse
 import numpy as np
 from scipy.spatial import transform
 
+from robot_server import limits
 from robot_server import processes
 from robot_server import protocol
 from robot_server import states
@@ -52,14 +53,19 @@ class RosConfig:
 
   robot_ip: str
   load_gripper: bool = False  # Franka's own hand
-  reset_joints: tuple[float, ...] = RESET_JOINTS  # [7], rad
-  joint_tolerance: float = 1e-2  # rad, each joint
-  joint_reset_timeout: float = 30.0  # s
-  start_timeout: float = 20.0  # s, for a controller to publish
-  stop_timeout: float = 20.0  # s, for roslaunch to end its nodes
-  compliance_timeout: float = 2.0  # s
+  reset_joints: tuple[float, ...] = limits.within(RESET_JOINTS, -10, 10)  # rad
+  joint_tolerance: float = limits.within(1e-2, high=1.0)  # rad, each joint
+  joint_reset_timeout: float = limits.within(30.0)  # s
+  # s, for a controller to publish
+  start_timeout: float = limits.within(20.0)
+  # s, for roslaunch to end its nodes
+  stop_timeout: float = limits.within(20.0)
+  compliance_timeout: float = limits.within(2.0)  # s
   # s; franka_control publishes 30 times a second or more.
-  stale_after: float = 0.25
+  stale_after: float = limits.within(0.25, high=60.0)
+
+  def __post_init__(self):
+    limits.check_fields(self)
 
 
 class _Arrived(NamedTuple):

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 
@@ -7,6 +8,7 @@ from scipy.spatial import transform
 
 from robot_server import limits as limits_lib
 from robot_server import protocol
+from robot_server import ros_driver
 
 DOWN = [1.0, 0.0, 0.0, 0.0]
 LIMITS = limits_lib.Limits(
@@ -279,7 +281,11 @@ def test_a_file_gives_what_it_names(tmp_path):
     ('{"max_step": -1}', 'more than 0'),
     ('{"max_step": NaN}', 'finite'),
     ('{"max_step": "1"}', 'finite'),
-    ('{"max_rotation": 2}', 'pi/2'),
+    ('{"max_rotation": 2}', r'at most 1\.5708'),
+    ('{"max_speed": 1e12}', 'at most 1000'),
+    ('{"box_low": [-1e12, 0, 0]}', 'at least -10'),
+    ('{"max_recoveries": -1}', 'at least 0'),
+    ('{"max_recoveries": true}', 'finite'),
     ('{"box_low": [0, 0]}', 'has 2 values'),
     ('{"box_low": [0.9, 0, 0]}', 'not below'),
     ('{"orientation": [0, 0, 0, 0]}', 'unit quaternion'),
@@ -294,3 +300,22 @@ def test_a_wrong_file_is_refused(tmp_path, text, reason):
   path.write_text(text)
   with pytest.raises(limits_lib.CommandError, match=reason):
     limits_lib.load(path)
+
+
+@pytest.mark.parametrize(
+  'config', [limits_lib.Limits(), ros_driver.RosConfig(robot_ip='10.0.0.2')]
+)
+def test_every_field_of_a_config_is_checked(config):
+  numbers = (math.nan, math.inf, -math.inf, -1e12, 1e12, 10**400, '3', True)
+  for field in dataclasses.fields(config):
+    value = getattr(config, field.name)
+    wrong = [None, object(), [None], ['3'] * 7]
+    if isinstance(value, tuple):
+      wrong += [(x, *value[1:]) for x in numbers] + [(*value, 0.0), 3]
+    elif isinstance(value, (bool, str)):
+      wrong += [3, 0.5]
+    elif field.name != 'compliance':
+      wrong += [*numbers, -1, 0.5 if isinstance(value, int) else -0.5]
+    for each in wrong:
+      with pytest.raises(limits_lib.CommandError, match=f'^{field.name} '):
+        dataclasses.replace(config, **{field.name: each})
