@@ -9,7 +9,7 @@ PYTHON_NEWEST ?=
 NEWEST_TESTS = $(addprefix tests/,import_test.py agents/sac/losses_test.py \
   networks ops environments/sim/pick_cube_test.py programs/local_test.py \
   replay/local_test.py utils/checkpointing_test.py)
-GYM_HIL_TESTS = tests/environments/adapters
+GYM_HIL_TESTS = tests/environments/adapters tests/environments_page_test.py
 UV ?= python3 -m uv
 # Of setup.py, all that can be installed together.
 EXTRAS = sim dm_control gymnasium launch rlds lerobot franka dev

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import os
 import signal
 import threading
@@ -173,6 +174,15 @@ def test_runs_that_alternate_are_checked(tmp_path):
       runs={'there': run, 'back': _config(tmp_path / 'two', num_actors=2)},
       make_environment=fake_run.take_turns,
     )
+
+
+def test_runs_that_alternate_need_turns(tmp_path):
+  config = dataclasses.replace(
+    fake_run.make_alternating(tmp_path / 'run'),
+    make_environment=functools.partial(fake_run.make_environment, 'none', 0.0),
+  )
+  with pytest.raises(ValueError, match='has no next_task; expected'):
+    programs.run_local(config)
 
 
 def test_keeps_the_ratio_of_updates_to_steps(tmp_path):

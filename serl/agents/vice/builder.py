@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import Any
 
+from absl import logging
+
 from serl import configs
 from serl import specs
 from serl import types
@@ -17,9 +19,10 @@ from serl.agents.vice import learning
 class VICEBuilder:
   """VICE, Fu et al. 2018 (arXiv 1805.11686), around another agent.
 
-  The environment's reward is not used. The table of goals holds transitions
-  whose next observation is a goal; it stands behind the wrapped agent's tables,
-  so that its rows come last in every minibatch.
+  Neither the environment's reward is used nor, unless
+  `VICEConfig.keep_terminations`, the ends of its task. The table of goals holds
+  transitions whose next observation is a goal; it stands behind the wrapped
+  agent's tables, so that its rows come last in every minibatch.
   """
 
   builder: agent_builder.Builder
@@ -74,6 +77,13 @@ class VICEBuilder:
     self, networks: learning.VICENetworks
   ) -> agent_builder.Algorithm:
     """Returns the learning rule."""
+    if self.config.keep_terminations:
+      logging.warning(
+        'VICEConfig.keep_terminations is True: rewards are at most 0, so that '
+        'the end of an episode is worth more than any step. Keep it where the '
+        'task ends by success alone; where it ends by failure, the agent '
+        'learns to fail soon.'
+      )
     return learning.make_algorithm(
       networks,
       self.config,

@@ -23,6 +23,11 @@ class VICEConfig:
   reward: Literal['log_probability', 'probability'] = 'log_probability'
   # The logarithm's lower bound.
   lowest_reward: _Negative = -5.0
+  # Whether an end of the task ends the return, too. Not by default: nothing is
+  # rewarded behind an end, which is better than every reward by the logarithm
+  # of a probability, so that the agent would learn to end episodes, and worse
+  # than every probability, so that it would learn not to reach the goal.
+  keep_terminations: bool = False
   # Goals in a minibatch, beside the agent's rows. The classifier compares them
   # with as many of the agent's own observations.
   goals_per_minibatch: configs.Size = 64
@@ -45,7 +50,23 @@ class VICEConfig:
   # Goals that the table keeps.
   max_goals: configs.Count = 10_000
 
-  __post_init__ = configs.check
+  def __post_init__(self):
+    """Checks the values.
+
+    Raises:
+      ValueError: with the offending value and what was expected.
+    """
+    configs.check(self)
+    configs.demand(
+      self,
+      (
+        'keep_terminations',
+        not self.keep_terminations or self.reward != 'probability',
+        "False with the reward 'probability', which punishes the end of an "
+        'episode, the success included: an agent earns more beside the goal. '
+        "Or take the reward 'log_probability'",
+      ),
+    )
 
 
 def cpu() -> VICEConfig:

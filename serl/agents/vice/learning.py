@@ -136,7 +136,11 @@ def relabel(
   params: classifier_networks.ClassifierParams,
   batch: types.Transition,
 ) -> types.Transition:
-  """Returns a batch [updates, rows, ...] with the classifier's rewards."""
+  """Returns a batch [updates, rows, ...] with the classifier's rewards.
+
+  The ends of the task count like time limits, unless they are kept: rewards
+  that a classifier gives go on behind them.
+  """
   images = _images(networks, batch.next_observation)
   flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), images)
   rewards = losses.reward(
@@ -146,7 +150,12 @@ def relabel(
     kind=config.reward,
     lowest=config.lowest_reward,
   )
-  return batch._replace(reward=rewards.reshape(batch.reward.shape))
+  discount = batch.discount
+  if not config.keep_terminations:
+    discount = jnp.ones_like(discount)
+  return batch._replace(
+    reward=rewards.reshape(batch.reward.shape), discount=discount
+  )
 
 
 def _images(

@@ -130,3 +130,17 @@ def test_a_run_draws_from_its_goals(builder, spec, tmp_path):
   metrics = json.loads(line)
   assert metrics['goals_size'] == 6 and metrics['demonstrations_size'] == 10
   assert -5 <= metrics['vice_reward'] <= 0
+
+
+def test_an_end_that_is_punished_is_refused(config):
+  with pytest.raises(ValueError, match='punishes the end of an episode'):
+    dataclasses.replace(config, reward='probability', keep_terminations=True)
+
+
+def test_an_end_that_is_rewarded_is_warned_of(builder, spec, caplog):
+  builder.make_algorithm(builder.make_networks(spec))
+  assert 'keep_terminations' not in caplog.text
+  config = dataclasses.replace(builder.config, keep_terminations=True)
+  keeping = dataclasses.replace(builder, config=config)
+  keeping.make_algorithm(keeping.make_networks(spec))
+  assert 'the agent learns to fail soon' in caplog.text

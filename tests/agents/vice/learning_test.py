@@ -1,5 +1,7 @@
 """Tests of learning: by its effect."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -117,3 +119,38 @@ def test_the_gradient_reaches_the_encoder(networks, config, make_batch):
   assert np.isfinite(norms).all()
   encoder = jax.tree.leaves(gradient.encoder)
   assert all(np.abs(leaf).max() > 0 for leaf in encoder)
+
+
+def _relabelled(networks, config, make_batch):
+  """Returns the discounts of a batch with terminations, as the agent has it."""
+  given = []
+
+  def update(state, batch):
+    given.append(batch.discount)
+    return state, {}
+
+  agent = builder.Algorithm(lambda key: jnp.zeros(()), update)
+  algorithm = learning.make_algorithm(
+    networks, config, agent, builder.BatchSpec(2, 8), range(4)
+  )
+  batch = make_batch(0)
+  ends = jnp.arange(batch.discount.size).reshape(batch.discount.shape) % 3 > 0
+  batch = batch._replace(discount=ends.astype(jnp.float32))
+  algorithm.update(algorithm.init(jax.random.PRNGKey(0)), batch)
+  return given[0], batch.discount[:, :8]
+
+
+@pytest.mark.parametrize('reward', ['log_probability', 'probability'])
+def test_the_ends_of_the_task_are_no_ends_of_the_return(
+  networks, config, make_batch, reward
+):
+  config = dataclasses.replace(config, reward=reward)
+  given, ends = _relabelled(networks, config, make_batch)
+  assert (ends == 0).any()
+  np.testing.assert_array_equal(given, np.ones_like(ends))
+
+
+def test_the_ends_may_be_kept(networks, config, make_batch):
+  config = dataclasses.replace(config, keep_terminations=True)
+  given, ends = _relabelled(networks, config, make_batch)
+  np.testing.assert_array_equal(given, ends)
