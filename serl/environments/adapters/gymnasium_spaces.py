@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from serl import conformance
 from serl import specs
-
-_UNBOUNDED = 1e30  # what some environments have for "unbounded" is above it
 
 
 def leaves(space: Any, path: str = '') -> Iterator[tuple[str, Any]]:
@@ -48,8 +47,8 @@ def observation_spec(path: str, space: Any) -> specs.Array:
   if space.dtype == np.uint8 and len(shape) >= 3:
     return specs.BoundedArray(shape, np.uint8, space.low, space.high, name)
   low, high = space.low.astype(np.float64), space.high.astype(np.float64)
-  low = np.where(low > -_UNBOUNDED, low, -np.inf).astype(np.float32)
-  high = np.where(high < _UNBOUNDED, high, np.inf).astype(np.float32)
+  low = np.where(low > -conformance.LARGEST, low, -np.inf).astype(np.float32)
+  high = np.where(high < conformance.LARGEST, high, np.inf).astype(np.float32)
   if np.isinf(low).all() and np.isinf(high).all():
     return specs.Array(shape, np.float32, name)
   return specs.BoundedArray(shape, np.float32, low, high, name)
@@ -69,7 +68,7 @@ def action_spec(space: Any) -> specs.BoundedArray:
       'one Box of real numbers: an agent acts with one vector.'
     )
   low, high = space.low.ravel(), space.high.ravel()
-  unbounded = ~((low > -_UNBOUNDED) & (high < _UNBOUNDED))
+  unbounded = ~((low > -conformance.LARGEST) & (high < conformance.LARGEST))
   if unbounded.any() or not low.size:
     raise ValueError(
       f'The action is of the space {space}, of which the numbers '

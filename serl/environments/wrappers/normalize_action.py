@@ -4,9 +4,8 @@ import dm_env
 from dm_env import specs
 import numpy as np
 
+from serl import conformance
 from serl.environments.wrappers import base
-
-_UNBOUNDED = 1e30  # what some environments have for "unbounded" is above it
 
 
 class NormalizeAction(base.EnvironmentWrapper):
@@ -23,9 +22,10 @@ class NormalizeAction(base.EnvironmentWrapper):
     if not (
       isinstance(spec, specs.BoundedArray)
       and spec.dtype.kind == 'f'
-      # NaN is no bound, and the range of a type is none either.
-      and (np.abs(spec.minimum) < _UNBOUNDED).all()
-      and (np.abs(spec.maximum) < _UNBOUNDED).all()
+      # NaN is no bound, nor is what stands for none: 1e10 in MuJoCo, or the
+      # range of a type.
+      and (np.abs(spec.minimum) < conformance.LARGEST).all()
+      and (np.abs(spec.maximum) < conformance.LARGEST).all()
     ):
       raise ValueError(
         f'The action is {spec}; expected one array of real numbers with finite '

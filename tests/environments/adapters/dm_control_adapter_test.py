@@ -85,6 +85,12 @@ def test_clips_actions_and_refuses_what_is_none():
     environment.step(np.full(1, np.nan))
 
 
+def test_actions_without_bounds_are_refused():
+  # For none, MuJoCo has 1e10.
+  with pytest.raises(ValueError, match='real numbers with finite bounds'):
+    adapters.from_dm_control('lqr', 'lqr_2_1')
+
+
 def test_does_not_report_success():
   environment = adapters.from_dm_control('reacher', 'easy')
   environment.reset()

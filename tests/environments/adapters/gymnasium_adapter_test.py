@@ -207,6 +207,7 @@ def test_other_spaces_are_named(space):
       r'\[1\] have no bounds',
     ),
     (spaces.Box(-1e38, 1, (2,), np.float32), r'\[0, 1\] have no bounds'),
+    (spaces.Box(-1e10, 1e10, (1,), np.float64), r'\[0\] have no bounds'),
     (spaces.Box(0, 3, (2,), np.int32), 'expected one Box of real'),
     (spaces.Box(0, 255, (2,), np.uint8), 'expected one Box of real'),
     (spaces.Dict({'arm': _ACTION}), 'expected one Box of real'),
