@@ -209,6 +209,18 @@ class HasScene(Protocol, metaclass=Capability):
     """The simulated scene of the present task."""
 
 
+@runtime_checkable
+class HasRealTime(Protocol, metaclass=Capability):
+  """Knows whether it runs in real time, as a robot does.
+
+  A simulation, whose time passes by its steps alone, need not have it.
+  """
+
+  @property
+  def real_time(self) -> bool:
+    """Whether time passes while nothing acts: then no learner holds it up."""
+
+
 # What an actor may have.
 
 
@@ -248,18 +260,6 @@ class FaultError(RuntimeError):
   the environment do it, by its `hold()`. The episode is dropped and a later
   `reset` is tried, which raises it again while the part is not back.
   """
-
-
-@runtime_checkable
-class RealTime(Protocol):
-  """An environment that may run in real time, as a robot does.
-
-  A simulation, whose time passes by its steps alone, need not have it.
-  """
-
-  @property
-  def real_time(self) -> bool:
-    """Whether time passes while nothing acts: then no learner holds it up."""
 
 
 class Variables(NamedTuple):

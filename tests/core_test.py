@@ -40,6 +40,7 @@ _OF_ENVIRONMENTS = [
   core.HasGripperCloses,
   core.HasHold,
   core.HasNote,
+  core.HasRealTime,
   core.HasRender,
   core.HasScene,
   core.HasStepExtras,

@@ -95,7 +95,8 @@ class RunConfig:
   updates_per_step: _Rate = _free(1.0, '--updates-per-step')
   # Actors wait between episodes while the updates of their steps are overdue,
   # so that a number of steps means as much on a slow machine as on a fast one.
-  # None: unless the environment runs in real time (`core.RealTime`), as an arm.
+  # None: unless the environment runs in real time, as an arm; see
+  # `core.HasRealTime`.
   keep_ratio: bool | None = _free(None, '--keep-ratio')
   # Rounds between published parameters.
   publish_every: configs.Count = _free(10)

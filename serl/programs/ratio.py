@@ -52,6 +52,15 @@ def slack(episode_steps: int) -> int:
   return max(_SLACK, episode_steps)
 
 
+def lead(episode_steps: int) -> int:
+  """Returns how many steps an actor that waits may be ahead of its updates.
+
+  Args:
+    episode_steps: of its longest episode so far.
+  """
+  return slack(episode_steps) + episode_steps
+
+
 def keeps(keep_ratio: bool | None, environment: dm_env.Environment) -> bool:
   """Returns whether an actor waits for the updates of its steps.
 
@@ -63,7 +72,9 @@ def keeps(keep_ratio: bool | None, environment: dm_env.Environment) -> bool:
   Raises:
     ValueError: it is to wait, and runs in real time.
   """
-  real_time = isinstance(environment, core.RealTime) and environment.real_time
+  real_time = (
+    isinstance(environment, core.HasRealTime) and environment.real_time
+  )
   if keep_ratio and real_time:
     raise ValueError(
       'keep_ratio is True (--keep-ratio), but the environment runs in real '

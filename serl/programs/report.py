@@ -227,9 +227,7 @@ def _keeps_ratio(
   ratio = training.make_ratio(config)
   last = learner[-1]
   first = next((r for r in learner if r.get('time', 0.0) >= launched), last)
-  may_be_due = sum(
-    ratio_lib.slack(longest) + longest for longest in _longest_episodes(config)
-  )
+  may_be_due = sum(map(ratio_lib.lead, _longest_episodes(config)))
   start = {'env_steps': ratio.start_step, 'learner_steps': -1}  # one is begun
 
   def keeps(since: Mapping[str, Any]) -> bool:

@@ -230,7 +230,7 @@ class FrankaEnvironment(dm_env.Environment):
 
   @property
   def real_time(self) -> bool:
-    """Whether time passes while nothing acts, see `core.RealTime`."""
+    """Whether time passes while nothing acts, see `core.HasRealTime`."""
     return True
 
   @property

@@ -1,6 +1,7 @@
 """The learner's node: trains, and answers the calls of the other nodes."""
 
 from collections.abc import Mapping
+import math
 import threading
 import time
 from typing import Any
@@ -12,6 +13,7 @@ from serl import core
 from serl import types
 from serl.programs import config as config_lib
 from serl.programs import evaluation
+from serl.programs import ratio
 from serl.programs import run_folder
 from serl.programs import training as training_lib
 from serl.programs.distributed import heartbeat
@@ -28,10 +30,13 @@ from serl.utils import loggers
 NAME = service.LEARNER
 _POLL_S = 0.1  # between two looks at the replay
 _IDLE_S = 0.01  # a pause while no round is due
-_CATCH_UP_S = 60.0  # for the updates that are due when the last step is taken
+# For the updates that are due when the last step is taken, where actors did not
+# wait; what they may be ahead by if they do is made up for, however slowly.
+_CATCH_UP_S = 60.0
 # For the nodes elsewhere to hear that the run is over; and for those that have
 # lost contact to find back, at the least.
 _FAREWELL_S, _RETURN_S = 30.0, 8.0
+_LAST_UPDATES = 'making the updates of the last steps'
 _SILENCE_S = 60.0  # of the replay, after which the learner ends
 
 
@@ -69,6 +74,7 @@ class Learner:
     self._training: training_lib.Training | None = None
     self._inserted: dict[str, int] = {}
     self._passed_steps = 0  # that were taken, and are in no table
+    self._longest = 0  # steps of an episode
     self._steps = 0  # in the episodes of `_inserted`, those included
     self._starting = 'it starts'
     self._is_filled = False  # whether the tables may be sampled
@@ -126,6 +132,7 @@ class Learner:
         self._failure = error
         raise
       self._count(actor, inserted + 1, episode.length)
+      self._longest = max(self._longest, episode.length)
       return inserted + 1
 
   def pass_over(self, actor: str, begin: int, end: int, steps: int) -> int:
@@ -243,7 +250,10 @@ class Learner:
     self._end(training.time_limit.reached())
     limit = training_lib.steps_limit_reached(self._config, env_steps)
     if self._end(limit):
-      self._catch_up_until = time.monotonic() + _CATCH_UP_S
+      lead = self._config.num_actors * ratio.lead(self._longest)
+      keeps_up = training.overdue(env_steps) <= lead
+      seconds = math.inf if keeps_up else _CATCH_UP_S
+      self._catch_up_until = time.monotonic() + seconds
     missing = [
       f'{table.name} {states[table.name].size} of {table.min_size}'
       for table in self._config.builder.make_tables()
@@ -255,7 +265,7 @@ class Learner:
       return _POLL_S
     if not training.may_step(env_steps):
       return _IDLE_S
-    status.say('')
+    status.say(_LAST_UPDATES if self._over else '')
     training.step(env_steps, _sizes(states))
     return 0.0
 

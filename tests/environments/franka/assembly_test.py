@@ -36,7 +36,7 @@ def test_the_peg_task_has_six_actions_and_a_pose_of_six(make):
 
 def test_an_arm_runs_in_real_time_as_the_policy_sees_it(make):
   environment = assembly.wrap(make(), peg_insert.STATE)
-  assert isinstance(environment, core.RealTime) and environment.real_time
+  assert isinstance(environment, core.HasRealTime) and environment.real_time
 
 
 def test_the_tools_x_is_the_bases_where_it_points_down(make, driver):
