@@ -1,7 +1,6 @@
 #!/bin/sh
-# Runs the tests by the given Python: first, one at a time, those that start
-# processes of their own, since their time limits suffer from load; then the
-# rest side by side.
+# Runs the tests by the given Python, two at a time: those that start processes
+# mostly wait for them, and what they wait for has time on a busy machine too.
 #   run_tests.sh .venv/bin/python [pytest's arguments]
 set -eu
 python=$1
@@ -13,12 +12,5 @@ export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2
 # Most of the tests' time is the compiler's.
 export JAX_DISABLE_MOST_OPTIMIZATIONS=1
 
-status=0
-"$python" -m pytest -m 'processes and not long' "$@" || {
-  code=$?
-  # 5: no such test was collected, as where Launchpad is not installed.
-  [ "$code" = 5 ] || status=$code
-}
-"$python" -m pytest --numprocesses=2 -m 'not processes and not long' "$@" ||
-  status=$?
-exit "$status"
+# Of its half of the tests a worker that is done takes what the other has left.
+exec "$python" -m pytest --numprocesses=2 --dist=worksteal -m 'not long' "$@"

@@ -12,7 +12,7 @@ pytest.importorskip('reverb', reason='Reverb has wheels for Python 3.10 alone')
 from serl.agents import builder
 from serl.utils import loggers
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 _PAGE = (pathlib.Path(__file__).parent.parent / 'docs/tables.md').read_text()
 

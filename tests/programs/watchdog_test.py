@@ -12,8 +12,6 @@ import pytest
 from serl.programs import watchdog
 from serl.testing import fakes
 
-pytestmark = pytest.mark.processes
-
 _LIMITS = watchdog.Limits(step=1.0, reset=2.0)
 
 

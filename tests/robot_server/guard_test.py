@@ -112,7 +112,6 @@ def test_what_moves_the_arm_by_itself_is_ended(driver, monkeypatch, ends):
   assert len(driver.commands) == 1
 
 
-@pytest.mark.processes
 def test_a_guard_that_cannot_work_is_started_anew():
   # There is no ROS master it could reach.
   guard = guard_lib.Guard(PATIENCE, lambda: None)

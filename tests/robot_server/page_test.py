@@ -15,10 +15,7 @@ playwright = pytest.importorskip(
 CHROMIUM = shutil.which('chromium')
 TOKEN = 'a-secret-of-some-length'
 
-pytestmark = [
-  pytest.mark.processes,
-  pytest.mark.skipif(CHROMIUM is None, reason='there is no chromium'),
-]
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason='there is no chromium')
 
 
 @pytest.fixture(scope='module')

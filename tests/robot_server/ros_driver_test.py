@@ -59,10 +59,7 @@ def why_not():
 
 
 WHY_NOT = why_not()
-pytestmark = [
-  pytest.mark.processes,
-  pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or 'ROS is here'),
-]
+pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or 'ROS is here')
 
 
 def free_port():

@@ -75,7 +75,6 @@ HARMLESS = {
   'TF_FORCE_GPU_ALLOW_GROWTH': 'banana',
   'CUDA_VISIBLE_DEVICES': 'banana',
   'PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION': 'banana',
-  'PYTHONOPTIMIZE': '1',
   'WANDB_MODE': 'banana',
   'GRPC_SSL_CIPHER_SUITES': 'banana:ECDHE-ECDSA-AES128-GCM-SHA256',
   'TF_ENABLE_ONEDNN_OPTS': '',
@@ -131,6 +130,15 @@ def test_a_value_that_nothing_can_run_with_is_refused(bare, name, value):
   assert told.endswith(f'Correct or unset {name}.')
   bare.delenv(name)
   environment_variables.prepare()
+
+
+def test_nothing_is_lost_with_the_assertions(bare):
+  bare.setenv('PYTHONOPTIMIZE', '1')
+  environment_variables.prepare()
+  for package in ('serl', 'robot_server'):
+    for path in (ROOT / package).rglob('*.py'):
+      nodes = ast.walk(ast.parse(path.read_text()))
+      assert not any(isinstance(node, ast.Assert) for node in nodes), path
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,6 @@ _QUICK = dataclasses.replace(
 )
 
 
-@pytest.mark.processes
 @pytest.mark.parametrize('allowed', [True, False])
 def test_it_is_made_over_the_server(monkeypatch, caplog, allowed):
   monkeypatch.setattr(robot_lib, 'take_precedence', lambda: allowed)
@@ -160,7 +159,6 @@ def test_it_is_made_over_the_server(monkeypatch, caplog, allowed):
   assert ('precedence' in caplog.text) == (not allowed)
 
 
-@pytest.mark.processes
 def test_each_of_several_holds_the_arm_when_it_is_closed(monkeypatch, caplog):
   # Else the tests' own thread would go first from here on.
   monkeypatch.setattr(robot_lib, 'take_precedence', lambda: True)

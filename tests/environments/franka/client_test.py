@@ -288,7 +288,6 @@ def test_an_address_that_is_none_is_refused(url):
     dataclasses.replace(peg_insert.STATE, url=url)
 
 
-@pytest.mark.processes
 def test_the_environment_runs_over_http(driver):
   config = dataclasses.replace(
     peg_insert.STATE,

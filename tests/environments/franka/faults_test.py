@@ -27,9 +27,6 @@ from serl.replay import adders
 from serl.teleop import devices
 from serl.teleop import intervention
 
-# They live in real time.
-pytestmark = pytest.mark.processes
-
 _SIZE = 8
 _CONFIG = config_lib.Config(
   target=(0.5, 0.0, 0.2, 3.14, 0.0, 0.0),

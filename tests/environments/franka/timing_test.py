@@ -21,8 +21,6 @@ from serl.environments.franka import environment as environment_lib
 from serl.environments.franka import robot as robot_lib
 
 # They wait for the real watchdog's thread.
-pytestmark = pytest.mark.processes
-
 _SIZE = 8
 _CONFIG = config_lib.Config(
   target=(0.5, 0.0, 0.2, 3.14, 0.0, 0.0),

@@ -41,8 +41,6 @@ class FaultyEnvironment(fakes.FakeEnvironment):
 
   def reset(self) -> dm_env.TimeStep:
     self._episodes += 1
-    if self._fault == 'raise' and self._episodes > 15:
-      raise RuntimeError('the arm is on fire')
     if self._fault == 'reset' and self._episodes > 15:
       threading.Event().wait()
     return super().reset()
@@ -179,7 +177,7 @@ if __name__ == '__main__':
   flags.DEFINE_enum(
     'fault',
     'none',
-    ['none', 'raise', 'nan', 'bug', 'dead', 'reset', 'step', 'lock'],
+    ['none', 'nan', 'bug', 'dead', 'reset', 'step', 'lock'],
     "The environment's; the last three hang there.",
   )
   app.run(main)

@@ -14,6 +14,7 @@ pytest.importorskip(
 )
 
 from serl.programs import errors
+from serl.programs import interrupt
 from serl.programs import run_folder
 from serl.programs.distributed import heartbeat
 from serl.programs.distributed import launcher
@@ -111,14 +112,15 @@ def test_kill_leaves_nobody(supervise):
   assert {p.poll() for p in processes} == {-signal.SIGKILL}
 
 
-def test_signals_are_noted_while_they_are_handled(supervise):
+@pytest.mark.parametrize('number', interrupt.SIGNALS)
+def test_signals_are_noted_while_they_are_handled(supervise, number):
   supervisor, _ = supervise(learner=_SLEEP)
-  before = signal.getsignal(signal.SIGINT)
+  before = signal.getsignal(number)
   with supervisor.handle_signals():
     assert not supervisor.interrupted
-    signal.raise_signal(signal.SIGINT)
+    signal.raise_signal(number)
     assert supervisor.interrupted
-  assert signal.getsignal(signal.SIGINT) is before
+  assert signal.getsignal(number) is before
 
 
 def test_what_launchpad_would_do_with_signals_ends_with_the_start():
