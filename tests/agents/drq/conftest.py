@@ -8,7 +8,7 @@ from serl import specs
 from serl import types
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def spec():
   """Two cameras of 32 x 32 and three numbers of state, two actions."""
   image = specs.BoundedArray((32, 32, 3), np.uint8, 0, 255)
@@ -24,7 +24,7 @@ def spec():
   )
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def make_batch(spec):
   """Makes a batch of random pixels and numbers with the given leading axes."""
 

@@ -28,7 +28,7 @@ CONFIG = drq.DrQConfig(
 LEAD = (2, 4)
 
 
-@pytest.fixture
+@pytest.fixture(scope='module')
 def agent(spec):
   builder = drq.DrQBuilder(CONFIG)
   networks = builder.make_networks(spec)

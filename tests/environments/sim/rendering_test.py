@@ -125,7 +125,7 @@ def _rise_of_environments():
     environment.reset()
     environment.close()
 
-  return _rise(see, 5, 30)
+  return _rise(see, 5, 15)
 
 
 # One context's meshes alone are some megabytes; an environment takes 0.3 MB.
