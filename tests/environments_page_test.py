@@ -17,7 +17,7 @@ _SMALL = """sac.SACConfig(
 )"""
 _LIMITS = 'max_env_steps=300, random_steps=100, evaluate=False'
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 
 def _block(package: str) -> str:
