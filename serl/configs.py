@@ -5,7 +5,7 @@ A config is a frozen dataclass whose `__post_init__` is, or calls, `check`:
   @dataclasses.dataclass(frozen=True)
   class Config:
     batch_size: configs.Count = 256
-    learning_rate: Annotated[float, configs.Bounds(0, 1, '(]')] = 3e-4
+    noise: Annotated[float, configs.Bounds(0, 0.5)] = 0.2
     head: Literal['normal', 'tanh_normal'] = 'normal'
     task: OtherConfig | None = None
 
@@ -129,9 +129,6 @@ Path = Annotated[
 Url = Annotated[
   str, Rule(_is_url, "like 'http://HOST:PORT/' with a port of 1 to 65535")
 ]
-# A pose: x, y, z in m and three Euler angles in rad.
-Pose = Annotated[tuple[float, ...], length(6)]
-Position = Annotated[tuple[float, ...], length(3)]  # x, y, z in m
 Colour = Annotated[tuple[Fraction, ...], length(4)]  # RGBA
 
 
@@ -147,7 +144,7 @@ def field(default: Any, flag: str | None = None, **metadata: Any) -> Any:
 
 
 def check(config: Any) -> None:
-  """Checks each field of a config by its annotation, and stores it as that has.
+  """Checks and converts each field of a config by its annotation.
 
   It is the config's `__post_init__`, or called by it.
 

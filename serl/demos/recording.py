@@ -11,6 +11,7 @@ import time
 from absl import logging
 import dm_env
 
+from serl import configs
 from serl import core
 from serl import environment_loop
 from serl import specs
@@ -24,7 +25,7 @@ from serl.demos import records
 from serl.replay import adders
 
 # Where demonstrations are: a folder or file of them, or the episodes.
-Demonstrations = str | os.PathLike | Sequence[types.Episode]
+Demonstrations = configs.Path | Sequence[types.Episode]
 
 # Without one good step of a robot that fails again and again.
 FAULT_LIMIT_S = 600.0

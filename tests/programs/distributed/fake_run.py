@@ -107,8 +107,11 @@ def make_config(run_dir: str, **overrides) -> programs.RunConfig:
     critic_members=2,
     hidden_sizes=(8, 8),
     min_replay_size=20,
-    critic_learning_rate=overrides.pop('learning_rate', 1e-3),
+    critic_learning_rate=1e-3,
   )
+  if (rate := overrides.pop('learning_rate', None)) is not None:
+    # So that the learner diverges: a config takes no such rate.
+    object.__setattr__(agent, 'critic_learning_rate', rate)
   if overrides.pop('person', False):
     overrides['make_intervention'] = intervene
   fault = overrides.pop('fault', 'none')
@@ -173,7 +176,7 @@ if __name__ == '__main__':
   flags.DEFINE_bool('alternating', False, 'Whether two tasks take turns.')
   flags.DEFINE_bool('person', False, 'Whether one intervenes.')
   flags.DEFINE_float('success', 0.0, 'Probability of success.')
-  flags.DEFINE_float('learning_rate', 1e-3, 'Of the critics.')
+  flags.DEFINE_float('learning_rate', None, 'Of the critics.')
   flags.DEFINE_enum(
     'fault',
     'none',
