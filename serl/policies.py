@@ -60,7 +60,7 @@ class Policy:
     )
 
   def __call__(self, observation: types.NestedArray) -> types.NestedArray:
-    """Returns the action for one observation, of numpy.
+    """Returns the action for one observation, of numpy as `spec.actions`.
 
     Equal observations give equal actions.
 
@@ -73,8 +73,11 @@ class Policy:
       NonFiniteActionError: the action holds NaN or infinity.
     """
     action = self._compiled(self._checked(observation))
-    action = jax.tree.map(np.array, action)
-    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(action)):
+    leaves, structure = jax.tree.flatten(action)
+    wanted = specs.flatten(self.spec.actions).values()
+    leaves = [np.array(x, spec.dtype) for x, spec in zip(leaves, wanted)]
+    action = jax.tree.unflatten(structure, leaves)
+    if not all(np.isfinite(leaf).all() for leaf in leaves):
       raise actors.NonFiniteActionError(
         f'The policy of learner step {self.learner_steps} gave the action '
         f'{action!r}, expected finite numbers: look at the observation.'

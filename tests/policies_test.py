@@ -295,6 +295,17 @@ def test_bytes_are_not_made_of_floats():
     policy({'image': np.zeros((4, 4, 3))})
 
 
+def test_actions_have_the_dtype_of_the_environment():
+  actions = specs.BoundedArray((2,), np.float64, -1.0, 1.0)
+  policy = policies.Policy(
+    lambda params, key, observation: params,
+    np.ones(2, np.float32),
+    _SPEC._replace(actions=actions),
+    0,
+  )
+  actions.validate(policy(_OBSERVATION))
+
+
 def test_an_action_that_is_not_finite_is_refused():
   policy = policies.Policy(
     lambda params, key, observation: params, np.float32([0, np.nan]), _SPEC, 7
