@@ -6,7 +6,8 @@
 
 PYTHON_NEWEST ?=
 # What can differ on another Python, with another JAX or MuJoCo.
-NEWEST_TESTS = $(addprefix tests/,import_test.py agents/sac/losses_test.py \
+NEWEST_TESTS = $(addprefix tests/,import_test.py core_test.py \
+  agents/sac/losses_test.py environments/adapters \
   networks ops environments/sim/pick_cube_test.py programs/local_test.py \
   replay/local_test.py utils/checkpointing_test.py)
 GYM_HIL_TESTS = tests/environments/adapters tests/environments_page_test.py

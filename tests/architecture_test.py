@@ -79,6 +79,8 @@ HOMES = {
   'wandb': ('serl.utils.loggers',),
   'tensorboardX': ('serl.utils.loggers',),
   'cv2': ('serl.environments.franka',),
+  'dm_control': ('serl.environments.adapters',),
+  'gymnasium': ('serl.environments.adapters',),
   'pyrealsense2': ('serl.environments.franka',),
   'pyspacemouse': ('serl.teleop',),
   'rospy': ('robot_server',),

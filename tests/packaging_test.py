@@ -17,6 +17,9 @@ import setuptools
 
 ROOT = pathlib.Path(__file__).parents[1]
 LOCKS = {'3.10': 'requirements/py310.txt', '3.12': 'requirements/newest.txt'}
+# What the locks hold beside each other, and what needs an older MuJoCo.
+EXTRAS = ('sim', 'dm_control', 'gymnasium', 'launch', 'dev')
+GYM_HIL_LOCK = 'requirements/gym_hil.txt'
 RUNNING = '{}.{}'.format(*sys.version_info)
 
 # Answers the question that find_python.sh puts to an interpreter.
@@ -267,7 +270,7 @@ def locked_versions(lock: str) -> dict[str, str]:
   return dict(pin.split('==') for pin in pins)
 
 
-@pytest.mark.parametrize('lock', LOCKS.values())
+@pytest.mark.parametrize('lock', [*LOCKS.values(), GYM_HIL_LOCK])
 def test_a_lock_holds_exact_versions_and_nothing_of_one_machine(lock):
   for line in (ROOT / lock).read_text().splitlines():
     assert '/' not in line.replace('# via', '')
@@ -277,12 +280,18 @@ def test_a_lock_holds_exact_versions_and_nothing_of_one_machine(lock):
   assert not [n for n in versions if n.startswith(('torch', 'nvidia', 'wandb'))]
 
 
-@pytest.mark.parametrize('python, lock', LOCKS.items())
-def test_a_lock_satisfies_setup_py(declared, python, lock):
+@pytest.mark.parametrize(
+  'python, lock, used',
+  [
+    *((*of_python, EXTRAS) for of_python in LOCKS.items()),
+    ('3.10', GYM_HIL_LOCK, ('gym-hil', 'launch', 'dev')),
+  ],
+)
+def test_a_lock_satisfies_setup_py(declared, python, lock, used):
   extras = declared['extras_require']
   asked = [
     *declared['install_requires'],
-    *(text for extra in ('sim', 'launch', 'dev') for text in extras[extra]),
+    *(text for extra in used for text in extras[extra]),
   ]
   machine = {
     'python_version': python,
@@ -297,6 +306,19 @@ def test_a_lock_satisfies_setup_py(declared, python, lock):
     assert name in versions, f'{requirement}: run `make lock`'
     assert requirement.specifier.contains(versions[name]), requirement
   assert ('dm-launchpad' in versions) == (python == '3.10')
+
+
+def test_every_extra_says_up_to_which_mujoco_it_goes(declared):
+  found = {
+    extra: requirement.specifier
+    for extra, texts in declared['extras_require'].items()
+    for requirement in map(packaging_requirements.Requirement, texts)
+    if requirement.name == 'mujoco'
+  }
+  assert found.keys() == {'sim', 'dm_control', 'gym-hil'}
+  for extra, specifier in found.items():
+    assert not specifier.contains('4.0.0'), extra
+  assert found['sim'] == found['dm_control']
 
 
 def test_every_import_is_declared(declared):
