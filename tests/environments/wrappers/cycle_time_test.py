@@ -54,3 +54,10 @@ def test_passes_by_what_tells_no_success():
 class CycleTimeTest(test_utils.EnvironmentTestMixin, absltest.TestCase):
   def make_object_under_test(self):
     return cycle_time.CycleTime(fakes.FakeEnvironment(SPEC))
+
+
+def test_takes_the_clock_of_dm_control():
+  inner = _Succeeds(at=4)
+  inner.control_timestep = lambda: 0.02
+  metrics = _run_episode(cycle_time.CycleTime(inner))
+  assert metrics['cycle_s'] == 0.08

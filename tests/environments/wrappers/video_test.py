@@ -77,3 +77,13 @@ def test_films_an_episode_in_real_time(tmp_path, control_timestep, shown):
   assert frames == pytest.approx([20 * s for s in range(0, 11, shown)], abs=4)
   seconds = len(frames) / reader.get_meta_data()['fps']
   assert seconds == pytest.approx(11 * control_timestep, abs=control_timestep)
+
+
+def test_films_what_has_no_clock(tmp_path):
+  path = tmp_path / 'film.mp4'
+  environment = video.VideoRecorder(_Painter(None), path, height=16, width=16)
+  environment.reset()
+  for _ in range(10):
+    environment.step(np.zeros(1))
+  environment.close()
+  assert imageio.get_reader(path).count_frames() == 11
