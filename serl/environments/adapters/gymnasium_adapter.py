@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
+from absl import logging
 import dm_env
 import numpy as np
 
@@ -57,8 +58,8 @@ class Gymnasium(dm_env.Environment):
     _check_kind(environment)
     self._gymnasium = environment
     self._seed: int | None = int(seed)
-    self._success_keys = tuple(success_keys)
-    self._leave_out = tuple(leave_out)
+    self._success_keys = _names(success_keys)
+    self._leave_out = _names(leave_out)
     spaces = dict(spaces_lib.leaves(_space(environment, 'observation')))
     for path in self._leave_out:
       if not any(spaces_lib.is_within(known, path) for known in spaces):
@@ -73,6 +74,7 @@ class Gymnasium(dm_env.Environment):
     self._is_over = True
     self._steps = 0
     self._reports_success = False  # `info` has had one of the keys
+    self._has_warned = False  # that it has none of those asked for
     self._has_column = False  # of success, since the episode's first step
     self._success = False  # of the last step
     self._has_succeeded = False  # in the episode
@@ -121,6 +123,8 @@ class Gymnasium(dm_env.Environment):
     self._see(info)
     if self._steps == 1:
       self._has_column = self._reports_success
+    if self._is_over and not self._reports_success:
+      self._warn_of_keys(info)
     return dm_env.TimeStep(
       dm_env.StepType.LAST if self._is_over else dm_env.StepType.MID,
       _reward(reward),
@@ -202,6 +206,17 @@ class Gymnasium(dm_env.Environment):
         f'info[{key!r}] is {info[key]!r}; expected one truth value.'
       ) from error
     self._has_succeeded |= self._success
+
+  def _warn_of_keys(self, info: Mapping[str, Any]) -> None:
+    if self._success_keys == SUCCESS_KEYS or self._has_warned:
+      return
+    self._has_warned = True
+    logging.warning(
+      'An episode ended, and info has the keys %s, expected one of '
+      'success_keys %s: success is not reported until there is one.',
+      sorted(info),
+      list(self._success_keys),
+    )
 
 
 class FilmedGymnasium(Gymnasium):
@@ -317,6 +332,11 @@ def _check_kind(environment: Any) -> None:
       f'The environment is a {kind}; expected a gymnasium.Env or the id of '
       'one. Those of the older package gym are not.'
     )
+
+
+def _names(names: str | Collection[str]) -> tuple[str, ...]:
+  """Returns names as a tuple; a single one may stand alone."""
+  return (names,) if isinstance(names, str) else tuple(names)
 
 
 def _space(environment: Any, kind: str) -> Any:

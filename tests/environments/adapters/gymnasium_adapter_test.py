@@ -191,7 +191,7 @@ def test_other_spaces_are_named(space):
         'arm': {'state': np.zeros(3), 'task': object()},
       },
     ),
-    leave_out=['arm/task'],
+    leave_out='arm/task',
   )
   (first, *_) = _play(environment)
   assert first.observation.keys() == environment.observation_spec().keys()
@@ -275,6 +275,20 @@ def test_the_key_of_success_may_be_another():
   )
   _play(environment)
   assert environment.episode_metrics() == {'success': 0.0}
+
+
+@pytest.mark.parametrize('keys', ['solved', ['solved']])
+def test_a_key_of_success_that_is_not_there_is_warned_of_once(keys, caplog):
+  environment = adapters.from_gymnasium(
+    _Environment(ends=(False, True), infos=[{}, {}, {'time': 1}]),
+    success_keys=keys,
+  )
+  for _ in range(2):
+    _play(environment)
+  (record,) = caplog.records
+  told = "info has the keys ['time'], expected one of success_keys ['solved']"
+  assert told in record.getMessage()
+  assert environment.episode_metrics() == {}
 
 
 def test_tells_no_success_where_the_info_does_not():
