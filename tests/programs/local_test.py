@@ -66,7 +66,9 @@ _SPEC_64 = specs.EnvironmentSpec(
 
 def _make_64(seed):
   # It refuses actions of another dtype.
-  return fakes.FakeEnvironment(_SPEC_64, episode_length=10, seed=seed)
+  return fakes.FakeEnvironment(
+    _SPEC_64, episode_length=10, seed=seed, success=0.0
+  )
 
 
 def test_an_environment_may_have_floats_of_64_bits(tmp_path):
@@ -162,7 +164,7 @@ def test_tasks_take_turns(tmp_path):
 
 def test_runs_that_alternate_are_checked(tmp_path):
   run = _config(tmp_path / 'run')
-  with pytest.raises(ValueError, match='expected one or more, different'):
+  with pytest.raises(ValueError, match='expected one or more in folders'):
     programs.AlternatingRuns(
       run_dir=tmp_path,
       runs={'there': run, 'back': run},
