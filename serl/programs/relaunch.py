@@ -19,6 +19,7 @@ _EXAMPLES = (
   'bins_relocate.py',
   'cable_route.py',
   'drq_sim.py',
+  'own_agent.py',
   'pcb_insert.py',
   'peg_insert.py',
   'rlpd_drq_sim.py',
