@@ -79,8 +79,13 @@ def agent() -> sac.SACConfig:
 
 
 def run(task: str, seed: int, folder: pathlib.Path) -> dict:
-  """Trains one seed of a task and returns what came of it."""
+  """Trains one seed of a task and returns its figures.
+
+  Raises:
+    SystemExit: the run was interrupted.
+  """
   began = time.time()
+  steps = _STEPS.value // TASKS[task].action_repeat
   programs.run_local(
     programs.RunConfig(
       run_dir=folder,
@@ -88,7 +93,7 @@ def run(task: str, seed: int, folder: pathlib.Path) -> dict:
       builder=sac.SACBuilder(agent()),
       seed=seed,
       random_steps=1000,
-      max_env_steps=_STEPS.value // TASKS[task].action_repeat,
+      max_env_steps=steps,
       updates_per_step=1.0,
       evaluation_episodes=10,
       evaluation_period_s=1e6,  # once, at the end
@@ -96,7 +101,10 @@ def run(task: str, seed: int, folder: pathlib.Path) -> dict:
       reset_limit_s=600.0,
     )
   )
-  found = loggers.read_metrics(folder, 'evaluator')[-1]
+  sweeps = loggers.read_metrics(folder, 'evaluator')
+  if not sweeps or sweeps[-1]['env_steps'] < steps:
+    sys.exit(f'{folder} was interrupted: the same command goes on with it.')
+  found = sweeps[-1]
   return {
     'task': task,
     'seed': seed,
