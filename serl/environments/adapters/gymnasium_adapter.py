@@ -26,8 +26,8 @@ class Gymnasium(dm_env.Environment):
   - Terminated is LAST with discount 0. Truncated alone is LAST with discount 1,
     so that agents bootstrap there. Towers et al. 2024, arXiv 2407.17032.
   - `episode_metrics` has 'success', 1 where `info` had a success in any step of
-    the episode, and `step_extras` has that of the last step. Where `info` never
-    had one of the keys, neither is there.
+    the episode, and `step_extras` has that of the last step. Unless its keys
+    are named, neither is there before `info` had one.
   - Observations are of Box spaces or a Dict of them. Bytes in the shape of
     images stay bytes, other numbers become float32. Names with slashes become
     names within names.
@@ -38,7 +38,7 @@ class Gymnasium(dm_env.Environment):
     self,
     environment: Any,
     seed: int = 0,
-    success_keys: Sequence[str] = SUCCESS_KEYS,
+    success_keys: Sequence[str] | None = None,
     leave_out: Collection[str] = (),
   ):
     """Adapts `environment`.
@@ -46,7 +46,9 @@ class Gymnasium(dm_env.Environment):
     Args:
       environment: a `gymnasium.Env`.
       seed: of its first reset, from which all random starts follow.
-      success_keys: of `info`; the first that is there counts.
+      success_keys: of `info`; the first that is there counts, and where none
+        is there the step was no success. None looks for `SUCCESS_KEYS`, and
+        reports no success before one of them was there.
       leave_out: the paths of what is not observed, such as 'task' or
         'pixels/top'.
 
@@ -58,7 +60,8 @@ class Gymnasium(dm_env.Environment):
     _check_kind(environment)
     self._gymnasium = environment
     self._seed: int | None = int(seed)
-    self._success_keys = _names(success_keys)
+    is_asked = success_keys is not None
+    self._success_keys = _names(success_keys if is_asked else SUCCESS_KEYS)
     self._leave_out = _names(leave_out)
     spaces = dict(spaces_lib.leaves(_space(environment, 'observation')))
     for path in self._leave_out:
@@ -73,8 +76,8 @@ class Gymnasium(dm_env.Environment):
     self._action_spec = spaces_lib.action_spec(_space(environment, 'action'))
     self._is_over = True
     self._steps = 0
-    self._reports_success = False  # `info` has had one of the keys
-    self._has_warned = False  # that it has none of those asked for
+    self._reports_success = is_asked  # or `info` has had one of the keys
+    self._warns = is_asked  # of an episode in which `info` has none of them
     self._has_column = False  # of success, since the episode's first step
     self._success = False  # of the last step
     self._has_succeeded = False  # in the episode
@@ -123,7 +126,7 @@ class Gymnasium(dm_env.Environment):
     self._see(info)
     if self._steps == 1:
       self._has_column = self._reports_success
-    if self._is_over and not self._reports_success:
+    if self._is_over and self._warns:
       self._warn_of_keys(info)
     return dm_env.TimeStep(
       dm_env.StepType.LAST if self._is_over else dm_env.StepType.MID,
@@ -198,7 +201,7 @@ class Gymnasium(dm_env.Environment):
     self._success = False
     if key is None:
       return
-    self._reports_success = True
+    self._reports_success, self._warns = True, False
     try:
       self._success = bool(info[key])
     except ValueError as error:
@@ -208,12 +211,10 @@ class Gymnasium(dm_env.Environment):
     self._has_succeeded |= self._success
 
   def _warn_of_keys(self, info: Mapping[str, Any]) -> None:
-    if self._success_keys == SUCCESS_KEYS or self._has_warned:
-      return
-    self._has_warned = True
+    self._warns = False
     logging.warning(
       'An episode ended, and info has the keys %s, expected one of '
-      'success_keys %s: success is not reported until there is one.',
+      'success_keys %s: without one, no step counts as a success.',
       sorted(info),
       list(self._success_keys),
     )
@@ -244,7 +245,7 @@ def from_gymnasium(
   seed: int = 0,
   action_repeat: int = 1,
   max_episode_steps: int | None = None,
-  success_keys: Sequence[str] = SUCCESS_KEYS,
+  success_keys: Sequence[str] | None = None,
   leave_out: Collection[str] = (),
   make_kwargs: Mapping[str, Any] | None = None,
 ) -> dm_env.Environment:
@@ -260,7 +261,7 @@ def from_gymnasium(
     action_repeat: steps of the environment that one action is executed for.
     max_episode_steps: of the environment, after which an episode is truncated;
       None leaves it at what is registered.
-    success_keys: of `info`; the first that is there counts.
+    success_keys: of `info`, see `Gymnasium`; None looks for the usual ones.
     leave_out: the paths of what is not observed, such as 'task'.
     make_kwargs: of `gymnasium.make`, for an id.
 

@@ -288,7 +288,8 @@ def test_a_key_of_success_that_is_not_there_is_warned_of_once(keys, caplog):
   (record,) = caplog.records
   told = "info has the keys ['time'], expected one of success_keys ['solved']"
   assert told in record.getMessage()
-  assert environment.episode_metrics() == {}
+  assert environment.episode_metrics() == {'success': 0.0}
+  assert environment.step_extras() == {'success': 0}
 
 
 def test_tells_no_success_where_the_info_does_not():
