@@ -82,7 +82,8 @@ class _Size(NamedTuple):
 
 
 _ONE = _Size()
-_PLAIN = (int, float, str, bytes, bool, type(None))
+_PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
+_FEW = 8  # items of a tuple that may be looked at again and again
 
 
 class _DType:
@@ -207,21 +208,27 @@ def _load(
 
 
 class _Source:
-  """The bytes of a file, of which no more is asked for than there is."""
+  """The bytes of a file, of which no more is asked for than there is.
+
+  `buffer` and `at`, where the next byte is in it, are there for the machine's
+  loop; calls would take most of its time.
+  """
+
+  __slots__ = ('_before', '_file', 'at', 'buffer', 'size')
 
   def __init__(self, file: BinaryIO):
     self._file = file
     begin = file.tell()
     self.size = file.seek(0, io.SEEK_END) - begin
     file.seek(begin)
-    self._buffer = b''
-    self._at = 0
+    self.buffer = b''
+    self.at = 0
     self._before = 0  # bytes before the buffer's
 
   @property
   def taken(self) -> int:
     """The number of bytes that were taken."""
-    return self._before + self._at
+    return self._before + self.at
 
   @property
   def left(self) -> int:
@@ -230,20 +237,20 @@ class _Source:
 
   def take_code(self) -> int:
     """Returns the next byte."""
-    at = self._at
-    if at == len(self._buffer):
-      self._refill()
+    at = self.at
+    if at == len(self.buffer):
+      self.refill()
       at = 0
-    self._at = at + 1
-    return self._buffer[at]
+    self.at = at + 1
+    return self.buffer[at]
 
   def take(self, count: int) -> bytes:
     """Returns the next bytes."""
-    end = self._at + count
-    if end > len(self._buffer):
+    end = self.at + count
+    if end > len(self.buffer):
       return self._take_more(count)
-    taken = self._buffer[self._at : end]
-    self._at = end
+    taken = self.buffer[self.at : end]
+    self.at = end
     return taken
 
   def take_with(self, width: int) -> bytes:
@@ -253,11 +260,11 @@ class _Source:
   def take_line(self, longest: int | None = None) -> bytes:
     """Returns the bytes before the next line's end, which is taken too."""
     parts = []
-    while (end := self._buffer.find(b'\n', self._at)) < 0:
-      parts.append(self.take(len(self._buffer) - self._at))
-      self._refill()
-    parts.append(self.take(end - self._at))
-    self._at += 1
+    while (end := self.buffer.find(b'\n', self.at)) < 0:
+      parts.append(self.take(len(self.buffer) - self.at))
+      self.refill()
+    parts.append(self.take(end - self.at))
+    self.at += 1
     line = b''.join(parts)
     if longest is not None and len(line) > longest:
       raise pickle.UnpicklingError(f'a line has {len(line)} characters')
@@ -269,18 +276,18 @@ class _Source:
         f'it asks for {count} bytes where {self.left} are left'
       )
     # Arrays are read at once, into memory of their own.
-    kept = self._buffer[self._at :]
+    kept = self.buffer[self.at :]
     taken = kept + self._file.read(count - len(kept))
     if len(taken) < count:
       raise EOFError('it ends early')
-    self._before, self._buffer, self._at = self.taken + count, b'', 0
+    self._before, self.buffer, self.at = self.taken + count, b'', 0
     return taken
 
-  def _refill(self) -> None:
+  def refill(self) -> None:
     """Reads on where all of the buffer was taken."""
-    self._before, self._at = self.taken, 0
-    self._buffer = self._file.read(_CHUNK)
-    if not self._buffer:
+    self._before, self.at = self.taken, 0
+    self.buffer = self._file.read(_CHUNK)
+    if not self.buffer:
       raise EOFError('it ends early')
 
 
@@ -312,19 +319,32 @@ class _Machine:
   def run(self) -> Any:
     """Returns the value that the next pickle leaves."""
     self._begin()
-    take_code, stack, memo = self._source.take_code, self._stack, self._memo
-    self._operations += 1
-    while (code := take_code()) != _STOP:
-      self._operations += 1
-      if not self._operations & 255:
+    source, stack, memo = self._source, self._stack, self._memo
+    operations = 1
+    while True:
+      try:
+        code = source.buffer[source.at]
+      except IndexError:
+        source.refill()
+        continue
+      source.at += 1
+      if code == _STOP:
+        break
+      operations += 1
+      if not operations & 255:
+        self._operations += 256
         self._demand_few()
-      # Most are one of these two.
+      # Most are one of these three.
       if code == _BINGET:
-        stack.append(memo[take_code()])
+        stack.append(memo[source.take_code()])
       elif code == _MEMOIZE:
         memo.append(stack[-1])
+      elif code == _BININT1:
+        stack.append(source.take_code())
       else:
         _OPERATIONS[code](self)
+    self._operations += operations & 255
+    self._demand_few()
     if len(stack) != 1 or self._marks:
       raise pickle.UnpicklingError('it does not end with one value')
     most_bytes = unpacking.limit(self._source.size)
@@ -423,9 +443,8 @@ class _Machine:
   def push_byte(self) -> None:
     self._stack.append(self._source.take_code())
 
-  def push_binary(self, form: str) -> None:
-    size = struct.calcsize(form)
-    self._stack.append(struct.unpack(form, self._source.take(size))[0])
+  def push_binary(self, form: struct.Struct) -> None:
+    self._stack.extend(form.unpack(self._source.take(form.size)))
 
   def push_long(self, width: int) -> None:
     count = int.from_bytes(self._source.take(width), 'little')
@@ -618,6 +637,10 @@ def _with(operation: Callable[..., None], argument: Any):
   return lambda machine: operation(machine, argument)
 
 
+def _making(kind: type) -> Callable[[_Machine], None]:
+  return lambda machine: machine.push_container(kind())
+
+
 # Persistent ids, extensions, copies of the last value and buffers outside of
 # the file are no part of the data that this is for.
 _BY_CODE = {
@@ -633,10 +656,10 @@ _BY_CODE = {
   pickle.INT: _Machine.push_number_line,
   pickle.LONG: _Machine.push_number_line,
   pickle.FLOAT: _Machine.push_float_line,
-  pickle.BININT: _with(_Machine.push_binary, '<i'),
+  pickle.BININT: _with(_Machine.push_binary, struct.Struct('<i')),
   pickle.BININT1: _Machine.push_byte,
-  pickle.BININT2: _with(_Machine.push_binary, '<H'),
-  pickle.BINFLOAT: _with(_Machine.push_binary, '>d'),
+  pickle.BININT2: _with(_Machine.push_binary, struct.Struct('<H')),
+  pickle.BINFLOAT: _with(_Machine.push_binary, struct.Struct('>d')),
   pickle.LONG1: _with(_Machine.push_long, 1),
   pickle.LONG4: _with(_Machine.push_long, 4),
   pickle.STRING: _Machine.push_quoted_line,
@@ -650,9 +673,9 @@ _BY_CODE = {
   pickle.BINBYTES: _with(_Machine.push_bytes, 4),
   pickle.BINBYTES8: _with(_Machine.push_bytes, 8),
   pickle.BYTEARRAY8: _Machine.push_bytearray,
-  pickle.EMPTY_LIST: lambda machine: machine.push_container([]),
-  pickle.EMPTY_DICT: lambda machine: machine.push_container({}),
-  pickle.EMPTY_SET: lambda machine: machine.push_container(set()),
+  pickle.EMPTY_LIST: _making(list),
+  pickle.EMPTY_DICT: _making(dict),
+  pickle.EMPTY_SET: _making(set),
   pickle.TUPLE: _Machine.push_tuple_of_mark,
   pickle.TUPLE1: _with(_Machine.push_tuple, 1),
   pickle.TUPLE2: _with(_Machine.push_tuple, 2),
@@ -685,7 +708,10 @@ _OPERATIONS = [
   _BY_CODE.get(bytes([code]), _with(_Machine.refuse, code))
   for code in range(256)
 ]
-_STOP, _BINGET, _MEMOIZE = pickle.STOP[0], pickle.BINGET[0], pickle.MEMOIZE[0]
+_STOP, _BINGET, _MEMOIZE, _BININT1 = (
+  code[0]
+  for code in (pickle.STOP, pickle.BINGET, pickle.MEMOIZE, pickle.BININT1)
+)
 
 
 def _demand_key(key: Any) -> Any:
@@ -955,8 +981,17 @@ class _Finish:
     values, bytes_, height = 1, 0, 0
     changed = False
     for key, item in items:
-      if type(item) in _PLAIN:
+      kind = type(item)
+      if kind in _PLAIN:
         values += 1
+        continue
+      if (
+        kind is tuple
+        and len(item) <= _FEW
+        and _PLAIN.issuperset(map(type, item))
+      ):
+        values += 1 + len(item)
+        height = max(height, 1)
         continue
       new, size = self._visit(item, depth)
       values += size.values
