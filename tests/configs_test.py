@@ -28,14 +28,15 @@ from serl.programs import refusals
 
 ROOT = pathlib.Path(__file__).parents[1]
 
-# Frozen dataclasses that nobody configures anything by: networks, results,
-# columns.
+# Frozen dataclasses that configure nothing: networks, results, columns, names
+# in pickles.
 OTHERS = (
   'BCNetworks',
   'ClassifierNetworks',
   'Column',
   'Episode',
   'HybridNetworks',
+  'Name',
   'Report',
   'SACNetworks',
   'Summary',
