@@ -115,8 +115,12 @@ class MLP(hk.Module):
     self._layer_norm = layer_norm
 
   def __call__(self, inputs: jax.Array) -> jax.Array:
-    """Maps [B, inputs] to [B, hidden_sizes[-1]], with members [N, B, ...]."""
-    chex.assert_rank(inputs, 2)
+    """Maps [B, inputs] to [B, hidden_sizes[-1]].
+
+    With members the result is [N, B, hidden_sizes[-1]], and the inputs may be
+    [N, B, inputs].
+    """
+    chex.assert_rank(inputs, 2 if self._members is None else {2, 3})
     hidden = inputs
     for i, size in enumerate(self._hidden_sizes):
       hidden = Linear(size, self._members, name=f'linear_{i}')(hidden)

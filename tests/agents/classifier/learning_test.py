@@ -79,7 +79,9 @@ def test_probabilities_come_in_parts(config, networks, monkeypatch):
 
 
 def test_a_diverged_training_is_an_error(config, networks, episodes):
-  config = dataclasses.replace(config, learning_rate=float('inf'))
+  config = dataclasses.replace(config)
+  # The config refuses it.
+  object.__setattr__(config, 'learning_rate', float('inf'))
   examples = data.from_episodes(episodes, SPEC)
   with pytest.raises(FloatingPointError, match=r'Update 60 gave .*nan'):
     learning.fit(networks, config, examples)
