@@ -1,6 +1,6 @@
 """The specs of gymnasium's spaces.
 
-gymnasium is imported by the functions alone: whoever has a space has it.
+Only the functions import gymnasium: where there is a space, it is installed.
 """
 
 from collections.abc import Iterator

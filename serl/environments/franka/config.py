@@ -263,8 +263,8 @@ class Config:
       (
         'cameras',
         len({*names, *OBSERVED}) == len(names) + len(OBSERVED),
-        f'different names, and others than {", ".join(OBSERVED)}; they are '
-        f'{names}',
+        f'names that differ from each other and from {", ".join(OBSERVED)}; '
+        f'they are {names}',
       ),
       (
         'cameras',

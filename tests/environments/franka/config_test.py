@@ -65,7 +65,7 @@ def test_a_task_is_moved_with_its_boxes():
           config.CameraConfig('a', '2'),
         )
       },
-      'different names',
+      'names that differ',
     ),
     (
       {
@@ -76,7 +76,7 @@ def test_a_task_is_moved_with_its_boxes():
       },
       'different serials',
     ),
-    ({'cameras': (config.CameraConfig('tcp_pose', '1'),)}, 'others than tcp_'),
+    ({'cameras': (config.CameraConfig('tcp_pose', '1'),)}, 'and from tcp_pose'),
     ({'action_scale': (0, 0, 1)}, 'a move or a turn'),
     ({'gripper_range': (0.0, 0.0)}, 'open and closed'),
   ],
