@@ -10,34 +10,12 @@ import time
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import policy_call
 import report
 
-from serl import specs
-from serl import types
 from serl.agents.sac import builder as sac_builder
 from serl.agents.sac import config as sac_config
-
-
-def make_batch(
-  spec: specs.EnvironmentSpec, lead: tuple[int, int], seed: int = 0
-) -> types.Batch:
-  """Returns a batch of random numbers with the leading axes `lead`."""
-  random = np.random.default_rng(seed)
-
-  def draw(leaf):
-    return random.uniform(-1, 1, (*lead, *leaf.shape)).astype(np.float32)
-
-  return types.Batch.uniform(
-    types.Transition(
-      observation=jax.tree.map(draw, spec.observations),
-      action=draw(spec.actions),
-      reward=draw(spec.rewards),
-      discount=np.ones(lead, np.float32),
-      next_observation=jax.tree.map(draw, spec.observations),
-    )
-  )
+from serl.testing import fakes
 
 
 def seconds(fn) -> float:
@@ -54,7 +32,7 @@ def time_rounds(config: sac_config.SACConfig, repeats: int = 40) -> dict:
   algorithm = builder.make_algorithm(builder.make_networks(spec))
   update = jax.jit(algorithm.update, donate_argnums=0)
   state = jax.jit(algorithm.init)(jax.random.PRNGKey(0))
-  batch = make_batch(spec, (config.updates_per_round, config.batch_size))
+  batch = fakes.make_batch(spec, (config.updates_per_round, config.batch_size))
   matrix = jnp.ones((1024, 1024))
   product = jax.jit(lambda x: x @ x)
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from serl import specs
 from serl import types
+from serl.testing import fakes
 
 CAMERAS = ('front', 'wrist')
 ACTION_SIZE = 4
@@ -30,21 +31,5 @@ def vision_spec(size: int) -> specs.EnvironmentSpec:
 
 
 def make_batch(spec: specs.EnvironmentSpec, lead: tuple) -> types.Batch:
-  """Returns a batch of noise with the leading axes `lead`."""
-  random = np.random.default_rng(0)
-
-  def draw(leaf):
-    shape = (*lead, *leaf.shape)
-    if leaf.dtype == np.uint8:
-      return jnp.asarray(random.integers(0, 256, shape, np.uint8))
-    return jnp.asarray(random.uniform(-1, 1, shape), jnp.float32)
-
-  return types.Batch.uniform(
-    types.Transition(
-      observation=jax.tree.map(draw, spec.observations),
-      action=draw(spec.actions),
-      reward=jnp.zeros(lead),
-      discount=jnp.ones(lead),
-      next_observation=jax.tree.map(draw, spec.observations),
-    )
-  )
+  """Returns a batch of noise on the device, with the leading axes `lead`."""
+  return jax.tree.map(jnp.asarray, fakes.make_batch(spec, lead))

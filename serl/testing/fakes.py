@@ -28,6 +28,39 @@ def make_image_spec() -> specs.EnvironmentSpec:
   )
 
 
+def make_batch(
+  spec: specs.EnvironmentSpec,
+  lead: tuple[int, ...],
+  seed: int = 0,
+  discount: float = 1.0,
+) -> types.Batch:
+  """Returns a batch of random pixels and numbers in [-1, 1].
+
+  Args:
+    spec: of the environment.
+    lead: the leading axes, such as (updates_per_round, batch_size).
+    seed: of the random numbers.
+    discount: of all rows.
+  """
+  random = np.random.default_rng(seed)
+
+  def draw(leaf):
+    shape = (*lead, *leaf.shape)
+    if leaf.dtype == np.uint8:
+      return random.integers(0, 256, shape, np.uint8)
+    return random.uniform(-1, 1, shape).astype(np.float32)
+
+  return types.Batch.uniform(
+    types.Transition(
+      observation=tree.map_structure(draw, spec.observations),
+      action=draw(spec.actions),
+      reward=draw(spec.rewards),
+      discount=np.full(lead, discount, np.float32),
+      next_observation=tree.map_structure(draw, spec.observations),
+    )
+  )
+
+
 def make_arm_spec() -> specs.EnvironmentSpec:
   """Returns the spec of an arm: a pose, a velocity and actions along both."""
   spec = _with_observations(

@@ -1,11 +1,12 @@
 """A small task for the agents' tests."""
 
-import jax
+import functools
+
 import numpy as np
 import pytest
 
 from serl import specs
-from serl import types
+from serl.testing import fakes
 
 
 @pytest.fixture
@@ -25,21 +26,4 @@ def spec():
 @pytest.fixture
 def make_batch(spec):
   """Makes a batch of random numbers with the given leading axes."""
-
-  def make(lead, seed=0, discount=1.0):
-    random = np.random.default_rng(seed)
-
-    def draw(leaf):
-      return random.uniform(-1, 1, (*lead, *leaf.shape)).astype(np.float32)
-
-    return types.Batch.uniform(
-      types.Transition(
-        observation=jax.tree.map(draw, spec.observations),
-        action=draw(spec.actions),
-        reward=draw(spec.rewards),
-        discount=np.full(lead, discount, np.float32),
-        next_observation=jax.tree.map(draw, spec.observations),
-      )
-    )
-
-  return make
+  return functools.partial(fakes.make_batch, spec)

@@ -1,11 +1,12 @@
 """A small task with two cameras."""
 
-import jax
+import functools
+
 import numpy as np
 import pytest
 
 from serl import specs
-from serl import types
+from serl.testing import fakes
 
 
 @pytest.fixture(scope='session')
@@ -27,24 +28,4 @@ def spec():
 @pytest.fixture(scope='session')
 def make_batch(spec):
   """Makes a batch of random pixels and numbers with the given leading axes."""
-
-  def make(lead, seed=0):
-    random = np.random.default_rng(seed)
-
-    def draw(leaf):
-      shape = (*lead, *leaf.shape)
-      if leaf.dtype == np.uint8:
-        return random.integers(0, 256, shape, np.uint8)
-      return random.uniform(-1, 1, shape).astype(np.float32)
-
-    return types.Batch.uniform(
-      types.Transition(
-        observation=jax.tree.map(draw, spec.observations),
-        action=draw(spec.actions),
-        reward=draw(spec.rewards),
-        discount=np.ones(lead, np.float32),
-        next_observation=jax.tree.map(draw, spec.observations),
-      )
-    )
-
-  return make
+  return functools.partial(fakes.make_batch, spec)
