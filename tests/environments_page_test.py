@@ -1,16 +1,13 @@
 """What the page on environments shows is run, by both programs."""
 
 import importlib.util
-import pathlib
 import re
-import subprocess
-import sys
 
 import pytest
 
-_ROOT = pathlib.Path(__file__).parent.parent
-_PAGE = (_ROOT / 'docs/environments.md').read_text()
-_BLOCKS = re.findall(r'```python\n(.*?)```', _PAGE, re.DOTALL)
+from tests import pages
+
+_BLOCKS = pages.blocks('docs/environments.md')
 _SMALL = """sac.SACConfig(
   batch_size=8, updates_per_round=2, critic_members=2, hidden_sizes=(8, 8),
   min_replay_size=100,
@@ -48,16 +45,7 @@ def test_trains(package, program, tmp_path):
     ("'walk')", "'walk', action_repeat=10)"),
   ):
     code = code.replace(shown, small)
-  script = tmp_path / 'script.py'
-  script.write_text(code)
-  done = subprocess.run(
-    [sys.executable, script],
-    cwd=tmp_path,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
-  assert not done.returncode, done.stderr
+  done = pages.run(code, tmp_path)
   assert 'the limit of 300 environment steps' in done.stdout, done.stderr
   (learned,) = re.findall(r'(\d+) learner steps, .* min', done.stdout)
   assert int(learned) > 0

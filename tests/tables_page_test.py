@@ -1,9 +1,6 @@
 """What docs/tables.md shows is run, so that it stays true."""
 
-import pathlib
 import re
-import subprocess
-import sys
 
 import pytest
 
@@ -11,14 +8,13 @@ pytest.importorskip('reverb', reason='Reverb has wheels for Python 3.10 alone')
 
 from serl.agents import builder
 from serl.utils import loggers
+from tests import pages
 
 pytestmark = pytest.mark.timeout(900)
 
-_PAGE = (pathlib.Path(__file__).parent.parent / 'docs/tables.md').read_text()
-
 
 def test_the_tables_of_the_page_are_learned_from(tmp_path):
-  code = '\n'.join(re.findall(r'```python\n(.*?)```', _PAGE, re.DOTALL))
+  code = '\n'.join(pages.blocks('docs/tables.md'))
   assert 'programs.launch(config)' in code
   # A smaller agent, a shorter run.
   agent = 'batch_size=16, hidden_sizes=(16,), min_replay_size=100'
@@ -29,25 +25,19 @@ def test_the_tables_of_the_page_are_learned_from(tmp_path):
   ):
     assert shown in code
     code = code.replace(shown, instead)
-  script = tmp_path / 'tables.py'
-  script.write_text(code)
-  done = subprocess.run(
-    [sys.executable, script],
-    cwd=tmp_path,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
-  assert done.returncode == 0, done.stderr
+  done = pages.run(code, tmp_path)
   assert 'Ended: the limit of 200 environment steps.' in done.stdout
   last = loggers.read_metrics(tmp_path / 'runs/tables', 'learner')[-1]
   assert last['learner_steps'] > 0
   sizes = [last[f'{t}_size'] for t in ('replay', 'greedy', 'shown', 'hasty')]
-  # An episode is not cut off at the limit.
-  assert sizes[0] == sizes[1] >= 200 and min(sizes[2:]) > 0
+  # An episode is not cut off at the limit, and its steps may still be on their
+  # way to one table or the other when the sizes are read.
+  assert min(sizes[:2]) >= 200 and min(sizes[2:]) > 0
 
 
 def test_every_field_has_a_row():
-  rows = ' '.join(re.findall(r'^\| (`.*?) \|', _PAGE, re.MULTILINE))
+  rows = ' '.join(
+    re.findall(r'^\| (`.*?) \|', pages.read('docs/tables.md'), re.MULTILINE)
+  )
   fields = builder.TableSpec.__dataclass_fields__
   assert set(re.findall(r'`(\w+)`', rows)) == set(fields)
